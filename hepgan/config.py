@@ -1,0 +1,359 @@
+"""The configuration: one TOML file, frozen models, and errors that name the nearest known key.
+
+The shape of the file is a contract (see docs/config.md); `load` reads it, `dump` writes the complete form
+that goes into the run folder, `override` applies ``--set section.key=value``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hepgan.geometry import CaloLayer, Calorimeter
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "CalorimeterConfig",
+    "ConditionConfig",
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "HitsConfig",
+    "LayerConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "TrainingConfig",
+    "dump",
+    "load",
+    "override",
+    "parse",
+]
+
+
+class Table(BaseModel):
+    """A table of the TOML file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConditionConfig(Table):
+    """What the shower or track is conditioned on."""
+
+    name: str = Field(description="name in the exported model")
+    branch: str = Field("", description="branch, or an expression of branches; default: the name")
+    unit: str = Field("", description="unit of the branch")
+    transform: Literal["log", "linear"] = Field(
+        "log", description="what the network sees: log x or x, standardised"
+    )
+
+    @property
+    def expression(self) -> str:
+        """The branch or expression to read."""
+        return self.branch or self.name
+
+
+class HitsConfig(Table):
+    """Names of the variable-length branches of the `hits` layout."""
+
+    energy: str = Field(description="branch with the energy of each hit")
+    layer: str | None = Field(None, description="branch with the layer number of each hit, from 0")
+    i: str | None = Field(None, description="branch with the cell number along the first axis")
+    j: str | None = Field(None, description="branch with the cell number along the second axis")
+    cell: str | None = Field(None, description="branch with the flat cell index; instead of layer, i and j")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> HitsConfig:
+        by_index = (self.layer, self.i, self.j)
+        if (self.cell is None) == (by_index == (None, None, None)) or (
+            self.cell is None and None in by_index
+        ):
+            raise ValueError("give either cell (flat index), or layer, i and j")
+        return self
+
+
+class LayerConfig(Table):
+    """One calorimeter layer: segmentation and position (mm)."""
+
+    shape: tuple[int, int] = Field(description="cells along the first and the second axis")
+    x: tuple[float, ...] = Field(
+        description="[low, high] range or all edges of the first axis; mm, polar: rad"
+    )
+    y: tuple[float, ...] = Field(description="range or edges of the second axis; mm, polar: the radius")
+    z: tuple[float, float] = Field(description="front and back along the shower axis; mm")
+    name: str = Field("", description="name of the layer; default: its branch, or layer_0, layer_1, ...")
+    coordinates: Literal["cartesian", "polar"] = Field("cartesian", description="x by y, or angle by radius")
+
+
+class CalorimeterConfig(Table):
+    """How the calorimeter's cells are stored, and where they are."""
+
+    layout: Literal["arrays", "cells", "hits"] = Field(
+        "arrays", description="one array branch a layer, one scalar branch a cell, or variable-length hits"
+    )
+    unit: Literal["eV", "keV", "MeV", "GeV", "TeV"] = Field("MeV", description="unit of the cell energies")
+    incident_energy: str = Field("incident_energy", description="name of the condition that is the energy")
+    branches: tuple[str, ...] = Field((), description="arrays: one branch a layer")
+    cells: str = Field("cell_{}", description="cells: branch name with {} for the flat index")
+    hits: HitsConfig | None = Field(None, description="hits: names of the variable-length branches")
+    overflow: str | None = Field(
+        None, description="branch with one number a layer; cells: 'tail' when they follow the cells"
+    )
+    geometry: str | None = Field(None, description="TOML with [[layers]], or CaloChallenge binning XML")
+    particle: str | None = Field(None, description="particle in the binning XML")
+    layers: tuple[LayerConfig, ...] = Field((), description="the layers, in the order the shower meets them")
+
+    @model_validator(mode="after")
+    def _complete(self) -> CalorimeterConfig:
+        if bool(self.layers) == bool(self.geometry):
+            raise ValueError("give the layers, or a geometry file, and not both")
+        if self.layout == "arrays" and not self.branches:
+            raise ValueError("layout 'arrays' needs branches = [...], one a layer")
+        if self.layout == "hits" and self.hits is None:
+            raise ValueError("layout 'hits' needs hits = { layer, i, j, energy } or { cell, energy }")
+        if self.layout == "arrays" and self.layers and len(self.layers) != len(self.branches):
+            raise ValueError(
+                f"{len(self.branches)} branches for {len(self.layers)} layers; list one branch a layer"
+            )
+        return self
+
+    def calorimeter(self, *, base: str | Path = ".") -> Calorimeter:
+        """The geometry; relative geometry files are looked up below `base`.
+
+        Raises:
+            FileNotFoundError: If the geometry file is missing.
+            ValueError: If it does not describe a calorimeter.
+        """
+        if self.geometry is not None:
+            path = Path(base, self.geometry)
+            if path.suffix.lower() == ".xml":
+                return Calorimeter.from_xml(path, particle=self.particle, unit=self.unit)
+            tables = _read_toml(path).get("layers", [])
+            layers = tuple(_validated(LayerConfig, table, f"{path}: layers") for table in tables)
+        else:
+            layers = self.layers
+        names = self.branches if self.layout == "arrays" else tuple(f"layer_{k}" for k in range(len(layers)))
+        if len(names) != len(layers):
+            raise ValueError(
+                f"{self.geometry}: {len(layers)} layers for {len(names)} branches; list one branch a layer"
+            )
+        return Calorimeter(
+            tuple(
+                CaloLayer(
+                    shape=layer.shape,
+                    x=layer.x,
+                    y=layer.y,
+                    z=layer.z,
+                    name=layer.name or name,
+                    coordinates=layer.coordinates,
+                )
+                for layer, name in zip(layers, names, strict=True)
+            ),
+            self.unit,
+        )
+
+
+class DataConfig(Table):
+    """Which events of which files are read, and how they are split."""
+
+    files: tuple[str, ...] = Field(description="paths, globs or URLs")
+    tree: str = Field("", description="TTree or RNTuple; may be empty when the file holds one")
+    cut: str | None = Field(None, description="expression of branches; events where it is false are left out")
+    weight: str | None = Field(None, description="branch or expression with the event weight")
+    conditions: tuple[ConditionConfig, ...] = Field(description="what the generator is conditioned on")
+    calorimeter: CalorimeterConfig = Field(description="the cells")
+    max_events: int | None = Field(None, gt=0, description="read at most this many events")
+    chunk: str = Field("64 MB", description="uproot step size: how much is decompressed at once")
+    validation: float = Field(0.1, gt=0, lt=1, description="fraction that selects the checkpoint")
+    test: float = Field(0.1, ge=0, lt=1, description="fraction never used in training, for evaluate")
+    test_files: tuple[str, ...] = Field((), description="files for evaluate; replaces the test fraction")
+
+    @model_validator(mode="after")
+    def _plausible(self) -> DataConfig:
+        if not self.files:
+            raise ValueError("files is empty; name at least one ROOT file")
+        if not self.conditions:
+            raise ValueError("conditions is empty; a conditional generator needs at least one")
+        names = [condition.name for condition in self.conditions]
+        if self.calorimeter.incident_energy not in names:
+            raise ValueError(
+                f"calorimeter.incident_energy is {self.calorimeter.incident_energy!r}, but the conditions "
+                f"are {names}; name the condition that is the incident energy"
+            )
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+        return self
+
+
+class ModelConfig(Table):
+    """Size of generator and critic."""
+
+    name: Literal["calo"] = Field("calo", description="the pair of generator and critic")
+    latent: int = Field(32, gt=0, description="latent numbers shared by all cells of a shower")
+    cell_latent: int = Field(1, gt=0, description="latent numbers of each cell's own")
+    width: int = Field(64, gt=0, description="units of each dense layer")
+    depth: int = Field(3, gt=0, description="dense layers of the trunk")
+    channels: int = Field(4, gt=0, description="filters of each locally connected layer")
+    critic_width: int = Field(128, gt=0, description="units of each dense layer of the critic")
+    critic_depth: int = Field(3, gt=0, description="dense layers of the critic")
+    critic_channels: int = Field(4, gt=0, description="filters of each locally connected layer of the critic")
+
+
+class ObjectiveConfig(Table):
+    """The adversarial game."""
+
+    name: Literal["wgan-gp"] = Field("wgan-gp", description="the game; wgan-gp: arXiv:1704.00028")
+    penalty: float = Field(5.0, ge=0, description="lambda, strength of the gradient penalty")
+    n_critic: int = Field(3, gt=0, description="critic steps for each generator step")
+
+
+class TrainingConfig(Table):
+    """The training loop."""
+
+    steps: int = Field(20000, gt=0, description="generator steps")
+    batch_size: int = Field(256, gt=1, description="showers of each step")
+    seed: int = Field(1, ge=0, description="seed of split, weights, batches and latent numbers")
+    lr_generator: float = Field(1e-4, gt=0, description="learning rate of the generator (Adam)")
+    lr_critic: float = Field(5e-4, gt=0, description="learning rate of the critic (Adam)")
+    betas: tuple[float, float] = Field((0.0, 0.9), description="Adam's beta1 and beta2")
+    decay: float = Field(0.1, gt=0, le=1, description="learning rates fall to this fraction (cosine)")
+    warm_up: int = Field(100, ge=0, description="steps of the critic alone at the beginning")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the generator's averaged weights")
+    grad_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
+    precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast of matrix products")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: all cores")
+    log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
+    validate_every: int = Field(500, gt=0, description="steps between physics distances and checkpoints")
+    max_minutes: float | None = Field(None, gt=0, description="stop after this much training time")
+    tensorboard: bool = Field(False, description="also write TensorBoard curves (extra: tensorboard)")
+
+
+class EvaluationConfig(Table):
+    """What evaluate measures."""
+
+    threshold: float = Field(0.0, ge=0, description="energy above which a cell counts as hit (cell unit)")
+    bins: int = Field(40, gt=1, description="bins of each histogram")
+    energy_bins: int = Field(8, gt=0, description="bins of the first condition in the closure figures")
+    folds: int = Field(5, gt=1, description="folds of the classifier two-sample test")
+    max_events: int = Field(20000, gt=1, description="compare at most this many held-out events")
+
+
+class Config(Table):
+    """The whole file."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"configuration file not found: {path}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not a TOML file ({error})") from error
+
+
+def _fields(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
+    """The known keys of the table in which `location` ends."""
+    for part in list(location)[:-1]:
+        if not isinstance(part, str) or part not in model.model_fields:
+            continue
+        nested = [
+            t
+            for t in _types(model.model_fields[part].annotation)
+            if isinstance(t, type) and issubclass(t, BaseModel)
+        ]
+        if nested:
+            model = nested[0]
+    return list(model.model_fields)
+
+
+def _types(annotation: Any) -> list[Any]:
+    arguments = [t for a in getattr(annotation, "__args__", ()) for t in _types(a)]
+    return [annotation, *arguments]
+
+
+def _validated(model: Any, values: Mapping[str, Any], source: str) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                known = _fields(model, problem["loc"])
+                near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+                lines.append(f"{source}: unknown key {key!r}; {hint}")
+            elif problem["type"] == "missing":
+                lines.append(f"{source}: {key!r} is missing; add it")
+            else:
+                message = problem["msg"].removeprefix("Value error, ")
+                got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+                lines.append(f"{source}: {key or 'file'}: {message[0].lower() + message[1:]}{got}")
+        raise ValueError("\n".join(lines)) from None
+
+
+def parse(values: Mapping[str, Any], *, source: str = "configuration") -> Config:
+    """Check plain data against the known keys.
+
+    Raises:
+        ValueError: One line a problem, each naming the key, what was expected and what was given.
+    """
+    config: Config = _validated(Config, values, source)
+    return config
+
+
+def load(path: str | Path, *, settings: Iterable[str] = ()) -> Config:
+    """Read a TOML file and apply ``key=value`` settings to it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not TOML, or a key is unknown, missing or of the wrong kind.
+    """
+    path = Path(path)
+    values = _read_toml(path)
+    for setting in settings:
+        override(values, setting)
+    return parse(values, source=str(path))
+
+
+def override(values: dict[str, Any], setting: str) -> None:
+    """Apply one ``section.key=value`` in place; the value is TOML, and a bare word is text.
+
+    Raises:
+        ValueError: If there is no ``=`` or the section is not a table.
+    """
+    key, sign, text = setting.partition("=")
+    if not sign or not key.strip():
+        raise ValueError(f"--set {setting!r}: expected section.key=value, such as training.steps=1000")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *sections, last = key.strip().split(".")
+    table = values
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"--set {setting!r}: {section!r} is not a table of the configuration")
+    table[last] = value
+
+
+def dump(config: Config) -> str:
+    """The complete configuration as TOML text; `parse` of it is the configuration again."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))

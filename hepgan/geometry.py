@@ -1,0 +1,226 @@
+"""Calorimeter segmentation: where each cell of each read-out layer is.
+
+A `Calorimeter` is a stack of `CaloLayer` grids. All arrays of cell energies in hepgan are flat in the
+last dimension: layers one after the other, each in C order (index = offset + i * n_y + j), which is also
+the order of CaloGAN's ``cell_0 ... cell_503`` branches.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CaloLayer", "Calorimeter"]
+
+Coordinates = Literal["cartesian", "polar"]
+
+
+def _edges(name: str, values: Sequence[float], bins: int) -> tuple[float, ...]:
+    """Expand a (low, high) range to `bins` + 1 edges, or check explicit edges."""
+    if len(values) == 2 and bins != 1:
+        values = np.linspace(values[0], values[1], bins + 1).tolist()
+    if len(values) != bins + 1:
+        raise ValueError(
+            f"{name}: expected a [low, high] range or {bins + 1} edges for {bins} cells, got {len(values)} "
+            f"values; change {name} or the shape of the layer"
+        )
+    edges = tuple(float(v) for v in values)
+    if not all(a < b for a, b in pairwise(edges)):
+        raise ValueError(f"{name}: edges must increase, got {list(edges)}")
+    return edges
+
+
+@dataclass(frozen=True)
+class CaloLayer:
+    """One read-out layer: a grid of cells between two depths.
+
+    Args:
+        shape: Number of cells along the first and the second axis (x, y), or (alpha, r) in polar layers.
+        x: Range or edges of the first axis; mm, or rad in polar layers (alpha).
+        y: Range or edges of the second axis; mm.
+        z: Front and back of the layer along the shower axis; mm.
+        name: Name of the layer, as in the branch.
+        coordinates: ``"cartesian"`` or ``"polar"`` (CaloChallenge: alpha by r).
+
+    Raises:
+        ValueError: If an edge list does not fit the shape or does not increase.
+    """
+
+    shape: tuple[int, int]
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    z: tuple[float, float]
+    name: str = "layer"
+    coordinates: Coordinates = "cartesian"
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 2 or min(self.shape) < 1:
+            raise ValueError(f"{self.name}.shape: expected two positive numbers, got {self.shape}")
+        object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
+        object.__setattr__(self, "x", _edges(f"{self.name}.x", self.x, self.shape[0]))
+        object.__setattr__(self, "y", _edges(f"{self.name}.y", self.y, self.shape[1]))
+        object.__setattr__(self, "z", _edges(f"{self.name}.z", self.z, 1))
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def depth(self) -> float:
+        """Centre of the layer along the shower axis (mm)."""
+        return 0.5 * (self.z[0] + self.z[1])
+
+    @cached_property
+    def cell_centres(self) -> NDArray[np.float64]:
+        """Cartesian centres of the cells, shape (n_cells, 3), mm, C order.
+
+        In a polar layer the radius is the middle of the ring, at the middle of the angle.
+        """
+        first = 0.5 * (np.asarray(self.x[1:]) + np.asarray(self.x[:-1]))
+        second = 0.5 * (np.asarray(self.y[1:]) + np.asarray(self.y[:-1]))
+        a, b = np.meshgrid(first, second, indexing="ij")
+        if self.coordinates == "polar":
+            a, b = b * np.cos(a), b * np.sin(a)
+        return np.stack([a.ravel(), b.ravel(), np.full(a.size, self.depth)], axis=1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and TOML; `CaloLayer(**layer.as_dict())` is the layer again."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "x": list(self.x),
+            "y": list(self.y),
+            "z": list(self.z),
+            "coordinates": self.coordinates,
+        }
+
+
+@dataclass(frozen=True)
+class Calorimeter:
+    """A stack of read-out layers, in the order in which the shower meets them.
+
+    Args:
+        layers: The layers.
+        unit: Unit of the cell energies.
+
+    Raises:
+        ValueError: If there is no layer or two layers share a name.
+    """
+
+    layers: tuple[CaloLayer, ...]
+    unit: str = field(default="MeV", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        names = [layer.name for layer in self.layers]
+        if not names:
+            raise ValueError("calorimeter: expected at least one layer, got none")
+        if len(set(names)) != len(names):
+            raise ValueError(f"calorimeter: layer names must differ, got {names}")
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells of all layers."""
+        return sum(layer.n_cells for layer in self.layers)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the layers."""
+        return [layer.name for layer in self.layers]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Segmentation of each layer."""
+        return [layer.shape for layer in self.layers]
+
+    @property
+    def offsets(self) -> list[int]:
+        """Flat index of each layer's first cell, and the total behind the last: n_layers + 1 numbers."""
+        return [0, *np.cumsum([layer.n_cells for layer in self.layers]).tolist()]
+
+    def slices(self) -> list[slice]:
+        """Each layer's place in the flat cell dimension."""
+        offsets = self.offsets
+        return [slice(a, b) for a, b in pairwise(offsets)]
+
+    @cached_property
+    def cell_centres(self) -> NDArray[np.float64]:
+        """Centres of all cells, shape (n_cells, 3), mm."""
+        return np.concatenate([layer.cell_centres for layer in self.layers])
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The layers as plain data."""
+        return [layer.as_dict() for layer in self.layers]
+
+    @classmethod
+    def from_dicts(cls, layers: Sequence[Mapping[str, Any]], *, unit: str = "MeV") -> Calorimeter:
+        """Build from plain data; a layer without a name is called ``layer_<index>``."""
+        return cls(
+            tuple(CaloLayer(**{"name": f"layer_{k}", **layer}) for k, layer in enumerate(layers)), unit
+        )
+
+    @classmethod
+    def from_xml(cls, path: str | Path, *, particle: str | None = None, unit: str = "MeV") -> Calorimeter:
+        """Read a CaloChallenge binning file.
+
+        ``<Bins><Bin pid etaMin etaMax name><Layer id r_edges="0,5,..." n_bin_alpha/>``; a layer with fewer
+        than two radial edges is not read out. The file gives no depths: z is the layer number, in units of
+        layers.
+
+        Args:
+            path: The XML file.
+            particle: `name` or `pid` of the ``Bin``; optional when the file has one.
+            unit: Unit of the cell energies.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not such a file or does not hold the particle.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"binning file not found: {path}")
+        try:
+            root = ElementTree.parse(path).getroot()
+        except ElementTree.ParseError as error:
+            raise ValueError(f"{path}: not a binning XML file ({error})") from error
+        bins = list(root.iter("Bin"))
+        known = [f"{b.get('name')} (pid {b.get('pid')})" for b in bins]
+        if particle is not None:
+            bins = [b for b in bins if particle in (b.get("name"), b.get("pid"))]
+        if len(bins) != 1:
+            raise ValueError(
+                f"{path}: expected one Bin for particle {particle!r}, got {len(bins)}; the file has {known}; "
+                "name one of them"
+            )
+        layers = []
+        for element in bins[0].iter("Layer"):
+            number = int(element.get("id", "-1"))
+            radii = [float(r) for r in element.get("r_edges", "").split(",") if r]
+            if len(radii) < 2:
+                continue
+            alphas = int(element.get("n_bin_alpha", "1"))
+            layers.append(
+                CaloLayer(
+                    shape=(alphas, len(radii) - 1),
+                    x=tuple(np.linspace(-np.pi, np.pi, alphas + 1).tolist()),
+                    y=tuple(radii),
+                    z=(float(number), float(number + 1)),
+                    name=f"layer_{number}",
+                    coordinates="polar",
+                )
+            )
+        return cls(tuple(layers), unit)

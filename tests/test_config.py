@@ -1,0 +1,149 @@
+import copy
+from typing import Any
+
+import pytest
+from conftest import CALOGAN_LAYERS
+from pydantic import ValidationError
+
+from hepgan.config import Config, dump, load, override, parse
+
+MINIMAL: dict[str, Any] = {
+    "data": {
+        "files": ["a.root"],
+        "conditions": [{"name": "incident_energy", "unit": "GeV"}],
+        "calorimeter": {"branches": ["layer_0", "layer_1", "layer_2"], "layers": CALOGAN_LAYERS},
+    }
+}
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return copy.deepcopy(MINIMAL)
+
+
+def test_defaults_complete_a_minimal_file(values) -> None:
+    config = parse(values)
+    assert config.training.batch_size > 1
+    assert config.data.conditions[0].expression == "incident_energy"
+    assert config.data.calorimeter.calorimeter().n_cells == 504
+
+
+def test_dump_and_load_round_trip(values, tmp_path) -> None:
+    values["data"] |= {"cut": 'incident_energy > 1 and name != "x"', "weight": "w", "max_events": 5}
+    values["training"] = {"betas": [0.5, 0.9], "lr_critic": 3e-5}
+    config = parse(values)
+    path = tmp_path / "config.toml"
+    path.write_text(dump(config), encoding="utf-8")
+    assert load(path) == config
+    for section in Config.model_fields:  # the run folder's file is complete
+        assert f"[{section}]" in path.read_text(encoding="utf-8")
+
+
+def test_hits_round_trip(values) -> None:
+    values["data"]["calorimeter"] = {
+        "layout": "hits",
+        "hits": {"cell": "id", "energy": "e"},
+        "layers": CALOGAN_LAYERS,
+    }
+    config = parse(values)
+    assert parse(config.model_dump(mode="json", exclude_none=True)) == config
+
+
+def test_configuration_is_frozen(values) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        parse(values).training.steps = 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.step=3", r"unknown key 'training\.step'; did you mean 'steps'\?"),
+        ("data.fles=3", r"unknown key 'data\.fles'; did you mean 'files'\?"),
+        ("data.calorimeter.lay_out=3", r"unknown key 'data\.calorimeter\.lay_out'; did you mean 'layout'\?"),
+        ("trainig.steps=3", r"unknown key 'trainig'; did you mean 'training'\?"),
+        ("objective.zzz=3", r"unknown key 'objective\.zzz'; known keys: name, penalty, n_critic"),
+        ("training.steps=0", r"training\.steps: .*greater than 0.*got 0"),
+        ("training.steps=many", r"training\.steps: .*integer.*got 'many'"),
+        ("training.device=tpu", r"training\.device: .*'auto', 'cpu' or 'cuda'.*got 'tpu'"),
+        ("data.files=[]", r"data: files is empty"),
+        ("data.conditions=[]", r"data: conditions is empty"),
+        ("data.validation=0.95", r"leave nothing to train on"),
+        ("data.calorimeter.branches=['a']", r"1 branches for 3 layers"),
+        ("data.calorimeter.branches=[]", r"layout 'arrays' needs branches"),
+        ("data.calorimeter.layout='hits'", r"layout 'hits' needs hits"),
+        ("data.calorimeter.geometry='x.toml'", r"give the layers, or a geometry file, and not both"),
+        ("data.calorimeter.incident_energy='E'", r"incident_energy is 'E', but the conditions are"),
+        ("data.calorimeter.hits={ energy = 'e', cell = 'c', i = 'i' }", r"either cell .* or layer, i and j"),
+        ("data.calorimeter.hits={ energy = 'e', i = 'i', j = 'j' }", r"either cell .* or layer, i and j"),
+    ],
+)
+def test_mistakes_are_explained(values, setting, message) -> None:
+    override(values, setting)
+    with pytest.raises(ValueError, match=message):
+        parse(values, source="my.toml")
+
+
+def test_unknown_keys_in_lists_name_their_place(values) -> None:
+    values["data"]["conditions"][0]["unitt"] = "GeV"
+    with pytest.raises(
+        ValueError, match=r"my\.toml: unknown key 'data\.conditions\.0\.unitt'; did you mean 'unit'"
+    ):
+        parse(values, source="my.toml")
+
+
+def test_missing_keys_are_named(values) -> None:
+    del values["data"]["files"]
+    del values["data"]["calorimeter"]
+    with pytest.raises(ValueError, match=r"'data\.files' is missing(?s:.*)'data\.calorimeter' is missing"):
+        parse(values)
+
+
+def test_override_reads_toml_values_and_bare_words(values) -> None:
+    for setting in (
+        "training.steps=7",
+        "training.betas=[0.5, 0.99]",
+        "training.device=cpu",
+        "data.cut=incident_energy > 2",
+        "training.tensorboard=true",
+    ):
+        override(values, setting)
+    config = parse(values)
+    assert (config.training.steps, config.training.betas) == (7, (0.5, 0.99))
+    assert (config.training.device, config.training.tensorboard) == ("cpu", True)
+    assert config.data.cut == "incident_energy > 2"
+
+
+def test_override_errors(values) -> None:
+    with pytest.raises(ValueError, match=r"--set 'training\.steps': expected section\.key=value"):
+        override(values, "training.steps")
+    with pytest.raises(ValueError, match="'files' is not a table"):
+        override(values, "data.files.x=3")
+
+
+def test_load_errors(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"configuration file not found: .*none\.toml"):
+        load(tmp_path / "none.toml")
+    path = tmp_path / "bad.toml"
+    path.write_text("[data\n")
+    with pytest.raises(ValueError, match=r"bad\.toml: not a TOML file"):
+        load(path)
+
+
+def test_geometry_file(values, tmp_path) -> None:
+    calo = values["data"]["calorimeter"]
+    del calo["layers"]
+    calo["geometry"] = "geometry.toml"
+    config = parse(values)
+    with pytest.raises(FileNotFoundError, match="geometry"):
+        config.data.calorimeter.calorimeter(base=tmp_path)
+    full = parse(MINIMAL)
+    text = "".join(
+        f"[[layers]]\nshape = {list(layer.shape)}\nx = {list(layer.x)}\n"
+        f"y = {list(layer.y)}\nz = {list(layer.z)}\n"
+        for layer in full.data.calorimeter.layers
+    )
+    (tmp_path / "geometry.toml").write_text(text)
+    assert config.data.calorimeter.calorimeter(base=tmp_path) == full.data.calorimeter.calorimeter()
+    (tmp_path / "geometry.toml").write_text(text.replace("shape", "shpe", 1))
+    with pytest.raises(ValueError, match="unknown key 'shpe'; did you mean 'shape'"):
+        config.data.calorimeter.calorimeter(base=tmp_path)

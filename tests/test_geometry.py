@@ -1,0 +1,105 @@
+import re
+
+import numpy as np
+import pytest
+from conftest import CALOGAN_LAYERS
+
+from hepgan.geometry import CaloLayer, Calorimeter
+
+BINNING = """<Bins>
+  <Bin pid="22" etaMin="20" etaMax="25" name="photon">
+    <Layer id="0" r_edges="0,5,10,30" n_bin_alpha="1"/>
+    <Layer id="1" r_edges="0,2,4" n_bin_alpha="10"/>
+    <Layer id="4" r_edges="0" n_bin_alpha="1"/>
+    <Layer id="12" r_edges="0,100" n_bin_alpha="4"/>
+  </Bin>
+  <Bin pid="211" etaMin="20" etaMax="25" name="pion"><Layer id="0" r_edges="0,5" n_bin_alpha="1"/></Bin>
+</Bins>"""
+
+
+def test_calogan_segmentation() -> None:
+    calorimeter = Calorimeter.from_dicts(CALOGAN_LAYERS)
+    assert calorimeter.n_cells == 504
+    assert calorimeter.offsets == [0, 288, 432, 504]
+    assert calorimeter.names == ["layer_0", "layer_1", "layer_2"]
+    assert [layer.depth for layer in calorimeter.layers] == [-195.0, 23.5, 218.5]
+    assert [np.unique(np.diff(layer.y)).tolist() for layer in calorimeter.layers] == [[5.0], [40.0], [80.0]]
+
+
+def test_cell_centres_follow_the_flat_order() -> None:
+    calorimeter = Calorimeter.from_dicts(CALOGAN_LAYERS)
+    centres = calorimeter.cell_centres
+    assert centres.shape == (504, 3)
+    np.testing.assert_allclose(centres[0], [-160, -237.5, -195])
+    np.testing.assert_allclose(centres[1], [-160, -232.5, -195])  # y runs fastest
+    np.testing.assert_allclose(centres[288 + 12], [-180, -220, 23.5])
+    for cells in calorimeter.slices():  # a centred window: the mean position is the axis
+        np.testing.assert_allclose(centres[cells, :2].mean(axis=0), 0, atol=1e-9)
+
+
+def test_explicit_edges_and_single_cells() -> None:
+    layer = CaloLayer((2, 1), (0.0, 1.0, 4.0), (-1.0, 3.0), (0.0, 2.0))
+    np.testing.assert_allclose(layer.cell_centres, [[0.5, 1, 1], [2.5, 1, 1]])
+
+
+def test_polar_centres_lie_on_their_rings() -> None:
+    layer = CaloLayer((4, 2), (-np.pi, np.pi), (0.0, 2.0, 6.0), (0.0, 1.0), coordinates="polar")
+    radius = np.hypot(*layer.cell_centres[:, :2].T)
+    np.testing.assert_allclose(radius.reshape(4, 2), [[1.0, 4.0]] * 4)
+    np.testing.assert_allclose(layer.cell_centres[:, :2].sum(axis=0), 0, atol=1e-12)
+
+
+def test_plain_data_round_trip() -> None:
+    calorimeter = Calorimeter.from_dicts(CALOGAN_LAYERS, unit="GeV")
+    again = Calorimeter.from_dicts(calorimeter.as_dicts(), unit="GeV")
+    assert again == calorimeter
+    assert again.unit == "GeV"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ((2, 2), (0, 1, 2, 3), (0, 1), (0, 1)),
+            r"layer\.x: expected a \[low, high\] range or 3 edges for 2",
+        ),
+        (((2, 2), (0, 1), (1, 0), (0, 1)), r"layer\.y: edges must increase, got \[1\.0, 0\.5, 0\.0\]"),
+        (((2, 2), (0, 1), (0, 1), (5, 4)), r"layer\.z: edges must increase"),
+        (((0, 2), (0, 1), (0, 1), (0, 1)), r"layer\.shape: expected two positive numbers, got \(0, 2\)"),
+    ],
+)
+def test_impossible_layers(arguments, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        CaloLayer(*arguments)
+
+
+def test_impossible_calorimeters() -> None:
+    with pytest.raises(ValueError, match="at least one layer, got none"):
+        Calorimeter(())
+    layer = CaloLayer((1, 1), (0, 1), (0, 1), (0, 1), name="em")
+    with pytest.raises(ValueError, match=re.escape("names must differ, got ['em', 'em']")):
+        Calorimeter((layer, layer))
+
+
+def test_binning_xml(tmp_path) -> None:
+    path = tmp_path / "binning.xml"
+    path.write_text(BINNING)
+    photon = Calorimeter.from_xml(path, particle="photon")
+    assert photon.shapes == [(1, 3), (10, 2), (4, 1)]  # (alpha, r); the layer without rings is left out
+    assert photon.names == ["layer_0", "layer_1", "layer_12"]
+    assert photon.layers[0].y == (0.0, 5.0, 10.0, 30.0)
+    assert photon == Calorimeter.from_xml(path, particle="22")
+
+
+def test_binning_xml_errors(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="binning file not found"):
+        Calorimeter.from_xml(tmp_path / "none.xml")
+    path = tmp_path / "binning.xml"
+    path.write_text(BINNING)
+    with pytest.raises(ValueError, match=r"expected one Bin for particle None, got 2; the file has .*photon"):
+        Calorimeter.from_xml(path)
+    with pytest.raises(ValueError, match=r"particle 'muon', got 0.*pion \(pid 211\)"):
+        Calorimeter.from_xml(path, particle="muon")
+    path.write_text("no xml")
+    with pytest.raises(ValueError, match="not a binning XML file"):
+        Calorimeter.from_xml(path)

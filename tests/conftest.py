@@ -1,0 +1,179 @@
+"""Shared fixtures: the shipped samples, and tiny ROOT files of the same showers in every layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import torch
+import uproot
+
+from hepgan.config import DataConfig, parse
+from hepgan.readers import Events, read
+
+torch.set_num_threads(1)
+
+CALOGAN_LAYERS: list[dict[str, Any]] = [
+    {"shape": [3, 96], "x": [-240.0, 240.0], "y": [-240.0, 240.0], "z": [-240.0, -150.0]},
+    {"shape": [12, 12], "x": [-240.0, 240.0], "y": [-240.0, 240.0], "z": [-150.0, 197.0]},
+    {"shape": [12, 6], "x": [-240.0, 240.0], "y": [-240.0, 240.0], "z": [197.0, 240.0]},
+]
+TINY_LAYERS: list[dict[str, Any]] = [
+    {"shape": [2, 3], "x": [-10.0, 10.0], "y": [-15.0, 15.0], "z": [0.0, 10.0]},
+    {"shape": [2, 2], "x": [-10.0, 10.0], "y": [-15.0, 15.0], "z": [10.0, 40.0]},
+]
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "arrays": {"branches": ["layer_0", "layer_1"], "overflow": "overflow"},
+    "rntuple": {"branches": ["layer_0", "layer_1"], "overflow": "overflow"},
+    "vectors": {"branches": ["layer_0", "layer_1"], "overflow": "overflow"},
+    "cells": {"layout": "cells", "cells": "cell_{}", "overflow": "tail"},
+    "hits": {
+        "layout": "hits",
+        "hits": {"layer": "hit_layer", "i": "hit_ix", "j": "hit_iy", "energy": "hit_energy"},
+        "overflow": "overflow",
+    },
+    "cell_ids": {
+        "layout": "hits",
+        "hits": {"cell": "hit_cell", "energy": "hit_energy"},
+        "overflow": "overflow",
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the shipped samples."""
+    return Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="session")
+def sample_config(data_dir: Path) -> DataConfig:
+    """How to read the shipped positrons (array layout)."""
+    return parse(
+        {
+            "data": {
+                "files": [str(data_dir / "eplus.root")],
+                "conditions": [{"name": "incident_energy", "unit": "GeV"}],
+                "calorimeter": {
+                    "branches": ["layer_0", "layer_1", "layer_2"],
+                    "overflow": "overflow",
+                    "layers": CALOGAN_LAYERS,
+                },
+            }
+        }
+    ).data
+
+
+@pytest.fixture(scope="session")
+def events(sample_config: DataConfig) -> Events:
+    """The first 400 shipped positrons."""
+    return read(sample_config.model_copy(update={"max_events": 400}))
+
+
+@pytest.fixture
+def tiny_events() -> Events:
+    """Fifty made-up showers of two layers, 2 x 3 and 2 x 2 cells, sparse, with overflow."""
+    rng = np.random.default_rng(7)
+    energy = rng.uniform(1, 50, size=(50, 1))
+    cells = energy * 1000 * rng.dirichlet(np.ones(10), size=50) * (rng.random((50, 10)) < 0.7)
+    overflow = energy * rng.exponential(2.0, size=(50, 2))
+    return Events(*(a.astype(np.float32) for a in (energy, cells, overflow, np.ones(50))))
+
+
+@pytest.fixture
+def write_tree() -> Callable[..., str]:
+    """Write branches to one tree (awkward or numpy arrays; `basket` events at a time)."""
+
+    def write(
+        path: Path,
+        branches: dict[str, Any],
+        *,
+        tree: str = "showers",
+        basket: int = 20,
+        rntuple: bool = False,
+    ) -> str:
+        n = len(next(iter(branches.values())))
+        with uproot.recreate(path) as file:
+            if rntuple:
+                file.mkrntuple(tree, ak.zip(branches, depth_limit=1))
+                return str(path)
+            types = {
+                name: values.type.content
+                if isinstance(values, ak.Array)
+                else (values.dtype, values.shape[1:])
+                for name, values in branches.items()
+            }
+            file.mktree(tree, types)
+            for start in range(0, n, basket):
+                file[tree].extend({name: values[start : start + basket] for name, values in branches.items()})
+        return str(path)
+
+    return write
+
+
+def branches_of(events: Events, layout: str) -> dict[str, Any]:
+    """The tiny showers as the branches of a layout, with a weight `w` and the entry `number`."""
+    n = len(events)
+    branches: dict[str, Any] = {
+        "incident_energy": events.conditions[:, 0],
+        "w": events.weights,
+        "number": np.arange(n, dtype=np.int32),
+    }
+    if layout == "cells":
+        flat = np.concatenate([events.cells, events.overflow], axis=1).astype(np.float64)
+        return branches | {f"cell_{k}": flat[:, k] for k in range(flat.shape[1])}
+    branches["overflow"] = events.overflow
+    if layout in ("arrays", "rntuple"):
+        layers = events.cells[:, :6].reshape(n, 2, 3), events.cells[:, 6:].reshape(n, 2, 2)
+        return branches | {"layer_0": layers[0], "layer_1": layers[1]}
+    if layout == "vectors":  # std::vector<float>, always full
+        return branches | {
+            f"layer_{k}": ak.from_regular(ak.from_numpy(np.ascontiguousarray(part)))
+            for k, part in enumerate((events.cells[:, :6], events.cells[:, 6:]))
+        }
+    event, cell = np.nonzero(events.cells)
+    counts = np.bincount(event, minlength=n)
+    energy = events.cells[event, cell].astype(np.float64)
+    # every hit in two steps of 1/4 and 3/4 of its energy: exact in binary, and the sum must give it back
+    repeat = {"cell": np.repeat(cell, 2), "energy": np.stack([energy / 4, energy * 3 / 4], axis=1).ravel()}
+    second = repeat["cell"] >= 6
+    index = np.where(second, repeat["cell"] - 6, repeat["cell"])
+    width = np.where(second, 2, 3)
+    flat = {
+        "layer": second.astype(np.int32),
+        "ix": (index // width).astype(np.int32),
+        "iy": (index % width).astype(np.int32),
+        "cell": repeat["cell"].astype(np.int32),
+        "energy": repeat["energy"],
+    }
+    return branches | {f"hit_{name}": ak.unflatten(values, 2 * counts) for name, values in flat.items()}
+
+
+@pytest.fixture
+def tiny_data() -> Callable[..., DataConfig]:
+    """How to read files of tiny showers in a layout of `LAYOUTS`."""
+
+    def build(files: list[str], layout: str = "arrays", **settings: Any) -> DataConfig:
+        calorimeter = {"layers": TINY_LAYERS} | LAYOUTS[layout] | settings.pop("calorimeter", {})
+        conditions = settings.pop("conditions", [{"name": "incident_energy", "unit": "GeV"}])
+        return parse(
+            {"data": {"files": files, "conditions": conditions, "calorimeter": calorimeter, **settings}}
+        ).data
+
+    return build
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path, tiny_events: Events, write_tree: Callable[..., str]) -> Callable[..., str]:
+    """Write the tiny showers in a layout, with some branches replaced."""
+
+    def build(layout: str = "arrays", *, name: str = "", **replaced: Any) -> str:
+        branches = branches_of(tiny_events, layout) | replaced
+        path = tmp_path / (name or f"{layout}.root")
+        return write_tree(path, branches, rntuple=layout == "rntuple")
+
+    return build

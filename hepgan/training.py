@@ -1,0 +1,511 @@
+"""Training: one loop for every model and objective, from a configuration to a run folder.
+
+`train` reads from top to bottom: read the data, fit what statistics know, then play the game of
+`hepgan.objectives` step by step; log, validate, checkpoint on the way. All randomness comes from two explicit
+generators whose state is part of the checkpoint, so that a run killed at any moment goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hepgan import checkpoint
+from hepgan import config as configuration
+from hepgan.config import Config
+from hepgan.datasets import TensorEvents, training_events
+from hepgan.features import ShowerShapes
+from hepgan.metrics.distance import wasserstein
+from hepgan.models import MODELS, CaloGenerator
+from hepgan.objectives import OBJECTIVES, gradient_penalty
+from hepgan.preprocessing import ConditionalMoments
+from hepgan.readers import digest, expand
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["PhysicsDistance", "export_run", "load_generator", "train"]
+
+logger = logging.getLogger(__name__)
+
+_PROJECTIONS = 64
+_EMA_WARM_UP = (
+    10  # steps; the average starts short, so that the first checkpoints are not the initial weights
+)
+
+
+class PhysicsDistance:
+    """How far generated showers are from a reference sample, in one number.
+
+    Shower shapes (and log incident energy) are standardised at each incident energy; the distance is the mean
+    1-D Wasserstein distance, in standard deviations, over all of them and over fixed random directions between
+    them (sliced Wasserstein), which see correlations. Zero for the sample itself; of the order of 1/sqrt(N) for
+    another sample of the same distribution.
+
+    Args:
+        reference: The showers to compare with (the validation part).
+        generator: Gives geometry and units.
+        threshold: A cell is hit above this energy.
+        seed: Fixes the directions and the latent numbers, so that checkpoints are compared on equal terms.
+    """
+
+    def __init__(
+        self, reference: TensorEvents, generator: CaloGenerator, *, threshold: float = 0.0, seed: int = 0
+    ) -> None:
+        self.reference = reference
+        self.energy = generator.incident_energy(reference.condition)
+        self.shapes = ShowerShapes(
+            generator.calorimeter, n_overflow=generator.n_overflow, threshold=threshold
+        ).to(self.energy.device)
+        shapes = self.shapes(reference.cells, reference.overflow, self.energy)
+        self.moments = ConditionalMoments(shapes.shape[1]).to(self.energy.device)
+        self.moments.fit(shapes, self.energy, reference.weights)
+        self.rng = np.random.default_rng(seed)
+        directions = self.rng.standard_normal((shapes.shape[1] + 1, _PROJECTIONS))
+        directions /= np.linalg.norm(directions, axis=0)
+        self.directions = np.concatenate([np.eye(shapes.shape[1] + 1)[:, :-1], directions], 1)
+        self.weights = reference.weights.cpu().numpy()
+        self.target = self._projected(shapes)
+        self.latent = torch.randn(
+            len(reference), generator.n_latent, generator=torch.Generator().manual_seed(seed)
+        )
+
+    def _projected(self, shapes: Tensor) -> np.ndarray:
+        log_energy = torch.log(self.energy)
+        log_energy = (log_energy - log_energy.mean()) / log_energy.std().clamp(min=1e-6)
+        values = torch.cat([self.moments(shapes, self.energy), log_energy[:, None]], 1)
+        projected: np.ndarray = values.double().cpu().numpy() @ self.directions
+        return projected
+
+    def between(self, cells: Tensor, overflow: Tensor) -> float:
+        """Distance of showers at the reference's own conditions: (N, n_cells), (N, n_overflow)."""
+        sample = self._projected(self.shapes(cells, overflow, self.energy))
+        distances = [
+            wasserstein(
+                a, b, rng=self.rng, reference_weights=self.weights, sample_weights=self.weights, n_bootstrap=0
+            )[0]
+            for a, b in zip(self.target.T, sample.T, strict=True)
+        ]
+        return float(np.mean(distances))
+
+    @torch.no_grad()
+    def __call__(self, generator: CaloGenerator, *, batch_size: int = 2000) -> float:
+        """Distance of the generator's showers at the reference's conditions."""
+        device = self.energy.device
+        conditions = torch.split(self.reference.condition, batch_size)
+        latents = torch.split(self.latent, batch_size)
+        parts = [generator(c, z.to(device)) for c, z in zip(conditions, latents, strict=True)]
+        return self.between(torch.cat([cells for cells, _ in parts]), torch.cat([over for _, over in parts]))
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "training.device: expected a machine with CUDA for 'cuda', got none; use 'auto' or 'cpu'"
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _learning_rate(config: Config, step: int) -> float:
+    """Factor of the learning rates: cosine from 1 to training.decay."""
+    progress = step / config.training.steps
+    return config.training.decay + (1 - config.training.decay) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@torch.no_grad()
+def _average(ema: nn.Module, model: nn.Module, *, decay: float) -> None:
+    for slow, fast in zip(ema.parameters(), model.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and termination requests instead of dying of them in the middle of a step."""
+    received: list[int] = []
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            previous[number] = signal.signal(number, lambda n, _: received.append(n))
+        except ValueError:  # not in the main thread, which alone receives signals
+            break
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            change
+            for key in sorted(old.keys() | new.keys())
+            for change in _changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+        ]
+    return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
+
+
+def _prepare_folder(config: Config, out: Path, *, resume: bool, data_digest: str) -> None:
+    """Create the run folder, or check that it is the one to go on with."""
+    stored = out / "config.toml"
+    state = out / "checkpoint" / "state.safetensors"
+    if not resume:
+        if stored.exists():
+            raise ValueError(
+                f"run folder {out} exists already; --resume goes on with it, another --out starts anew"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        _write_text(stored, configuration.dump(config))
+        return
+    if not stored.exists():
+        raise FileNotFoundError(
+            f"run folder {out} has no config.toml to resume from; leave out --resume to start"
+        )
+    changes = _changed_keys(
+        tomllib.loads(stored.read_text(encoding="utf-8")), tomllib.loads(configuration.dump(config))
+    )
+    if changes:
+        raise ValueError(
+            f"run folder {out} was started with another configuration ({'; '.join(changes)}); "
+            "resume with the same one, or start a new run with another --out"
+        )
+    if state.exists() and checkpoint.load(state)[1]["data_sha256"] != data_digest:
+        raise ValueError(
+            f"run folder {out} was trained on other data (the files' sha256 differs); restore the files, or start a "
+            "new run with another --out"
+        )
+
+
+def train(config: Config, out: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
+    """Train as the configuration says and leave a run folder.
+
+    The folder holds ``config.toml``, ``checkpoint/state.safetensors``, ``metrics.jsonl`` (a line a log step) and
+    ``model.onnx`` with the averaged generator of the smallest `PhysicsDistance`. SIGINT and SIGTERM save and return.
+
+    Args:
+        config: What to train on what.
+        out: The run folder.
+        resume: Go on with an existing run.
+        progress: Show a progress bar on stderr.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: If the folder exists (without `resume`), or configuration or data changed (with it).
+        FileNotFoundError: If files, or the run to resume, are missing.
+        FloatingPointError: If a loss stops being finite; the last checkpoint stays.
+    """
+    out = Path(out)
+    settings, game = config.training, OBJECTIVES[config.objective.name]
+    device = _device(settings.device)
+    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    data_digest = digest(expand(config.data.files, base=Path()))
+    _prepare_folder(config, out, resume=resume, data_digest=data_digest)
+
+    train_part, validation_part = training_events(config.data, seed=settings.seed, progress=progress)
+    events = TensorEvents.of(train_part, device=device)
+    validation = TensorEvents.of(validation_part, device=device)
+
+    # -- models: everything statistics know is fitted, the rest starts at zero
+    drawn = torch.Generator().manual_seed(settings.seed)  # batches
+    noise = torch.Generator(device).manual_seed(settings.seed)  # latent numbers and the penalty's mixing
+    build_generator, build_critic = MODELS[config.model.name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        generator = build_generator(config.data, config.model)
+        critic = build_critic(generator, config.model)
+    state_path = out / "checkpoint" / "state.safetensors"
+    resumed = resume and state_path.exists()
+    if not resumed:
+        host = TensorEvents.of(train_part)
+        generator.fit(host.condition, host.cells, host.overflow, host.weights, generator=drawn)
+        critic.representation.fit(
+            host.cells, host.overflow, generator.incident_energy(host.condition), host.weights
+        )
+    generator.to(device)
+    critic.to(device)
+    ema = copy.deepcopy(generator).requires_grad_(False)
+    optimizers = {
+        "generator": torch.optim.Adam(generator.parameters(), lr=settings.lr_generator, betas=settings.betas),
+        "critic": torch.optim.Adam(critic.parameters(), lr=settings.lr_critic, betas=settings.betas),
+    }
+    rates = {"generator": settings.lr_generator, "critic": settings.lr_critic}
+    models = {"generator": generator, "ema": ema, "critic": critic}
+    step, elapsed, best_distance, best_step = 0, 0.0, math.inf, 0
+    best = {key: value.detach().clone() for key, value in ema.state_dict().items()}
+    if resumed:
+        tensors, texts = checkpoint.load(state_path)
+        for name, model in models.items():
+            model.load_state_dict(checkpoint.part(tensors, name))
+        for name, optimizer in optimizers.items():
+            checkpoint.restore_optimizer(optimizer, checkpoint.part(tensors, f"optimizer_{name}"))
+        drawn.set_state(checkpoint.part(tensors, "random")["drawn"])
+        noise.set_state(checkpoint.part(tensors, "random")["noise"])
+        best = checkpoint.part(tensors, "best")
+        step, elapsed = texts["step"], texts["elapsed"]
+        best_distance, best_step = texts["best_distance"], texts["best_step"]
+    distance = PhysicsDistance(validation, ema, threshold=config.evaluation.threshold)
+
+    def save() -> None:
+        parts = {name: model.state_dict() for name, model in models.items()}
+        parts |= {f"optimizer_{name}": checkpoint.optimizer_state(o) for name, o in optimizers.items()}
+        parts |= {"best": best, "random": {"drawn": drawn.get_state(), "noise": noise.get_state()}}
+        texts = {
+            "step": step,
+            "elapsed": elapsed,
+            "best_distance": best_distance,
+            "best_step": best_step,
+            "data_sha256": data_digest,
+        }
+        checkpoint.save(state_path, parts, texts)
+
+    def fake_events(condition: Tensor, model: CaloGenerator) -> Tensor:
+        latent = torch.randn(len(condition), model.n_latent, generator=noise, device=device)
+        cells, overflow = model(condition, latent)
+        representation: Tensor = critic.representation(cells, overflow, model.incident_energy(condition))
+        return representation
+
+    def optimise(name: str, loss: Tensor, model: nn.Module) -> None:
+        optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.grad_clip > 0:
+            nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
+        optimizers[name].step()
+
+    autocast = (
+        torch.autocast(device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
+    )
+    with (
+        _Log(out, step=step, tensorboard=settings.tensorboard) as log,
+        _Bar(config, step, show=progress) as bar,
+        _stop_signals() as stop,
+    ):
+        if not resumed:
+            best_distance = distance(ema)
+            log.write({"step": 0, "time": 0.0, "distance": best_distance})
+        started = time.monotonic() - elapsed
+        since, since_step = time.monotonic(), step
+        limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
+        while step < settings.steps and elapsed < limit and not stop:
+            for name, optimizer in optimizers.items():
+                for group in optimizer.param_groups:
+                    group["lr"] = rates[name] * _learning_rate(config, step)
+
+            for _ in range(config.objective.n_critic):
+                condition, cells, overflow, weights = events.batch(settings.batch_size, generator=drawn)
+                label = generator.condition_scaling(condition)
+                with torch.no_grad():
+                    real = critic.representation(cells, overflow, generator.incident_energy(condition))
+                    fake = fake_events(condition, generator)
+                with autocast:
+                    both = critic(torch.cat([real, fake]), torch.cat([label, label]))
+                    score_real, score_fake = both.split(len(real))
+                    estimate = game.distance(score_real, score_fake, weights)
+                    penalty = gradient_penalty(
+                        partial(critic, condition=label), real, fake, weights, generator=noise
+                    )
+                    loss = game.critic(score_real, score_fake, weights) + config.objective.penalty * penalty
+                optimise("critic", loss, critic)
+
+            condition, _, _, weights = events.batch(settings.batch_size, generator=drawn)
+            fake = fake_events(condition, generator)
+            with autocast:
+                critic.requires_grad_(False)
+                generator_loss = game.generator(critic(fake, generator.condition_scaling(condition)), weights)
+            if step >= settings.warm_up:
+                optimise("generator", generator_loss, generator)
+            critic.requires_grad_(True)
+            step += 1
+            _average(ema, generator, decay=min(settings.ema, step / (step + _EMA_WARM_UP)))
+
+            elapsed = time.monotonic() - started
+            last = step == settings.steps or elapsed >= limit
+            line: dict[str, float] = {}
+            if step % settings.log_every == 0 or last:
+                line = {
+                    "critic_loss": loss.item(),
+                    "wasserstein": estimate.item(),
+                    "penalty": penalty.item(),
+                    "generator_loss": generator_loss.item(),
+                    "lr": optimizers["generator"].param_groups[0]["lr"],
+                }
+                now = time.monotonic()
+                seen = (step - since_step) * settings.batch_size * (config.objective.n_critic + 1)
+                line["samples_per_second"] = seen / (now - since)
+                since, since_step = now, step
+                if not all(map(math.isfinite, line.values())):
+                    raise FloatingPointError(
+                        f"training: losses are not finite at step {step} ({line}); lower lr_critic or lr_generator, "
+                        f"or raise objective.penalty; the last checkpoint is in {state_path.parent}"
+                    )
+            if step % settings.validate_every == 0 or last:
+                line["distance"] = distance(ema)
+                if line["distance"] < best_distance:
+                    best_distance, best_step = line["distance"], step
+                    best = {key: value.detach().clone() for key, value in ema.state_dict().items()}
+            if line:
+                log.write({"step": step, "time": round(elapsed, 3), **line})
+            if step % settings.validate_every == 0 or last:
+                save()
+                since, since_step = time.monotonic(), step
+            bar.update(step, line)
+        if stop:
+            save()
+            logger.warning("stopped at step %d by request; --resume goes on from here", step)
+    export_run(out, out / "model.onnx")
+    return out
+
+
+class _Log:
+    """metrics.jsonl, and TensorBoard when asked for; lines after the checkpoint that is resumed are dropped."""
+
+    def __init__(self, out: Path, *, step: int, tensorboard: bool) -> None:
+        self.path = out / "metrics.jsonl"
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [text for text in lines if _step_of(text) <= step]
+            _write_text(self.path, "".join(f"{text}\n" for text in kept))
+        self.writer: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ValueError(
+                    "training.tensorboard: expected the package tensorboard, which is not installed; "
+                    "pip install 'hepgan[tensorboard]'"
+                ) from error
+            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+
+    def __enter__(self) -> _Log:
+        self.file = self.path.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self.writer is not None:
+            self.writer.close()
+
+    def write(self, line: dict[str, float]) -> None:
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        if self.writer is not None:
+            for key, value in line.items():
+                self.writer.add_scalar(key, value, int(line["step"]))
+
+
+def _step_of(text: str) -> float:
+    """Step of a line of metrics.jsonl; a line that a kill cut short belongs to no step."""
+    try:
+        return float(json.loads(text)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+class _Bar:
+    """Progress bar: step, Wasserstein estimate, penalty, physics distance, samples/s, time left."""
+
+    def __init__(self, config: Config, step: int, *, show: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=Console(stderr=True),
+            disable=not show,
+        )
+        self.task = self.progress.add_task(
+            "training", total=config.training.steps, completed=step, numbers=""
+        )
+        self.shown: dict[str, float] = {}
+
+    def __enter__(self) -> _Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def update(self, step: int, line: dict[str, float]) -> None:
+        self.shown |= line
+        words = [
+            f"{label} {self.shown[key]:{form}}"
+            for label, key, form in (
+                ("W", "wasserstein", ".3f"),
+                ("penalty", "penalty", ".3f"),
+                ("distance", "distance", ".4f"),
+                ("samples/s", "samples_per_second", ".0f"),
+            )
+            if key in self.shown
+        ]
+        self.progress.update(self.task, completed=step, numbers="  ".join(words))
+
+
+def load_generator(run: str | Path) -> tuple[CaloGenerator, Config, dict[str, Any]]:
+    """The selected generator of a run folder, its configuration and the checkpoint's texts.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run or no checkpoint.
+        ValueError: If configuration or checkpoint are damaged.
+    """
+    run = Path(run)
+    config = configuration.load(run / "config.toml")
+    tensors, texts = checkpoint.load(run / "checkpoint" / "state.safetensors")
+    generator = MODELS[config.model.name][0](config.data, config.model)
+    generator.load_state_dict(checkpoint.part(tensors, "best"))
+    return generator.eval(), config, texts
+
+
+def export_run(run: str | Path, out: str | Path, *, batch: int | None = None) -> Path:
+    """Write the selected generator of a run folder as one ONNX file.
+
+    Args:
+        run: The run folder.
+        out: The file.
+        batch: Fixed batch size; None leaves it free.
+
+    Returns:
+        The file.
+    """
+    from hepgan.export import onnx
+
+    generator, config, texts = load_generator(run)
+    report = Path(run) / "report" / "metrics.json"
+    metrics: dict[str, Any] = {"validation_distance": [texts["best_distance"], 0.0]}
+    if report.is_file():
+        metrics["classifier_auc"] = json.loads(report.read_text(encoding="utf-8"))["classifier"]["auc"]
+    provenance = {
+        "config_sha256": hashlib.sha256(configuration.dump(config).encode()).hexdigest(),
+        "data_sha256": texts["data_sha256"],
+        "step": texts["best_step"],
+    }
+    onnx.write(generator, Path(out), data=config.data, provenance=provenance, metrics=metrics, batch=batch)
+    return Path(out)

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+
+from hepgan.features import ShowerShapes, energy_factor
+from hepgan.geometry import Calorimeter
+
+CALORIMETER = Calorimeter.from_dicts(
+    [
+        {"shape": (3, 4), "x": (-30, 30), "y": (-40, 40), "z": (0, 10), "name": "front"},
+        {"shape": (1, 1), "x": (-30, 30), "y": (-40, 40), "z": (10, 20), "name": "back"},
+    ]
+)
+WIDTH_OF_NOTHING = 0.1  # mm, the floor that keeps the slope finite
+
+
+def shapes_of(cells, overflow=(0.0, 0.0), incident=100.0, **settings):
+    module = ShowerShapes(CALORIMETER, n_overflow=2, **settings)
+    tensors = [torch.tensor([values], dtype=torch.float32) for values in (cells, overflow)]
+    values = module(*tensors, torch.tensor([incident]))[0]
+    assert len(values) == len(module.names) == len(module.units)
+    return dict(zip(module.names, values.tolist(), strict=True))
+
+
+def cells_with(front=(), back=0.0):
+    image = np.zeros((3, 4))
+    for i, j, energy in front:
+        image[i, j] = energy
+    return [*image.ravel(), back]
+
+
+def test_shower_of_a_single_cell():
+    shapes = shapes_of(cells_with([(2, 0, 50.0)]))
+    assert shapes["response"] == pytest.approx(0.5)
+    assert shapes["centre_x_front"] == pytest.approx(20)
+    assert shapes["centre_y_front"] == pytest.approx(-30)
+    assert shapes["width_x_front"] == pytest.approx(WIDTH_OF_NOTHING, abs=1e-3)
+    assert shapes["occupancy_front"] == pytest.approx(1 / 12)
+    assert shapes["brightest_share_front"] == pytest.approx(1)
+    assert shapes["energy_ratio_front"] == pytest.approx(1)
+    assert shapes["fraction_front"] == pytest.approx(1)
+    assert shapes["depth"] == pytest.approx(0)
+
+
+def test_symmetric_shower_is_centred():
+    shapes = shapes_of(cells_with([(i, j, 1.0 + (i == 1)) for i in range(3) for j in range(4)], back=3.0))
+    assert shapes["centre_x_front"] == pytest.approx(0, abs=1e-5)
+    assert shapes["centre_y_front"] == pytest.approx(0, abs=1e-5)
+    assert shapes["energy_ratio_front"] == pytest.approx(0)
+
+
+def test_two_cells():
+    # a quarter of the energy one cell (20 mm) away: variance 3/16 * 20^2
+    shapes = shapes_of(cells_with([(0, 1, 30.0), (1, 1, 10.0)]))
+    assert shapes["centre_x_front"] == pytest.approx(-20 + 20 / 4)
+    assert shapes["width_x_front"] == pytest.approx(np.sqrt(3 / 16 * 400 + WIDTH_OF_NOTHING**2))
+    assert shapes["width_y_front"] == pytest.approx(WIDTH_OF_NOTHING, abs=1e-3)
+    assert shapes["brightest_share_front"] == pytest.approx(0.75)
+    assert shapes["energy_ratio_front"] == pytest.approx(0.5)
+    assert shapes["occupancy_front"] == pytest.approx(2 / 12)
+
+
+def test_energies_sum_to_the_total_and_fractions_to_one():
+    shapes = shapes_of(
+        cells_with([(0, 0, 20.0), (2, 3, 10.0)], back=10.0), overflow=(4.0, 1.0), incident=50.0
+    )
+    energies = [
+        shapes["energy_front"],
+        shapes["energy_back"],
+        shapes["overflow_front"],
+        shapes["overflow_back"],
+    ]
+    assert energies == pytest.approx([30, 10, 4, 1])
+    assert shapes["response"] == pytest.approx(sum(energies) / 50)
+    assert shapes["fraction_front"] + shapes["fraction_back"] == pytest.approx(1)
+    assert shapes["depth"] == pytest.approx(0.25)
+    assert shapes["occupancy_back"] == 1
+    assert shapes["energy_ratio_back"] == pytest.approx(1)  # there is no second cell
+
+
+def test_empty_shower_has_finite_shapes():
+    shapes = shapes_of(cells_with())
+    assert all(np.isfinite(list(shapes.values())))
+    assert [shapes[k] for k in ("response", "occupancy_front", "brightest_share_back", "centre_x_front")] == [
+        0
+    ] * 4
+
+
+def test_threshold_and_soft_occupancy():
+    cells = cells_with([(0, 0, 0.5), (1, 1, 2.0)])
+    assert shapes_of(cells, threshold=1.0)["occupancy_front"] == pytest.approx(1 / 12)
+    soft = shapes_of(cells, softness=1.0)["occupancy_front"]
+    assert soft == pytest.approx((2 - np.exp(-0.5) - np.exp(-2)) / 12)
+
+
+def test_a_scaled_shower_keeps_its_shape():
+    cells = cells_with([(0, 1, 3.0), (1, 1, 10.0), (2, 2, 1.0)], back=2.0)
+    once, twice = shapes_of(cells), shapes_of([2 * c for c in cells], incident=200.0)
+    for name in once:
+        factor = 2 if name.startswith("energy_") and "ratio" not in name else 1
+        assert twice[name] == pytest.approx(factor * once[name], abs=1e-5), name
+
+
+def test_real_showers_add_up(events, sample_config):
+    calorimeter = sample_config.calorimeter.calorimeter()
+    module = ShowerShapes(calorimeter, n_overflow=3)
+    incident = torch.from_numpy(events.conditions[:, 0]) * energy_factor("GeV", "MeV")
+    values = module(torch.from_numpy(events.cells), torch.from_numpy(events.overflow), incident).numpy()
+    columns = dict(zip(module.names, values.T, strict=True))
+    energies = sum(columns[f"energy_layer_{k}"] + columns[f"overflow_layer_{k}"] for k in range(3))
+    assert np.allclose(energies / incident.numpy(), columns["response"], rtol=1e-5)
+    assert np.allclose(sum(columns[f"fraction_layer_{k}"] for k in range(3)), 1, atol=1e-5)
+    assert 0.98 < columns["response"].mean() < 1  # nearly all energy is contained, none is made
+    assert (
+        np.corrcoef(np.log(incident.numpy()), columns["depth"])[0, 1] > 0.5
+    )  # showers grow deeper with energy
+
+
+def test_gradients_are_right():
+    generator = torch.Generator().manual_seed(5)
+    cells = torch.rand((2, 13), generator=generator, dtype=torch.float64).add_(0.1).requires_grad_()
+    overflow = torch.rand((2, 2), generator=generator, dtype=torch.float64).requires_grad_()
+    incident = torch.full((2,), 10.0, dtype=torch.float64)
+    module = ShowerShapes(CALORIMETER, n_overflow=2, softness=0.5).double()
+    assert torch.autograd.gradcheck(lambda c, o: module(c, o, incident), (cells, overflow))
+    assert torch.autograd.gradgradcheck(lambda c, o: module(c, o, incident), (cells, overflow))
+
+
+def test_gradient_of_an_empty_shower_is_finite():
+    cells = torch.zeros((1, 13), requires_grad=True)
+    module = ShowerShapes(CALORIMETER, n_overflow=2, softness=0.5)
+    (gradient,) = torch.autograd.grad(module(cells, torch.zeros(1, 2), torch.ones(1)).sum(), cells)
+    assert torch.isfinite(gradient).all()
+
+
+def test_wrong_overflow_and_units():
+    with pytest.raises(ValueError, match=r"expected one number a layer \(2\) or none, got 3"):
+        ShowerShapes(CALORIMETER, n_overflow=3)
+    assert energy_factor("GeV", "MeV") == 1000
+    assert energy_factor("keV", "keV") == 1
+    for source, target in (("GeV", "erg"), ("erg", "GeV")):
+        with pytest.raises(
+            ValueError, match=r"expected one of \['eV', .*'TeV'\], got 'erg'; change the unit"
+        ):
+            energy_factor(source, target)

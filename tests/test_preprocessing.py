@@ -1,0 +1,204 @@
+"""Transforms: invertible, conserving, and normal where they promise it."""
+
+import numpy as np
+import pytest
+import torch
+
+from hepgan.geometry import Calorimeter
+from hepgan.preprocessing import (
+    ConditionalMoments,
+    ConditionalQuantile,
+    ConditionScaling,
+    EnergyNodes,
+    ShowerScaling,
+    weighted_quantiles,
+)
+
+
+@pytest.fixture
+def calorimeter():
+    layer = {"x": (-1.0, 1.0), "y": (-1.0, 1.0)}
+    return Calorimeter.from_dicts(
+        [
+            {**layer, "shape": (2, 3), "z": (0.0, 1.0)},
+            {**layer, "shape": (3, 2), "z": (1.0, 2.0)},
+            {**layer, "shape": (1, 2), "z": (2.0, 3.0)},
+        ]
+    )
+
+
+def showers(calorimeter, n=400, *, seed=0):
+    """Showers with empty cells, empty layers and overflow; (cells, overflow, incident energy)."""
+    rng = torch.Generator().manual_seed(seed)
+    energy = torch.exp(torch.rand(n, generator=rng) * 3 + 6)
+    cells = torch.rand(n, calorimeter.n_cells, generator=rng) ** 6 * energy[:, None] / 5
+    cells[torch.rand(cells.shape, generator=rng) < 0.3] = 0
+    cells[:20, calorimeter.slices()[2]] = 0
+    overflow = torch.relu(torch.randn(n, calorimeter.n_layers, generator=rng))
+    return cells, overflow, energy
+
+
+def test_weighted_quantiles_of_a_normal():
+    x = torch.randn(200_000, 1, generator=torch.Generator().manual_seed(1))
+    p = torch.special.ndtr(torch.tensor([-2.0, -1, 0, 1, 2]))
+    q = weighted_quantiles(x, torch.ones(len(x)), p)[:, 0]
+    torch.testing.assert_close(q, torch.tensor([-2.0, -1, 0, 1, 2]), atol=0.03, rtol=0)
+
+
+def test_weight_two_equals_two_events():
+    x = torch.arange(50.0)[:, None] ** 1.5
+    weights = 1 + (torch.arange(50) % 2).float()
+    p = torch.linspace(0.1, 0.9, 9)
+    doubled = torch.cat([x, x[1::2]])
+    a, b = weighted_quantiles(x, weights, p), weighted_quantiles(doubled, torch.ones(75), p)
+    assert (a - b).abs().max() < 8  # steps of the sample are up to 10 wide at the top; the value is over 300
+    assert weighted_quantiles(x, weights, torch.tensor([0.5]))[0, 0] == pytest.approx(
+        float(b[4, 0]), rel=0.03
+    )
+
+
+def test_negative_weights_subtract():
+    rng = torch.Generator().manual_seed(2)
+    signal, background = torch.randn(60_000, 1, generator=rng), 3 + torch.randn(30_000, 1, generator=rng)
+    x = torch.cat([signal, background, 3 + torch.randn(30_000, 1, generator=rng)])
+    weights = torch.cat([torch.ones(90_000), -torch.ones(30_000)])
+    q = weighted_quantiles(x, weights, torch.tensor([0.16, 0.5, 0.84]))[:, 0]
+    torch.testing.assert_close(q, torch.tensor([-1.0, 0, 1]), atol=0.1, rtol=0)
+    with pytest.raises(ValueError, match=r"weights: expected a positive sum, got -60000"):
+        weighted_quantiles(signal, -torch.ones(60_000), torch.tensor([0.5]))
+
+
+def test_condition_scaling_standardises_and_inverts():
+    rng = torch.Generator().manual_seed(0)
+    condition = torch.stack(
+        [torch.exp(torch.randn(5000, generator=rng) * 2), torch.randn(5000, generator=rng) * 7], 1
+    )
+    scaling = ConditionScaling([True, False])
+    scaling.fit(condition, torch.ones(5000))
+    x = scaling(condition)
+    torch.testing.assert_close(x.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std(0), torch.ones(2), atol=1e-3, rtol=0)
+    torch.testing.assert_close(scaling.inverse(x), condition, rtol=1e-4, atol=1e-5)
+
+
+def test_energy_nodes_sum_to_one_and_interpolate_linearly_in_log_energy():
+    nodes = EnergyNodes(4)
+    nodes.fit(torch.tensor([1.0, 1000.0]))
+    energy = torch.tensor([0.1, 1.0, 10.0, 31.6228, 1000.0, 5000.0])
+    weights = nodes(energy)
+    torch.testing.assert_close(weights.sum(1), torch.ones(6))
+    torch.testing.assert_close(weights[2], torch.tensor([0.0, 1, 0, 0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(weights[3], torch.tensor([0.0, 0.5, 0.5, 0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(weights[0], weights[1])  # beyond the range the edge's entry is used
+    torch.testing.assert_close(weights[5], weights[4])
+
+
+def test_conditional_moments_remove_energy_dependence():
+    rng = torch.Generator().manual_seed(0)
+    energy = torch.exp(torch.rand(40_000, generator=rng) * 4)
+    x = torch.log(energy)[:, None] * 3 + torch.randn(40_000, 1, generator=rng) * energy[:, None].sqrt()
+    moments = ConditionalMoments(1)
+    moments.fit(x, energy, torch.ones(40_000))
+    for low, high in ((1, 3), (3, 12), (12, 54)):
+        residual = moments(x, energy)[(energy > low) & (energy < high)]
+        assert residual.mean().abs() < 0.05
+        assert residual.std() == pytest.approx(1, abs=0.05)
+
+
+def test_conditional_quantile_is_normal_at_every_energy_and_inverts():
+    rng = torch.Generator().manual_seed(0)
+    n = 60_000
+    energy = torch.exp(torch.rand(n, generator=rng) * 3)
+    noise = torch.randn(n, generator=rng)
+    x = (torch.log(energy) + torch.exp(0.5 * noise))[:, None]  # lognormal whose place follows the energy
+    quantile = ConditionalQuantile(1)
+    quantile.fit(x, energy, torch.ones(n))
+    z = quantile.to_normal(x, energy)
+    for low, high in ((1, 2), (5, 8), (15, 20)):
+        near = (energy > low) & (energy < high)
+        assert z[near].mean().abs() < 0.05
+        assert z[near].std() == pytest.approx(1, abs=0.05)
+    inside = z[:, 0].abs() < 3
+    torch.testing.assert_close(quantile.from_normal(z, energy)[inside], x[inside], rtol=1e-3, atol=1e-3)
+    ordered = quantile.from_normal(torch.linspace(-4, 4, 100)[:, None], torch.full((100,), 7.0))
+    assert (ordered.diff(dim=0) >= 0).all()
+
+
+@pytest.mark.parametrize("empty", [0.0, 0.2, 0.95, 1.0])
+def test_conditional_quantile_keeps_the_share_of_empty_cells(empty):
+    rng = torch.Generator().manual_seed(0)
+    n = 60_000
+    energy = torch.exp(torch.rand(n, generator=rng) * 3)
+    x = torch.exp(torch.randn(n, 1, generator=rng))
+    x[torch.rand(n, generator=rng) < empty] = 0
+    quantile = ConditionalQuantile(1)
+    quantile.fit(x, energy, torch.ones(n))
+    generated = torch.relu(quantile.from_normal(torch.randn(n, 1, generator=rng), energy))
+    assert (generated == 0).float().mean().item() == pytest.approx(empty, abs=0.006)
+    if empty < 1:
+        kept, made = x[x > 0], generated[generated > 0]
+        assert made.median().item() == pytest.approx(kept.median().item(), rel=0.1)
+
+
+def test_exported_interpolation_is_the_same(monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    energy = torch.exp(torch.rand(3000, generator=rng) * 3)
+    quantile = ConditionalQuantile(2)
+    quantile.fit(torch.randn(3000, 2, generator=rng), energy, torch.ones(3000))
+    z = 1.6 * torch.randn(500, 2, generator=rng)
+    expected = quantile.from_normal(z, energy[:500])
+    monkeypatch.setattr("hepgan.preprocessing._exporting", lambda: True)
+    torch.testing.assert_close(quantile.from_normal(z, energy[:500]), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_too_few_events_at_an_energy_are_named():
+    energy = torch.cat([torch.full((500,), 1.0), torch.full((500,), 1000.0)])
+    with pytest.raises(ValueError, match=r"at least 30 near each of 9 energies, got 0 at number 1"):
+        ConditionalQuantile(1).fit(torch.randn(1000, 1), energy, torch.ones(1000))
+
+
+@pytest.mark.parametrize("with_overflow", [True, False])
+def test_shower_scaling_inverts(calorimeter, with_overflow):
+    cells, overflow, energy = showers(calorimeter)
+    overflow = overflow if with_overflow else overflow[:, :0]
+    scaling = ShowerScaling(calorimeter, n_overflow=overflow.shape[1])
+    scaling.fit(cells, overflow, torch.ones(len(cells)))
+    back, over = scaling.inverse(scaling(cells, overflow, energy), energy)
+    torch.testing.assert_close(back, cells, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(over, overflow, rtol=1e-3, atol=1e-3)
+    assert scaling(cells, overflow, energy).shape[1] == scaling.n_variables
+    # the main layer, which is the remainder, is the one with the most energy
+    sums = torch.stack([cells[:, s].mean(0).sum() for s in calorimeter.slices()])
+    assert scaling.order[-1] == int(sums.argmax())
+
+
+def test_any_network_output_is_a_shower_with_the_right_sum(calorimeter):
+    cells, overflow, energy = showers(calorimeter)
+    scaling = ShowerScaling(calorimeter, n_overflow=3)
+    scaling.fit(cells, overflow, torch.ones(len(cells)))
+    rng = torch.Generator().manual_seed(5)
+    variables = 3 * torch.randn(2000, scaling.n_variables, generator=rng)
+    energy = torch.rand(2000, generator=rng) * 1e4 + 1
+    cells, overflow = scaling.inverse(variables, energy)
+    assert cells.min() >= 0
+    assert overflow.min() >= 0
+    assert (cells == 0).any()
+    total = cells.double().sum(1) + overflow.double().sum(1)
+    expected = torch.relu(variables[:, 0]).double() * energy.double()
+    np.testing.assert_allclose(total.numpy(), expected.numpy(), rtol=1e-4, atol=1e-3)
+
+
+def test_shower_scaling_state_keeps_the_order_of_layers(calorimeter):
+    cells, overflow, energy = showers(calorimeter)
+    scaling = ShowerScaling(calorimeter, n_overflow=3)
+    scaling.fit(cells, overflow, torch.ones(len(cells)))
+    restored = ShowerScaling(calorimeter, n_overflow=3)
+    restored.load_state_dict(scaling.state_dict())
+    assert restored.order == scaling.order
+    torch.testing.assert_close(restored(cells, overflow, energy), scaling(cells, overflow, energy))
+
+
+def test_only_empty_cells_are_an_error(calorimeter):
+    zero = torch.zeros(10, calorimeter.n_cells)
+    with pytest.raises(ValueError, match="expected deposits, got only zeros"):
+        ShowerScaling(calorimeter, n_overflow=0).fit(zero, zero[:, :0], torch.ones(10))

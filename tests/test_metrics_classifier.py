@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from hepgan.metrics import area_under_curve, roc_curve, single_feature_auc, two_sample_test
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(13)
+
+
+def test_area_of_shifted_gaussians(rng):
+    for shift in (0.0, 0.5, 2.0):
+        value, uncertainty = area_under_curve(rng.normal(size=5000), rng.normal(shift, 1, 5000))
+        assert value == pytest.approx(norm.cdf(shift / np.sqrt(2)), abs=4 * uncertainty)
+        assert 0 < uncertainty < 0.01
+
+
+def test_area_by_hand_with_ties_and_weights():
+    assert area_under_curve([0.0, 1.0], [1.0, 2.0])[0] == pytest.approx(0.875)  # 3 pairs won, 1 tie
+    assert area_under_curve([0.0, 0.0], [0.0, 0.0]) == (0.5, 0.0)
+    weighted = area_under_curve([0.0, 1.0], [0.5, 2.0], sample_weights=[2.0, 1.0])[0]
+    assert weighted == pytest.approx(area_under_curve([0.0, 1.0], [0.5, 0.5, 2.0])[0]) == pytest.approx(4 / 6)
+
+
+def test_area_uncertainty_is_the_spread_of_repetitions(rng):
+    repeated = [area_under_curve(rng.normal(size=300), rng.normal(0.7, 1, 300)) for _ in range(200)]
+    values, uncertainties = np.array(repeated).T
+    assert uncertainties.mean() == pytest.approx(values.std(), rel=0.2)
+
+
+def test_roc_curve_encloses_the_area(rng):
+    x, y, w = rng.normal(size=3000), rng.normal(1, 1, 2000), rng.uniform(0, 2, 2000)
+    false_positive, true_positive = roc_curve(x, y, sample_weights=w)
+    assert (false_positive[0], true_positive[0]) == (0, 0)
+    assert (false_positive[-1], true_positive[-1]) == pytest.approx((1, 1))
+    assert (np.diff(false_positive) >= 0).all()
+    assert (np.diff(true_positive) >= 0).all()
+    area = 0.5 * np.sum(np.diff(false_positive) * (true_positive[1:] + true_positive[:-1]))
+    assert area == pytest.approx(area_under_curve(x, y, sample_weights=w)[0], abs=2e-3)
+
+
+def test_boosting_guesses_between_equal_distributions(rng):
+    result = two_sample_test(rng.normal(size=(1500, 4)), rng.normal(size=(1500, 4)), rng=rng, folds=3)
+    value, uncertainty = result.auc
+    assert value == pytest.approx(0.5, abs=4 * uncertainty)
+    assert uncertainty < 0.02
+    assert len(result.fold_aucs) == 3
+
+
+def test_boosting_finds_a_shift_and_a_correlation(rng):
+    x, y = rng.normal(size=(2000, 2)), rng.normal(size=(2000, 2))
+    shifted, uncertainty = two_sample_test(x, y + np.array([1.0, 0.0]), rng=rng, folds=3).auc
+    optimum = norm.cdf(1 / np.sqrt(2))
+    assert optimum - 0.04 < shifted < optimum + 4 * uncertainty
+    correlated = y @ np.linalg.cholesky(np.array([[1, 0.9], [0.9, 1]])).T  # every single feature agrees
+    assert two_sample_test(x, correlated, rng=rng, folds=3).auc[0] > 0.75
+
+
+def test_boosting_honours_weights(rng):
+    x, y = rng.normal(size=(2000, 2)), rng.normal(0.7, 1, (2000, 2))
+    weights = np.prod(norm.pdf(y) / norm.pdf(y - 0.7), axis=1)
+    assert two_sample_test(x, y, rng=rng, folds=3).auc[0] > 0.7
+    value, uncertainty = two_sample_test(x, y, rng=rng, folds=3, sample_weights=weights).auc
+    assert value == pytest.approx(0.5, abs=4 * uncertainty)
+
+
+def test_pairs_share_a_fold(rng):
+    # A shared continuous condition: unless partners share a fold, remembering it misleads the classifier.
+    condition = rng.uniform(size=(600, 1))
+    unpaired = two_sample_test(condition, condition, rng=rng, folds=5).auc
+    paired = two_sample_test(condition, condition, rng=rng, folds=5, paired=True).auc
+    assert paired[0] == pytest.approx(0.5)
+    assert unpaired[0] < 0.5 - 2 * unpaired[1]
+
+
+def test_scores_are_reproducible():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(200, 2)), rng.normal(size=(200, 2))
+    first, second = (two_sample_test(x, y, rng=np.random.default_rng(5), folds=2) for _ in range(2))
+    assert np.array_equal(first.sample_scores, second.sample_scores)
+    assert first.auc == second.auc
+
+
+def test_single_feature(rng):
+    x = rng.normal(size=8000)
+    shifted, uncertainty = single_feature_auc(x, rng.normal(1, 1, 8000), rng=rng)
+    assert shifted == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=4 * uncertainty + 0.005)
+    assert single_feature_auc(x, rng.normal(0, 2, 8000), rng=rng)[0] > 0.65  # equal means, other width
+    value, uncertainty = single_feature_auc(x, rng.normal(size=8000), rng=rng)
+    assert value == pytest.approx(0.5, abs=4 * uncertainty)
+    assert single_feature_auc(np.zeros(100), np.zeros(100), rng=rng, paired=True) == (0.5, 0.0)
+
+
+def test_bad_samples(rng):
+    x = rng.normal(size=(50, 2))
+    with pytest.raises(ValueError, match="5 folds need at least 10 events in either sample, got 50 and 9"):
+        two_sample_test(x, x[:9], rng=rng)
+    with pytest.raises(ValueError, match="expected the same features in both samples, got 2 and 1 columns"):
+        two_sample_test(x, x[:, :1], rng=rng)
+    with pytest.raises(ValueError, match="paired samples must have equal sizes, got 50 and 40"):
+        two_sample_test(x, x[:40], rng=rng, paired=True)
+    with pytest.raises(
+        ValueError, match=r"needs weights that are not negative, got 1 negative \(first: event 0\)"
+    ):
+        two_sample_test(x, x, rng=rng, sample_weights=np.where(np.arange(50) == 0, -1.0, 1.0))

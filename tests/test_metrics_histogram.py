@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from hepgan.metrics import chi2_per_ndf, histogram, quantile_edges, separation_power, uniform_edges
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
+
+
+def test_separation_of_shifted_gaussians_is_the_integral(rng):
+    shift = 0.5
+    expected, _ = quad(
+        lambda x: 0.5 * (norm.pdf(x) - norm.pdf(x - shift)) ** 2 / (norm.pdf(x) + norm.pdf(x - shift)),
+        -10,
+        10,
+    )
+    value, uncertainty = separation_power(
+        rng.normal(size=60000), rng.normal(shift, 1, 60000), rng=rng, bins=60
+    )
+    assert value == pytest.approx(expected, abs=3 * uncertainty + 0.001)
+    assert 0 < uncertainty < 0.1 * value
+
+
+def test_separation_limits(rng):
+    x = rng.normal(size=1000)
+    assert separation_power(x, x, rng=rng)[0] == 0
+    assert separation_power(x, x + 100, rng=rng, edges=np.linspace(-10, 110, 50))[0] == pytest.approx(1)
+    forward, backward = (
+        separation_power(a, b, rng=rng, edges=np.linspace(-4, 4, 30))[0] for a, b in [(x, -x), (-x, x)]
+    )
+    assert forward == backward  # symmetric
+
+
+def test_separation_of_equal_distributions_is_the_known_bias(rng):
+    # half the chi-square of B - 1 degrees of freedom over 2 N: (B - 1) / 4 * (1/N + 1/N)
+    bins, n = 20, 500
+    values = [
+        separation_power(rng.normal(size=n), rng.normal(size=n), rng=rng, bins=bins, n_bootstrap=2)[0]
+        for _ in range(100)
+    ]
+    assert np.mean(values) == pytest.approx((bins - 1) / 4 * 2 / n, rel=0.15)
+
+
+def test_separation_uncertainty_is_the_spread_of_repetitions(rng):
+    repeated = [
+        separation_power(rng.normal(size=1000), rng.normal(1, 1, 1000), rng=rng, edges=np.linspace(-4, 5, 20))
+        for _ in range(100)
+    ]
+    values, uncertainties = np.array(repeated).T
+    assert uncertainties.mean() == pytest.approx(values.std(), rel=0.3)
+
+
+def test_weight_two_is_an_event_twice(rng):
+    reference, sample = rng.normal(size=300), rng.normal(0.3, 1, 300)
+    edges = np.linspace(-3, 3, 13)
+    weights = np.where(np.arange(300) < 100, 2.0, 1.0)
+    doubled = np.concatenate([sample, sample[:100]])
+    assert np.array_equal(histogram(sample, edges, weights=weights)[0], histogram(doubled, edges)[0])
+    with_weight = separation_power(reference, sample, rng=rng, edges=edges, sample_weights=weights)[0]
+    assert with_weight == pytest.approx(separation_power(reference, doubled, rng=rng, edges=edges)[0])
+    assert np.allclose(quantile_edges(sample, 10, weights=weights), quantile_edges(doubled, 10))
+
+
+def test_reweighting_undoes_a_distortion(rng):
+    reference, sample = rng.normal(size=20000), rng.normal(0.5, 1, 20000)
+    weights = norm.pdf(sample) / norm.pdf(sample - 0.5)
+    distorted = separation_power(reference, sample, rng=rng)
+    repaired = separation_power(reference, sample, rng=rng, sample_weights=weights)
+    assert repaired[0] < 0.1 * distorted[0]
+    # weights cost statistics: the bias of the weighted sample is that of fewer events, not zero
+    assert repaired[0] < 40 / 4 * (1 / 20000 + (weights**2).sum() / weights.sum() ** 2) + 4 * repaired[1]
+
+
+def test_nothing_is_lost_outside_the_edges():
+    content, variance = histogram(
+        [-5.0, 0.25, 0.75, 9.0], np.array([0.0, 0.5, 1.0]), weights=[1.0, 2.0, 3.0, 4.0]
+    )
+    assert content.tolist() == [3, 7]
+    assert variance.tolist() == [5, 25]
+
+
+def test_point_mass_has_its_own_bin(rng):
+    reference = np.where(np.arange(5000) < 2500, 0.0, rng.exponential(size=5000))
+    smeared = np.where(reference == 0, 1e-4 * rng.exponential(size=5000), reference)
+    assert separation_power(reference, smeared, rng=rng)[0] > 0.2
+    constant = np.ones(10)
+    assert separation_power(constant, constant, rng=rng)[0] == 0
+    assert separation_power(constant, constant + 1, rng=rng, edges=uniform_edges(constant, 7))[0] == 1
+
+
+def test_uniform_edges_follow_the_bulk(rng):
+    values = np.concatenate([rng.uniform(0, 1, 10000), [1e6]])
+    edges = uniform_edges(values, 20)
+    assert len(edges) == 21
+    assert edges[0] >= 0
+    assert edges[-1] < 1.2
+    assert np.allclose(np.diff(edges), np.diff(edges)[0])
+
+
+def test_chi2_tells_equal_from_different(rng):
+    weights = rng.uniform(0.5, 1.5, 4000)
+    x, y = rng.normal(size=4000), rng.normal(size=4000)
+    value, uncertainty = chi2_per_ndf(x, y, reference_weights=weights)
+    assert value == pytest.approx(1, abs=4 * uncertainty)
+    assert chi2_per_ndf(x, y + 0.3)[0] > 3
+    assert chi2_per_ndf(x, x) == (0.0, pytest.approx(np.sqrt(2 / 39)))
+    assert chi2_per_ndf(np.ones(5), np.ones(5)) == (0.0, 0.0)
+
+
+def test_negative_weights(rng):
+    x, y = rng.normal(size=5000), rng.normal(size=5000)
+    weights = np.where(np.arange(5000) % 10 == 0, -1.0, 1.0)
+    assert separation_power(x, y, rng=rng, bins=10, sample_weights=weights)[0] < 0.01
+    with pytest.raises(
+        ValueError, match=r"sample: bin 0 sums to -3 because of negative weights; use fewer bins"
+    ):
+        separation_power(
+            [0.0, 1.0], [0.0, 1.0], rng=rng, edges=np.array([0, 0.5, 1]), sample_weights=[-3.0, 9.0]
+        )
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "message"),
+    [
+        ([], None, "expected at least one event, got none"),
+        ([[1.0]], None, r"expected an array of 1 dimension\(s\), got shape \(1, 1\)"),
+        ([1.0, np.nan, np.inf], None, r"2 of 3 events are not finite \(first: event 1\)"),
+        ([1.0, 2.0], [1.0], r"expected one weight for each of 2 events, got shape \(1,\)"),
+        ([1.0, 2.0], [1.0, np.nan], "1 weights are not finite"),
+        ([1.0, 2.0], [1.0, -1.0], "expected weights with a positive sum, got 0"),
+    ],
+)
+def test_bad_samples(values, weights, message, rng):
+    with pytest.raises(ValueError, match=message):
+        separation_power([1.0, 2.0], values, rng=rng, sample_weights=weights)

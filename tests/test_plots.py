@@ -1,0 +1,166 @@
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hepgan import plots
+from hepgan.geometry import Calorimeter
+
+NAMES = ("Geant4 $5", "hepgan_run")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(21)
+
+
+def nothing_is_clipped(figure: Figure) -> None:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = figure.get_tightbbox(canvas.get_renderer())  # inches; of everything with ink
+    width, height = figure.get_size_inches()
+    pixel = 1.5 / figure.dpi
+    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) >= -pixel, drawn
+
+
+def points(axes):
+    return np.concatenate([line.get_xydata() for line in axes.get_lines() if line.get_marker() == "."])
+
+
+def test_overlays_show_the_ratio_and_lose_nothing(rng):
+    reference = rng.normal(size=4000)
+    generated = np.concatenate([reference, reference[reference > 0]])  # the upper half twice
+    figure = plots.overlays([plots.Overlay("x [mm]", reference, generated)], names=NAMES, bins=20)
+    lower, upper = figure.axes
+    assert lower.get_xlabel() == "x [mm]"
+    assert upper.get_ylabel() == "share per bin"
+    steps = [patch.get_data() for patch in upper.patches if hasattr(patch, "get_data")]
+    assert all(step.values.sum() == pytest.approx(1) for step in steps)
+    x, ratio = points(lower).T
+    assert np.allclose(ratio[x > 0.2], 2 / 1.5, rtol=0.1)
+    assert np.allclose(ratio[x < -0.2], 1 / 1.5, rtol=0.1)
+    nothing_is_clipped(figure)
+
+
+def test_ratios_out_of_range_become_triangles(rng):
+    reference = np.repeat([0.5, 1.5, 2.5], [100, 100, 100])
+    generated = np.repeat([0.5, 1.5, 2.5], [300, 100, 10])
+    figure = plots.overlays([plots.Overlay("n", reference, generated)], names=NAMES, bins=3)
+    markers = {line.get_marker(): len(line.get_xdata()) for line in figure.axes[0].get_lines()}
+    assert (markers["^"], markers["v"]) == (1, 1)
+    assert tuple(figure.axes[0].get_ylim()) == plots.RATIO_LIMITS
+
+
+def test_overlays_choose_bins_by_the_data(rng):
+    decades = np.exp(rng.normal(0, 3, 3000))
+    occupancy = rng.binomial(72, 0.3, 3000) / 72
+    empty = np.zeros(50)
+    panels = [
+        plots.Overlay("cell energy [MeV]", decades, decades, totals=(10.0, 10.0), decades=True),
+        plots.Overlay("occupancy", occupancy, occupancy),
+        plots.Overlay("dead layer", empty, empty, np.ones(50), np.ones(50)),
+        plots.Overlay("shifted", rng.normal(size=500), rng.normal(5, 1, 500)),
+    ]
+    figure = plots.overlays(panels, names=NAMES)
+    lower = figure.axes[::2]
+    assert lower[0].get_xscale() == "log"
+    assert lower[1].get_xscale() == "linear"
+    edges = next(p for p in figure.axes[3].patches if hasattr(p, "get_data")).get_data().edges
+    width = np.diff(edges)[0] * 72
+    assert width == pytest.approx(round(width))  # every bin holds as many possible values
+    assert lower[3].get_xlim()[1] > 5  # far enough to see the sample
+    assert figure.axes[1].get_ylabel() == "cells per shower"
+    nothing_is_clipped(figure)
+
+
+def test_profiles(rng):
+    energy = np.geomspace(1, 60, 8)
+    reference = np.column_stack([np.linspace(0.9, 1, 8), np.full(8, 0.01)])
+    generated = reference * 1.02
+    panels = [
+        plots.Profile("response", reference, generated, band=0.03),
+        plots.Profile("zero", 0 * reference, generated),
+    ]
+    figure = plots.profiles(energy, panels, label="incident energy [GeV]", names=NAMES)
+    x, ratio = points(figure.axes[0]).T
+    assert np.allclose(x, energy)
+    assert np.allclose(ratio, 1.02)
+    assert figure.axes[0].get_xlabel() == "incident energy [GeV]"
+    nothing_is_clipped(figure)
+
+
+@pytest.mark.parametrize("coordinates", ["cartesian", "polar"])
+def test_layer_images(coordinates):
+    calorimeter = Calorimeter.from_dicts(
+        [
+            {
+                "shape": (3, 4),
+                "x": (-3, 3),
+                "y": (0, 4),
+                "z": (0, 1),
+                "coordinates": coordinates,
+                "name": "front_$",
+            },
+            {"shape": (2, 2), "x": (-3, 3), "y": (0, 4), "z": (1, 2), "coordinates": coordinates},
+        ]
+    )
+    reference = np.arange(16.0)
+    figure = plots.layer_images(calorimeter, reference, 1.2 * reference, names=NAMES)
+    images = [axes.collections[0].get_array() for axes in figure.axes if axes.get_title()]
+    assert images[0].shape == (4, 3)  # y upwards, x to the right
+    assert images[0][1, 2] == reference[2 * 4 + 1]
+    assert np.ma.allclose(images[2], 1.2)
+    assert images[0].mask[0, 0]  # an empty cell has no colour
+    nothing_is_clipped(figure)
+    assert b"<image" in plots.svg(figure)  # the cells are pixels, not thousands of paths
+
+
+def test_dead_calorimeter_is_drawn():
+    calorimeter = Calorimeter.from_dicts([{"shape": (2, 2), "x": (0, 1), "y": (0, 1), "z": (0, 1)}])
+    plots.svg(plots.layer_images(calorimeter, np.zeros(4), np.zeros(4), names=NAMES))
+
+
+def test_roc_ranking_and_training(rng):
+    scores = rng.uniform(size=100), rng.uniform(size=100) ** 0.5
+    figure = plots.roc(
+        (np.linspace(0, 1, 5), np.linspace(0, 1, 5) ** 0.5), scores, auc=(0.612, 0.01), names=NAMES
+    )
+    assert any("0.612" in text.get_text() for text in figure.axes[0].get_legend().get_texts())
+    nothing_is_clipped(figure)
+
+    values = np.array([[0.5, 0.01], [0.9, 0.01], [0.7, 0.01]])
+    figure = plots.ranking(["a", "b", "c"], values, 0 * values + 0.5, axis="AUC", start=0.5, most=2)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["c", "b"]  # largest on top
+    nothing_is_clipped(figure)
+
+    records = [
+        {"step": k, "wasserstein": 2.0 / (k + 1), "distance": 0.1 if k % 2 else None} for k in range(6)
+    ]
+    figure = plots.training_curves(records)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "critic's Wasserstein estimate",
+        "physics distance (validation)",
+    ]
+    assert figure.axes[1].get_lines()[0].get_xdata().tolist() == [1, 3, 5]
+    nothing_is_clipped(figure)
+
+
+def test_figures_are_reproducible_and_leave_no_trace(rng):
+    before = dict(matplotlib.rcParams)
+    values = rng.normal(size=200)
+    drawings = [
+        plots.svg(plots.overlays([plots.Overlay("x", values, values)], names=NAMES)) for _ in range(2)
+    ]
+    assert drawings[0] == drawings[1]
+    assert drawings[0].startswith(b"<?xml")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_nothing_to_draw():
+    with pytest.raises(ValueError, match="overlays: expected at least one panel, got none"):
+        plots.overlays([], names=NAMES)
+    with pytest.raises(ValueError, match="profiles: expected at least one panel, got none"):
+        plots.profiles(np.ones(2), [], label="E", names=NAMES)
+    with pytest.raises(ValueError, match=r"expected lines with step and one of .*'wasserstein'.*, got none"):
+        plots.training_curves([{"step": 1, "lr": 0.1}])

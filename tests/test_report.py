@@ -1,0 +1,153 @@
+import base64
+import html.parser
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from hepgan.report import VERDICTS, Section, format_measurement, render, write_text
+
+NUMBERS = {
+    "unit": "mm",
+    "separation": [0.01, 0.001],
+    "separation_floor": [0.002, 0.001],
+    "wasserstein": [1.0, 0.1],
+    "wasserstein_floor": [0.5, 0.1],
+    "wasserstein_sigma": None,
+    "wasserstein_sigma_floor": None,
+    "mean": {"reference": [1.0, 0.01], "generated": [1.1, 0.01]},
+    "std": {"reference": [1.0, 0.01], "generated": [1.0, 0.01]},
+}
+EVIL = "<script>alert(1)</script>"
+
+
+def row(verdict, value, **more):
+    return {
+        "metric": f"bias {verdict}",
+        "section": "response",
+        "value": value,
+        "floor": [0.001, 0.0005],
+        "limit": 0.03,
+        "percent": True,
+        "verdict": verdict,
+        "remark": "",
+    } | more
+
+
+@pytest.fixture
+def metrics():
+    return {
+        "features": {"width_x_front": NUMBERS, EVIL: {**NUMBERS, "separation": [0.5, 0.1]}},
+        "classifier": {"single": {"width_x_front": [0.6, 0.01], EVIL: [0.7, 0.01]}},
+        "verdict": [
+            row("pass", [0.0123, 0.0045]),
+            row("warn", None),
+            row("fail", [-0.2, 0.01]),
+            row("info", [0.7, 0.01], limit=None, percent=False, remark=EVIL),
+        ],
+        "sample": {
+            "reference": {"name": "Geant4", "events": 5000},
+            "generated": {"name": EVIL, "events": 4000},
+            "conditions": [{"name": "incident_energy", "unit": "GeV", "range": [1.0, 64.96]}],
+            "paired": True,
+        },
+        "provenance": {"model": {"step": 100, "file": EVIL}, "hepgan": "0.1.0"},
+    }
+
+
+@pytest.fixture
+def page(metrics):
+    figure = Figure(figsize=(1, 1))
+    figure.add_axes((0, 0, 1, 1)).plot([0, 1], [0, 1])
+    return render(
+        metrics, [Section("response", "Response & more", f"caption {EVIL}", figure)], title=f"Run {EVIL}"
+    )
+
+
+class Checker(html.parser.HTMLParser):
+    VOID = ("meta", "link", "img", "br", "!doctype")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.images = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "a":
+            self.links.append(attributes["href"])
+        if tag == "img":
+            self.images.append(attributes)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_page_is_well_formed_and_links_to_its_own_figures(page):
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert len(set(checker.ids)) == len(checker.ids)
+    assert set(checker.links) == {"#response"}
+    assert {"verdict", "response", "features", "provenance"} <= set(checker.ids)
+    (image,) = checker.images
+    assert image["alt"] == "Response & more"
+    kind, _, data = image["src"].partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert b"<svg" in base64.b64decode(data)
+
+
+def test_page_needs_nothing_from_outside(page):
+    assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*\"", page) == []
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_everything_is_escaped(page):
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 6  # title (twice), caption, names, remark, provenance
+
+
+def test_verdicts_are_in_words(page):
+    for verdict, words in VERDICTS.items():
+        assert f'class="light {verdict}">{words}<' in page
+    assert "1.23 ± 0.45 %" in page
+    assert "-20.0 ± 1.0 %" in page
+    assert ">undefined<" in page
+    assert page.index(EVIL.replace("<", "&lt;").replace(">", "&gt;") + " [mm]") < page.index(
+        "width_x_front [mm]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("measurement", "percent", "text"),
+    [
+        ((1.2345, 0.0123), False, "1.234 ± 0.012"),
+        ((0.012345, 0.00123), True, "1.23 ± 0.12 %"),
+        ((48000.0, 321.0), False, "48000 ± 321"),
+        ((1.0, 0.0), False, "1"),
+        ((3e7, 2e6), False, "3e+07 ± 2e+06"),
+        ((1e-9, 1e-10), False, "1e-09 ± 1e-10"),
+        (None, True, "undefined"),
+    ],
+)
+def test_measurements_are_rounded_to_their_uncertainty(measurement, percent, text):
+    assert format_measurement(measurement, percent=percent) == text
+
+
+def test_write_text_is_all_or_nothing(tmp_path):
+    path = tmp_path / "new" / "page.html"
+    write_text(path, "first µ")
+    assert path.read_text(encoding="utf-8") == "first µ"
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "broken \ud800")
+    assert path.read_text(encoding="utf-8") == "first µ"
+    assert [p.name for p in path.parent.iterdir()] == ["page.html"]
+
+
+def test_numpy_numbers_are_formatted():
+    assert format_measurement(np.array([0.5, 0.1])) == "0.50 ± 0.10"

@@ -1,0 +1,201 @@
+// Tests of hepgan/generator.hpp and hepgan/json.hpp: test_generator MODEL.onnx [TEST]; without TEST all are run.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "hepgan/generator.hpp"
+
+namespace {
+
+void require(bool condition, const std::string& what) {
+  if (!condition) throw std::runtime_error("expected: " + what);
+}
+
+/// The message of the exception that a function throws.
+std::string message(const std::function<void()>& function) {
+  try {
+    function();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  throw std::runtime_error("expected an exception, got none");
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+void require_message(const std::function<void()>& function, const std::string& part) {
+  const std::string got = message(function);
+  require(contains(got, part), "a message with '" + part + "', got '" + got + "'");
+}
+
+std::vector<float> middle(const hepgan::Generator& generator, std::size_t n) {
+  std::vector<float> result;
+  for (std::size_t k = 0; k < n; ++k)
+    for (const hepgan::Condition& c : generator.conditions()) result.push_back(static_cast<float>(0.5 * (c.low + c.high)));
+  return result;
+}
+
+void reference(const std::string& model) {
+  const hepgan::Generator generator(model);
+  const double difference = generator.self_test();
+  std::cout << "largest difference " << difference << ", ONNX Runtime " << generator.runtime_version() << "\n";
+  require(difference <= hepgan::tolerance, "the reference vectors");
+}
+
+void geometry(const std::string& model) {
+  const hepgan::Generator generator(model);
+  std::size_t cells = 0;
+  for (const hepgan::Layer& layer : generator.layers()) {
+    require(layer.cell_centres.size() == layer.shape[0] * layer.shape[1], "one centre a cell");
+    require(layer.x.size() == layer.shape[0] + 1 && layer.y.size() == layer.shape[1] + 1, "edges around the cells");
+    for (const auto& centre : layer.cell_centres) require(centre[2] > layer.z[0] && centre[2] < layer.z[1], "centres inside");
+    cells += layer.cell_centres.size();
+  }
+  require(cells == generator.n_cells(), "as many cells as outputs of layers");
+  require(!generator.unit().empty(), "a unit");
+}
+
+void physics(const std::string& model) {
+  const hepgan::Generator generator(model);
+  std::mt19937_64 engine(5);
+  const hepgan::Showers showers = generator.generate(middle(generator, 300), engine);
+  require(showers.size() == 300, "300 showers");
+  for (std::size_t shower = 0; shower < showers.size(); ++shower) {
+    double sum = 0;
+    for (std::size_t k = 0; k < generator.layers().size(); ++k) sum += showers.output(shower, k).sum();
+    const hepgan::Span cells = showers.cells(shower);
+    require(cells.size() == generator.n_cells(), "all cells");
+    for (const float energy : cells) require(std::isfinite(energy) && energy >= 0, "energies that are finite and >= 0");
+    require(sum > 0 && std::abs(sum - cells.sum()) <= 1e-9 * sum, "layers that sum to the total");
+  }
+  require_message([&] { static_cast<void>(showers.output(300, 0)); }, "shower 300 of 300");
+  require_message([&] { static_cast<void>(showers.output(0, "layer_99")); }, "no output 'layer_99'");
+}
+
+void batches(const std::string& model) {
+  hepgan::Options small;
+  small.batch = 7;
+  const hepgan::Generator generator(model), in_sevens(model, small);
+  std::mt19937_64 one(3), other(3);
+  const hepgan::Showers a = generator.generate(middle(generator, 40), one), b = in_sevens.generate(middle(generator, 40), other);
+  for (std::size_t shower = 0; shower < a.size(); ++shower) {
+    float brightest = 0;
+    for (const float energy : a.cells(shower)) brightest = std::max(brightest, energy);
+    for (std::size_t k = 0; k < a.cells(shower).size(); ++k)
+      require(std::abs(a.cells(shower)[k] - b.cells(shower)[k]) <= 1e-5F * brightest, "the same showers in any batches");
+  }
+}
+
+void threads(const std::string& model) {
+  const hepgan::Generator generator(model);
+  constexpr std::size_t workers = 4;
+  std::vector<double> sums(workers);
+  std::vector<std::thread> pool;
+  for (std::size_t k = 0; k < workers; ++k)
+    pool.emplace_back([&, k] {
+      std::mt19937_64 engine(9);
+      for (int event = 0; event < 20; ++event) sums[k] += generator.generate(middle(generator, 1), engine).cells(0).sum();
+    });
+  for (std::thread& thread : pool) thread.join();
+  for (const double sum : sums) require(sum == sums[0], "the same showers from every thread");
+}
+
+void out_of_range(const std::string& model) {
+  hepgan::Options options;
+  const hepgan::Generator strict(model, options);
+  options.extrapolate = true;
+  const hepgan::Generator lenient(model, options);
+  const hepgan::Condition& c = strict.conditions()[0];
+  std::vector<float> conditions = middle(strict, 2);
+  conditions[strict.conditions().size()] = static_cast<float>(2 * c.high);
+  std::mt19937_64 engine(1);
+  const std::string got = message([&] { strict.generate(conditions, engine); });
+  for (const std::string& part : {"'" + c.name + "'", std::string("(the trained range)"), std::string("in row 1"),
+                                 std::string("--extrapolate"), c.unit})
+    require(contains(got, part), "a message with '" + part + "', got '" + got + "'");
+  require(lenient.generate(conditions, engine).size() == 2, "two showers");
+  conditions[0] = std::numeric_limits<float>::quiet_NaN();
+  require_message([&] { lenient.generate(conditions, engine); }, "finite number");
+  require_message([&] { strict.generate({}, engine); }, "give one row a shower");
+  require_message([&] { strict.generate(middle(strict, 1), std::vector<float>(1)); }, "latent: expected 1 x ");
+}
+
+void bad_file(const std::string& model) {
+  require_message([] { hepgan::Generator("/no/such/model.onnx"); }, "model not found: /no/such/model.onnx");
+  require_message([] { hepgan::Generator("/"); }, "/: expected a .onnx file, got a folder");
+  std::ifstream file(model, std::ios::binary);
+  std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const std::string path = model + ".bad";
+  const auto write = [&](const std::string& text) { std::ofstream(path, std::ios::binary) << text; };
+  write(content.substr(0, content.size() / 2));
+  require_message([&] { hepgan::Generator g(path); }, "not an ONNX file, or damaged");
+  write("this is text");
+  require_message([&] { hepgan::Generator g(path); }, "not an ONNX file, or damaged");
+  std::string renamed = content;
+  renamed.replace(renamed.rfind("hepgan\x12"), 6, "nagpeh");  // the key of the metadata entry, before its value
+  write(renamed);
+  require_message([&] { hepgan::Generator g(path); }, "not one of hepgan");
+  std::string newer = content;
+  newer.replace(newer.find("\"schema\":1"), 10, "\"schema\":9");
+  write(newer);
+  require_message([&] { hepgan::Generator g(path); }, "expected metadata of schema 1 or older, got 9");
+  std::string broken = content;
+  broken.replace(broken.find("{\"schema\""), 1, "[");
+  write(broken);
+  require_message([&] { hepgan::Generator g(path); }, "not JSON");
+  std::remove(path.c_str());
+}
+
+void missing_runtime(const std::string& model) {
+  hepgan::Options options;
+  options.runtime = "/no/such/libonnxruntime.so";
+  const std::string got = message([&] { hepgan::Generator(model, options); });
+  require(contains(got, "ONNX Runtime could not be loaded") && contains(got, options.runtime) &&
+              contains(got, "HEPGAN_ONNXRUNTIME"), "a message that names file and variable, got '" + got + "'");
+}
+
+void json(const std::string&) {
+  using hepgan::json::parse;
+  const auto value = parse(R"( {"a": [1, -2.5e3, true, null], "b": {"c": "x\n\u00e9\ud83d\ude00"}, "d": ""} )");
+  require(value.at("a").items().size() == 4 && value.at("a").items()[1].real() == -2500, "an array");
+  require(value.at("b").at("c").text() == "x\n\xc3\xa9\xf0\x9f\x98\x80", "UTF-8");
+  require(parse("0.1").real() == 0.1, "exact decimals");
+  for (const char* bad : {"", "{", "[1,]", "{\"a\":1,}", "01", "1.", "nul", "\"a", "[1] 2", "{\"a\":1,\"a\":2}", "\"\\x\"", "\"\\ud800\"",
+                          "1e999", "'a'", "[\"\t\"]", "-", "NaN"})
+    require_message([&] { parse(bad); }, "metadata: not JSON");
+  require_message([] { parse(std::string(10000, '[')); }, "nested too deeply");
+  require_message([&] { static_cast<void>(value.at("z")); }, "expected the key 'z'");
+  require_message([&] { static_cast<void>(value.at("a").text()); }, "expected a string");
+  require_message([] { static_cast<void>(parse("-1").count()); }, "whole number");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::map<std::string, void (*)(const std::string&)> tests{
+      {"reference", reference}, {"geometry", geometry},         {"physics", physics},
+      {"batches", batches},     {"threads", threads},           {"out_of_range", out_of_range},
+      {"bad_file", bad_file},   {"missing_runtime", missing_runtime}, {"json", json}};
+  if (argc < 2) return std::cerr << "usage: test_generator MODEL.onnx [TEST]\n", 2;
+  int failed = 0;
+  for (const auto& [name, test] : tests) {
+    if (argc > 2 && name != argv[2]) continue;
+    try {
+      test(argv[1]);
+      std::cout << name << ": passed\n";
+    } catch (const std::exception& error) {
+      std::cout << name << ": FAILED: " << error.what() << "\n";
+      ++failed;
+    }
+  }
+  return failed;
+}

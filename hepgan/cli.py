@@ -1,0 +1,361 @@
+"""The command line: thin, one function a command; the work and the heavy imports are inside the commands.
+
+Exit code 0: done; 1: a check failed; 2: bad input, with one message on stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from typer.core import TyperGroup
+
+import hepgan
+
+if TYPE_CHECKING:
+    from hepgan.config import Config
+    from hepgan.export.onnx import OnnxGenerator
+    from hepgan.readers import Events
+
+__all__ = ["app", "main"]
+
+PACKAGE = Path(__file__).parent
+DEMO_SHOWERS = 1000
+
+Setting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="change a configuration key, such as training.steps=1000"
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="seed of all random numbers; default: the configuration's")
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"] | None,
+    typer.Option(help="auto: CUDA when there is one; default: the configuration's"),
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="exported model, or a run folder")]
+
+
+class _Commands(TyperGroup):
+    """Turns bad input into one message and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError, FloatingPointError) as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"hepgan: {error}", err=True)
+            raise typer.Exit(1 if isinstance(error, FloatingPointError) else 2) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Entry point of the ``hepgan`` program."""
+    app()
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"hepgan {hepgan.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    debug: Annotated[
+        bool, typer.Option(envvar="HEPGAN_DEBUG", help="show the traceback of an error")
+    ] = False,
+) -> None:
+    """Generators of detector response: trained on MC ROOT files, exported to one ONNX file that C++ runs."""
+    handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False)
+    logging.basicConfig(format="%(message)s", handlers=[handler], level=logging.WARNING)
+    logging.getLogger("hepgan").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _settings(settings: list[str] | None, *, seed: int | None, device: str | None = None) -> list[str]:
+    """``--seed`` and ``--device`` as settings of the configuration, which ``--set`` may not contradict."""
+    given = list(settings or [])
+    if seed is not None:
+        given.append(f"training.seed={seed}")
+    if device is not None:
+        given.append(f"training.device={device}")
+    return given
+
+
+def _model_file(path: Path) -> Path:
+    """The ONNX file that a run folder or a path stands for."""
+    if not path.is_dir():
+        return path
+    if not (path / "config.toml").is_file():
+        raise FileNotFoundError(
+            f"{path}: expected a run folder with config.toml, or a MODEL.onnx; got neither"
+        )
+    model, state = path / "model.onnx", path / "checkpoint" / "state.safetensors"
+    if not model.is_file() or (state.is_file() and state.stat().st_mtime > model.stat().st_mtime):
+        from hepgan.training import export_run  # the run was killed before its last export
+
+        return export_run(path, model)
+    return model
+
+
+def _recipe(path: Path, model: OnnxGenerator, settings: list[str]) -> Config:
+    """The configuration of a run folder, or what an exported model says of its data."""
+    from hepgan import config
+
+    if path.is_dir():
+        return config.load(path / "config.toml", settings=settings)
+    values: dict[str, Any] = {"data": model.data.model_dump(mode="json", exclude_none=True)}
+    for setting in settings:
+        config.override(values, setting)
+    return config.parse(values, source=str(path))
+
+
+def _held_out(path: Path, recipe: Config) -> Events:
+    """The events that training never saw."""
+    from hepgan import datasets
+
+    if not path.is_dir() and not recipe.data.test_files:
+        raise ValueError(
+            f"{path}: an exported model does not hold the split of its training data; "
+            "name events with --data FILE.root, or evaluate the run folder"
+        )
+    return datasets.test_events(recipe.data, seed=recipe.training.seed)
+
+
+@app.command(epilog="Example: hepgan demo --out demo-run")
+def demo(
+    out: Annotated[Path, typer.Option(help="run folder; an earlier demo there is continued")] = Path(
+        "demo-run"
+    ),
+    minutes: Annotated[float, typer.Option(min=0.01, help="training time")] = 3.0,
+    set_: Setting = None,
+    seed: Seed = None,
+    device: Device = None,
+) -> None:
+    """Train, evaluate, export, check and run a small calorimeter model on the shipped sample."""
+    from hepgan import config, training
+    from hepgan.export.onnx import OnnxGenerator
+
+    root = Path(os.path.relpath(PACKAGE.parent))
+    sample = root / "data" / "eplus.root"
+    if not sample.is_file():
+        raise FileNotFoundError(
+            f"demo sample not found: {sample}; expected the repository's data/ folder beside the package; "
+            "run the demo from a checkout of it, installed with make install"
+        )
+    files = [
+        f"data.files={[sample.as_posix()]}",
+        f"data.test_files={[(root / 'data' / 'eplus_test.root').as_posix()]}",
+        f"training.max_minutes={minutes}",
+    ]
+    settings = files + _settings(set_, seed=seed, device=device)
+    recipe = config.load(PACKAGE / "configs" / "demo.toml", settings=settings)
+    run = training.train(recipe, out, resume=(out / "config.toml").exists())
+    model, showers = run / "model.onnx", run / "showers.root"
+    evaluate(run)
+    export(run, out=model)  # once more: now it carries the numbers of the report
+    check(model)
+    energy = OnnxGenerator(model).conditions[0]
+    wanted = f"{energy.name}={energy.low}:{energy.high}"
+    generate(model, out=showers, number=DEMO_SHOWERS, condition=[wanted], seed=recipe.training.seed)
+    typer.echo(f"Model:   {model}\nShowers: {showers}\nReport:  {run / 'report' / 'report.html'}")
+
+
+@app.command(epilog="Example: hepgan inspect data/eplus.root --config > my.toml")
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE.root[:TREE]", help="ROOT file, and a tree in it")],
+    config: Annotated[bool, typer.Option("--config", help="print a starting configuration instead")] = False,
+) -> None:
+    """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
+    from hepgan import inspection
+
+    if config:
+        typer.echo(inspection.starting_config(file), nl=False)
+    else:
+        Console().print(inspection.render(inspection.inspect(file)))
+
+
+@app.command(
+    epilog="Example: hepgan convert photons.hdf5 photons.root --binning binning.xml --particle photon"
+)
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN.hdf5", help="CaloGAN or CaloChallenge file")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.root", help="file to write")],
+    binning: Annotated[Path | None, typer.Option(help="CaloChallenge binning XML")] = None,
+    particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
+) -> None:
+    """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
+    from hepgan import convert as conversion
+
+    number = conversion.convert(source, out, binning=binning, particle=particle)
+    typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
+
+
+@app.command(epilog="Example: hepgan train my.toml --out runs/first --set training.steps=5000")
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="see docs/config.md")],
+    out: Annotated[
+        Path | None, typer.Option(help="run folder; default: runs/<name of the configuration>")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue from the run's last checkpoint")] = False,
+    set_: Setting = None,
+    seed: Seed = None,
+    device: Device = None,
+) -> None:
+    """Train a generator; Ctrl-C saves and exits, --resume continues as if nothing had happened."""
+    from hepgan import training
+    from hepgan.config import load
+
+    recipe = load(config, settings=_settings(set_, seed=seed, device=device))
+    run = training.train(recipe, out or Path("runs", config.stem), resume=resume)
+    typer.echo(f"{run}\nNext: hepgan evaluate {run}")
+
+
+@app.command(epilog="Example: hepgan evaluate runs/first --data data/eplus_test.root")
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="RUN_or_MODEL.onnx", help="run folder or exported model")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE.root", help="reference events; default: the held-out ones"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the report; default: RUN/report")] = None,
+    set_: Setting = None,
+    seed: Seed = None,
+) -> None:
+    """Compare with full simulation that training never saw: metrics.json and report.html."""
+    from hepgan import evaluation, readers, tables
+    from hepgan.export.onnx import OnnxGenerator
+
+    generator = OnnxGenerator(_model_file(model))
+    recipe = _recipe(model, generator, set_ or [])
+    if data:
+        reference = readers.read(recipe.data, files=data, progress=True)
+    else:  # as the training split them, whatever --set says
+        reference = _held_out(model, _recipe(model, generator, []))
+    report = out or (model / "report" if model.is_dir() else model.with_name(f"{model.stem}-report"))
+    number = recipe.training.seed if seed is None else seed
+    metrics = evaluation.evaluate(generator, reference, config=recipe.evaluation, out=report, seed=number)
+    Console().print(tables.verdict(metrics))
+    typer.echo(f"Report: {report / 'report.html'}")
+
+
+@app.command(epilog="Example: hepgan compare fast.root geant4.root --config my.toml --out comparison")
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.root", help="sample under test")],
+    second: Annotated[Path, typer.Argument(metavar="B.root", help="reference sample")],
+    config: Annotated[Path, typer.Option(metavar="CONFIG.toml", help="says how to read both files")],
+    out: Annotated[Path, typer.Option(help="folder of the report")] = Path("comparison"),
+    set_: Setting = None,
+    seed: Seed = None,
+) -> None:
+    """Compare two files: fast simulation with data, or one simulation with another."""
+    from hepgan import evaluation, readers, tables
+    from hepgan.config import load
+
+    recipe = load(config, settings=_settings(set_, seed=seed))
+    sample, reference = (
+        readers.read(recipe.data, files=[str(file)], progress=True) for file in (first, second)
+    )
+    metrics = evaluation.compare(
+        reference,
+        sample,
+        data=recipe.data,
+        config=recipe.evaluation,
+        out=out,
+        names=(second.name, first.name),
+        seed=recipe.training.seed,
+    )
+    Console().print(tables.verdict(metrics))
+    typer.echo(f"Report: {out / 'report.html'}")
+
+
+@app.command(epilog="Example: hepgan export runs/first --out showers.onnx")
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    out: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="file to write")],
+    format_: Annotated[
+        Literal["onnx", "lwtnn", "cpp"], typer.Option("--format", help="file format")
+    ] = "onnx",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="fix the number of rows; default: any number")
+    ] = None,
+) -> None:
+    """Write one self-describing file that C++ frameworks run."""
+    if format_ != "onnx":
+        raise ValueError(f"--format {format_}: not available yet for calorimeter models; use --format onnx")
+    from hepgan.training import export_run
+
+    typer.echo(f"{export_run(run, out, batch=batch)}\nNext: hepgan check {out}")
+
+
+@app.command(epilog="Example: hepgan check showers.onnx")
+def check(model: Model) -> None:
+    """Print what a model says of itself, and re-run the reference vectors that it carries."""
+    from hepgan import tables
+    from hepgan.export.onnx import OnnxGenerator
+
+    generator = OnnxGenerator(_model_file(model))
+    results = generator.check()
+    Console().print(tables.description(generator.metadata), tables.checks(results))
+    if not all(passed for _, passed, _ in results):
+        typer.echo(f"hepgan: {model}: a check failed; export the model again", err=True)
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: hepgan generate showers.onnx -n 10000 --condition incident_energy=1:65 --out fast.root"
+)
+def generate(
+    model: Model,
+    out: Annotated[Path, typer.Option(metavar="OUT.root", help="file to write")],
+    number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="how many showers")] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="a value, or a range LOW:HIGH; once a condition"),
+    ] = None,
+    conditions_from: Annotated[
+        Path | None, typer.Option(metavar="FILE.root", help="take the conditions of these events")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="showers at once")] = 128,
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="accept conditions outside the trained range")
+    ] = False,
+    format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
+) -> None:
+    """Generate showers in bulk into a ROOT file with the branch names of the training file."""
+    from hepgan import generation
+    from hepgan.export.onnx import OnnxGenerator
+
+    generation.generate(
+        OnnxGenerator(_model_file(model)),
+        out,
+        n=number,
+        conditions=dict(generation.parse_condition(text) for text in condition or []),
+        conditions_from=conditions_from,
+        seed=seed,
+        batch_size=batch_size,
+        extrapolate=extrapolate,
+        format=format_,
+        progress=True,
+    )
+    typer.echo(str(out))

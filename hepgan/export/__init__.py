@@ -1,0 +1,1 @@
+"""What a framework without Python reads: one self-describing file."""

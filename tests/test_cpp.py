@@ -1,0 +1,236 @@
+"""The C++ side: builds export/ with CMake, runs its tests, and compares its numbers with Python's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tiny_generator import TinyGenerator, tiny_data
+
+from hepgan.config import DataConfig, ModelConfig
+from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.models.calo import CaloGenerator
+from hepgan.readers import read
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build" / "cpp"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def unavailable(reason: str) -> None:
+    """Skip; in continuous integration a machine without C++ is a failure."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"C++ tests cannot run: {reason}")
+    pytest.skip(f"C++ tests cannot run: {reason}")
+
+
+def run(
+    *command: str | Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+@pytest.fixture(scope="module")
+def runtime() -> str:
+    """The runtime library of the Python wheel."""
+    libraries = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.*1*"))
+    if not libraries:
+        unavailable(f"onnxruntime {onnxruntime.__version__} has no shared library; install 1.23 or newer")
+    return str(libraries[0])
+
+
+@pytest.fixture(scope="module")
+def calo(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
+    """A calorimeter generator that knows the statistics of the shipped sample, untrained."""
+    events = read(sample_config.model_copy(update={"max_events": 1500}))
+    generator = CaloGenerator(sample_config, ModelConfig(width=16, depth=1, channels=2, latent=8))
+    arrays = (events.conditions, events.cells, events.overflow, events.weights)
+    generator.fit(*map(torch.from_numpy, arrays), generator=torch.Generator().manual_seed(1))
+    path = tmp_path_factory.mktemp("calo") / "model.onnx"
+    write(generator, path, data=sample_config, provenance={}, metrics={})
+    return OnnxGenerator(path)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OnnxGenerator]:
+    """A model with two conditions, for any or a fixed batch."""
+
+    def build(batch: int | None) -> OnnxGenerator:
+        path = tmp_path_factory.mktemp("tiny") / "model.onnx"
+        data = tiny_data()
+        write(TinyGenerator(data), path, data=data, provenance={}, metrics={}, batch=batch)
+        return OnnxGenerator(path)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def built(runtime: str, calo: OnnxGenerator) -> Path:
+    """The build folder: headers fetched, example and tests compiled without a warning."""
+    for program in ("cmake", os.environ.get("CXX", "c++"), "make"):
+        if shutil.which(program) is None:
+            unavailable(f"{program} not found; install cmake, make and a C++ compiler")
+    headers = run("sh", ROOT / "scripts" / "onnxruntime-headers.sh")
+    if headers.returncode != 0:
+        unavailable(headers.stderr.strip())
+    configured = run(
+        "cmake",
+        *("-S", ROOT / "export", "-B", BUILD, "-DCMAKE_CXX_FLAGS=-Werror", "-DCMAKE_BUILD_TYPE=Release"),
+        f"-DONNXRUNTIME_ROOT={ROOT / headers.stdout.strip()}",
+        f"-DHEPGAN_TEST_MODEL={calo.path}",
+    )
+    assert configured.returncode == 0, configured.stdout + configured.stderr
+    compiled = run("cmake", "--build", BUILD, "--parallel", "2")
+    assert compiled.returncode == 0, compiled.stdout + compiled.stderr
+    return BUILD
+
+
+@pytest.fixture(scope="module")
+def shoot(built: Path, runtime: str) -> Run:
+    """Run hepgan-shoot."""
+
+    def call(*arguments: str | Path, library: str = runtime) -> subprocess.CompletedProcess[str]:
+        return run(built / "hepgan-shoot", *arguments, environment={"HEPGAN_ONNXRUNTIME": library})
+
+    return call
+
+
+def test_reference_vectors_and_errors(built: Path, runtime: str) -> None:
+    done = run(
+        "ctest", "--test-dir", built, "--output-on-failure", environment={"HEPGAN_ONNXRUNTIME": runtime}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "100% tests passed, 0 tests failed out of 9" in done.stdout
+
+
+@pytest.mark.parametrize("which", ["calo", "tiny", "fixed"])
+def test_numbers_are_those_of_python(
+    which: str, calo: OnnxGenerator, tiny: Callable[..., OnnxGenerator], shoot: Run, tmp_path: Path
+) -> None:
+    model = calo if which == "calo" else tiny(3 if which == "fixed" else None)
+    rng = np.random.default_rng(2)
+    latent = rng.standard_normal((10, model.n_latent), dtype=np.float32)
+    condition = np.stack([np.linspace(c.low, c.high, 10) for c in model.conditions], axis=1).astype(
+        np.float32
+    )
+    np.savetxt(tmp_path / "rows.txt", np.concatenate([condition, latent], axis=1), fmt="%.9g")
+    done = shoot(model.path, "--rows", tmp_path / "rows.txt", "--csv")
+    assert done.returncode == 0, done.stderr
+    got = np.array([line.split(",") for line in done.stdout.splitlines()], dtype=np.float32)
+    expected = np.concatenate(model(condition, latent), axis=1)
+    assert got.shape == expected.shape
+    assert np.all(np.abs(got - expected) <= 1e-5 * expected.max(axis=1, keepdims=True))
+    assert (got == 0).any()
+
+
+def test_example_shoots_showers(calo: OnnxGenerator, shoot: Run) -> None:
+    done = shoot(calo.path, "--energy", "10", "-n", "500", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    assert ", passed" in done.stdout
+    energies = {
+        words[0]: float(words[1])
+        for line in done.stdout.splitlines()
+        if (words := line.split())[0] in (*calo.outputs, "total")
+    }
+    assert energies["total"] == pytest.approx(10_000, rel=0.03), "10 GeV showers deposit nearly all of it"
+    assert energies["total"] == pytest.approx(sum(energies[name] for name in calo.outputs), rel=1e-3)
+    expected, _ = calo.sample(np.full((500, 1), 10.0), seed=1)
+    for name, place in zip(calo.outputs, calo.calorimeter.slices(), strict=False):
+        assert energies[name] == pytest.approx(expected[:, place].sum(1).mean(), rel=0.1), name
+    for batch in (1, 100, 1000):
+        assert f"batch {batch:4d}: " in done.stdout
+
+
+def test_seed_decides_and_threads_of_numbers_agree(calo: OnnxGenerator, shoot: Run) -> None:
+    first, again, other = (shoot(calo.path, "-n", "3", "--seed", seed, "--csv").stdout for seed in "112")
+    assert first == again != other
+    assert len(first.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--energy", "200"], "GeV (the trained range), got 200 GeV in row 0; stay inside"),
+        (["--energy", "ten"], "--energy: expected a number, got 'ten'"),
+        (["--energy", "1,2"], "--energy: expected 1 values, got 2"),
+        (["-n"], "-n: expected a value, got none"),
+        (["--fast"], "unknown argument '--fast'"),
+    ],
+)
+def test_bad_arguments_say_what_is_wrong(
+    arguments: list[str], message: str, calo: OnnxGenerator, shoot: Run
+) -> None:
+    done = shoot(calo.path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_both_languages_refuse_with_the_same_words(calo: OnnxGenerator, shoot: Run) -> None:
+    with pytest.raises(ValueError, match="incident_energy") as info:
+        calo.sample(np.array([[200.0]]), seed=1)
+    assert str(info.value) in shoot(calo.path, "--energy", "200").stderr
+
+
+def test_extrapolation_on_request(calo: OnnxGenerator, shoot: Run) -> None:
+    assert shoot(calo.path, "--energy", "80", "--extrapolate", "-n", "2", "--csv").returncode == 0
+
+
+def test_missing_runtime_and_model(calo: OnnxGenerator, shoot: Run, tmp_path: Path) -> None:
+    done = shoot(calo.path, library=str(tmp_path / "none.so"))
+    assert done.returncode == 2
+    assert "ONNX Runtime could not be loaded; set HEPGAN_ONNXRUNTIME" in done.stderr
+    done = shoot(tmp_path / "none.onnx")
+    assert done.returncode == 2
+    assert f"model not found: {tmp_path / 'none.onnx'}" in done.stderr
+    assert "usage: hepgan-shoot" in shoot("--help").stdout
+
+
+SOURCES = {
+    "sources.list": "deb [arch=amd64 signed-by=/k] http://mirror.invalid/d bookworm main contrib # 1\n",
+    "sources.list.d/some.list": "deb http://mirror.invalid/debian bookworm main\n",
+    "sources.list.d/some.sources": "Types: deb\nURIs: http://mirror.invalid\nSuites: old\nComponents: main\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        *((file, ("", ""), "no libonnxruntime-dev at the mirrors") for file in SOURCES),
+        ("sources.list", ("deb ", "# deb "), "expected a mirror in apt's sources, got none"),
+        ("sources.list", ("http:", "cdrom:"), "expected a mirror in apt's sources, got none"),
+        (
+            "sources.list.d/some.sources",
+            ("Types: deb", "Types: deb-src"),
+            "expected a mirror in apt's sources",
+        ),
+        ("sources.list.d/some.sources", ("URIs", "Enabled: no\nURIs"), "expected a mirror in apt's sources"),
+    ],
+)
+def test_headers_come_from_the_machines_own_mirror(
+    file: str, change: tuple[str, str], message: str, tmp_path: Path
+) -> None:
+    if Path("/usr/include/onnxruntime/onnxruntime_c_api.h").is_file():
+        pytest.skip("this machine has the headers installed")
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / file).write_text(SOURCES[file].replace(*change))
+    script = ROOT / "scripts" / "onnxruntime-headers.sh"
+    done = run("sh", script, tmp_path / "headers", environment={"HEPGAN_APT": str(tmp_path)})
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert ("trixie/main: " in done.stderr) == (change[0] == ""), "the newer suite is asked first"
+    assert not (tmp_path / "headers").exists()

@@ -17,11 +17,31 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["load", "optimizer_state", "part", "restore_optimizer", "save"]
+__all__ = ["load", "optimizer_state", "part", "restore_optimizer", "save", "write_text"]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file completely or not at all: to a temporary name beside it, then renamed.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written; a file of that name stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def save(path: str | Path, parts: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
     """Write named groups of tensors and JSON-able texts, atomically.
+
+    Args:
+        path: The file.
+        parts: Groups of tensors by the name of the group, which has no dot in it.
+        texts: JSON-able values by name.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written; the old checkpoint stays.
@@ -48,6 +68,9 @@ def save(path: str | Path, parts: Mapping[str, Mapping[str, Tensor]], texts: Map
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and texts of a checkpoint.
+
+    Returns:
+        Tensors named ``part.name`` (see `part`), on the CPU, and texts.
 
     Raises:
         FileNotFoundError: If there is none.

@@ -302,6 +302,10 @@ def export(
     """Write one self-describing file that C++ frameworks run."""
     if format_ != "onnx":
         raise ValueError(f"--format {format_}: not available yet for calorimeter models; use --format onnx")
+    if not (run / "config.toml").is_file():
+        raise FileNotFoundError(
+            f"{run}: expected a run folder with config.toml, got none; name the --out of hepgan train"
+        )
     from hepgan.training import export_run
 
     typer.echo(f"{export_run(run, out, batch=batch)}\nNext: hepgan check {out}")
@@ -346,11 +350,18 @@ def generate(
     from hepgan import generation
     from hepgan.export.onnx import OnnxGenerator
 
+    pairs = [generation.parse_condition(text) for text in condition or []]
+    conditions = dict(pairs)
+    if len(conditions) < len(pairs):
+        raise ValueError(
+            f"--condition: expected each name once, got {[name for name, _ in pairs]}; "
+            "give a range as NAME=LOW:HIGH"
+        )
     generation.generate(
         OnnxGenerator(_model_file(model)),
         out,
         n=number,
-        conditions=dict(generation.parse_condition(text) for text in condition or []),
+        conditions=conditions,
         conditions_from=conditions_from,
         seed=seed,
         batch_size=batch_size,

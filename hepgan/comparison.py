@@ -12,11 +12,14 @@ Keys of ``metrics.json`` (schema 1; [v, u] is a value and its uncertainty, null 
 * ``conditions.<name>``: the same for the conditions (empty when they are equal by construction);
 * ``classifier``: ``auc``, ``auc_floor``, ``folds``, ``single.<feature>``, ``single_floor.<feature>``;
 * ``closure``: ``energy`` (``unit``, ``edges``, ``mean`` of each bin), ``response`` and ``resolution``
-  (``reference``, ``generated``, ``bias`` by bin, ``worst``, ``worst_floor``), ``fractions.<layer>`` and
+  (``reference``, ``generated``, ``bias`` by bin, ``worst``, ``worst_floor``), ``resolution.fit`` (``reference``,
+  ``generated``: ``stochastic``, ``constant``, ``chi2_per_ndf`` of `resolution_fit`, or null),
+  ``fractions.<layer>`` and
   ``occupancy.<layer>`` (``reference``, ``generated``, ``bias``, ``bias_floor``, ``by_energy``); biases are
   generated / reference - 1, their floors the mean of the absolute value;
 * ``verdict``: rows of ``metric``, ``section`` (of the report), ``value``, ``floor``, ``limit``, ``percent``
   (to be shown times 100), ``verdict`` (``pass``, ``warn``, ``fail``, ``info``) and ``remark``;
+* ``headline``: the few numbers that travel with an exported model, by name;
 * ``sample``: ``reference`` and ``generated`` (``name``, ``events``, ``effective_events``), ``conditions``,
   ``paired``, ``outside_range``; and ``provenance``.
 """
@@ -24,7 +27,7 @@ Keys of ``metrics.json`` (schema 1; [v, u] is a value and its uncertainty, null 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,7 @@ from hepgan.metrics import (
     quantile_edges,
     relative_difference,
     relative_spread,
+    resolution_fit,
     separation_power,
     single_feature_auc,
     spread,
@@ -253,6 +257,11 @@ def _closure(reference: Sample, sample: Sample, setup: Setup, *, halves: Sequenc
             "worst": _largest(bias),
             "worst_floor": _worst_floor(reference, response, bins, statistic, halves),
         }
+    fits = {
+        name: resolution_fit(result["energy"]["mean"], result["resolution"][name])
+        for name in ("reference", "generated")
+    }
+    result["resolution"]["fit"] = {name: asdict(fit) if fit else None for name, fit in fits.items()}
     for key, kind in (("fractions", "fraction"), ("occupancy", "occupancy")):
         result[key] = {}
         for layer in setup.calorimeter.names:
@@ -360,7 +369,11 @@ def _verdict(metrics: Json) -> list[Json]:
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Measurement]:
-    """The few numbers that travel with an exported model."""
+    """The few numbers that travel with an exported model.
+
+    Args:
+        metrics: What `measure` returned, or the content of ``metrics.json``.
+    """
     closure = metrics["closure"]
     numbers = {
         "classifier_auc": metrics["classifier"]["auc"],
@@ -449,4 +462,5 @@ def measure(
         "closure": closure,
     }
     metrics["verdict"] = _verdict(metrics)
+    metrics["headline"] = headline(metrics)
     return metrics, test

@@ -10,7 +10,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -189,6 +189,13 @@ class DataConfig(Table):
                 f"calorimeter.incident_energy is {self.calorimeter.incident_energy!r}, but the conditions "
                 f"are {names}; name the condition that is the incident energy"
             )
+        units = get_args(CalorimeterConfig.model_fields["unit"].annotation)
+        for condition in self.conditions:
+            if condition.name == self.calorimeter.incident_energy and condition.unit not in (*units, ""):
+                raise ValueError(
+                    f"unit of condition {condition.name!r}: expected one of {list(units)}, got "
+                    f"{condition.unit!r}; change the unit"
+                )
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
         return self
@@ -234,7 +241,9 @@ class TrainingConfig(Table):
     threads: int = Field(0, ge=0, description="CPU threads; 0: all cores")
     log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
     validate_every: int = Field(500, gt=0, description="steps between physics distances and checkpoints")
-    max_minutes: float | None = Field(None, gt=0, description="stop after this much training time")
+    max_minutes: float | None = Field(
+        None, gt=0, description="stop after this much training time; the learning rate follows the steps"
+    )
     tensorboard: bool = Field(False, description="also write TensorBoard curves (extra: tensorboard)")
 
 
@@ -260,11 +269,17 @@ class Config(Table):
 
 def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"configuration file not found: {path}")
+        got = "a folder" if path.is_dir() else "no such file"
+        raise FileNotFoundError(
+            f"configuration file not found: {path}: expected a TOML file, got {got}; "
+            "hepgan inspect FILE.root --config writes one"
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path}: not a TOML file ({error}); repair it, or hepgan inspect FILE.root --config writes one"
+        ) from error
 
 
 def _fields(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
@@ -303,6 +318,7 @@ def _validated(model: Any, values: Mapping[str, Any], source: str) -> Any:
                 lines.append(f"{source}: {key!r} is missing; add it")
             else:
                 message = problem["msg"].removeprefix("Value error, ")
+                message = message.replace("Input should be a valid tuple", "Expected a list [...]")
                 got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
                 lines.append(f"{source}: {key or 'file'}: {message[0].lower() + message[1:]}{got}")
         raise ValueError("\n".join(lines)) from None

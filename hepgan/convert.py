@@ -21,6 +21,7 @@ import uproot
 from numpy.typing import NDArray
 
 from hepgan.geometry import Calorimeter
+from hepgan.rootfiles import check_target, near, not_written
 
 __all__ = ["TREE", "convert"]
 
@@ -101,12 +102,15 @@ def convert(
     Raises:
         FileNotFoundError: If the source or the binning file is missing.
         ValueError: If the source is neither of the two formats or does not fit the binning.
+        OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     source, out = Path(source), Path(out)
     if not out.parent.is_dir():
         raise FileNotFoundError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     if not source.is_file():
-        raise FileNotFoundError(f"HDF5 file not found: {source}")
+        others = [other.name for other in source.parent.iterdir()] if source.parent.is_dir() else []
+        raise FileNotFoundError(f"HDF5 file not found: {source}; in its folder: {near(source.name, others)}")
+    check_target(out)
     try:
         file = h5py.File(source, "r")
     except OSError as error:
@@ -148,5 +152,7 @@ def _write(out: Path, rows: _Rows, total: int, *, title: str) -> None:
             for start in range(0, total, step):
                 tree.extend(rows(slice(start, start + step)))
         partial.replace(out)
+    except OSError as error:
+        raise not_written(out, "showers", error) from error
     finally:
         partial.unlink(missing_ok=True)

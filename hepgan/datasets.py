@@ -35,8 +35,17 @@ class TensorEvents:
 
     @classmethod
     def of(cls, events: Events, *, device: torch.device | str = "cpu") -> TensorEvents:
-        """Wrap arrays (without a copy on the CPU) and normalise the weights."""
+        """Wrap arrays (without a copy on the CPU) and normalise the weights.
+
+        Raises:
+            ValueError: If the weights have no positive sum: dividing by their mean would turn their sign around.
+        """
         weights = torch.from_numpy(events.weights)
+        if not weights.sum() > 0:
+            raise ValueError(
+                f"weights: expected a positive sum over the {len(events)} events of each part of the data, got "
+                f"{float(weights.sum()):g}; give more events, or check data.weight"
+            )
         arrays = (events.conditions, events.cells, events.overflow)
         condition, cells, overflow = (torch.from_numpy(array).to(device) for array in arrays)
         return cls(condition, cells, overflow, (weights / weights.mean()).to(device))

@@ -21,23 +21,26 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from hepgan import __version__, plots
-from hepgan.comparison import LIMITS, Sample, Setup, headline, measure
+from hepgan.checkpoint import write_text
+from hepgan.comparison import LIMITS, Sample, Setup, measure
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.features import ShowerShapes
 from hepgan.geometry import Calorimeter
-from hepgan.metrics import TwoSampleTest, roc_curve
+from hepgan.metrics import ResolutionFit, TwoSampleTest, roc_curve
 from hepgan.readers import Events
-from hepgan.report import Section, render, write_text
+from hepgan.report import Section, render
+from hepgan.tables import format_measurement
 
 if TYPE_CHECKING:
     from hepgan.export.onnx import OnnxGenerator
 
-__all__ = ["compare", "evaluate", "headline"]
+__all__ = ["compare", "evaluate"]
 
 _LOG = logging.getLogger(__name__)
 
 MAX_LAYERS_DRAWN = 8  # the layers with most energy; a figure of forty layers is read by nobody
 SPECTRUM_SHOWERS = 5000  # enough for the spectrum of single cells
+CURVE_POINTS = 60  # of a fitted curve: smooth to the eye
 
 Json = dict[str, Any]
 
@@ -92,9 +95,9 @@ def _sections(
     axis = f"{setup.data.calorimeter.incident_energy.replace('_', ' ')} [{closure['energy']['unit']}]"
     against: Any = {"label": axis, "names": names, "logarithmic": bool(energy.max() > 3 * energy.min())}
 
-    def profile(label: str, numbers: Json, *, band: float = 0.0) -> plots.Profile:
+    def profile(label: str, numbers: Json, **more: Any) -> plots.Profile:
         return plots.Profile(
-            label, np.asarray(numbers["reference"]), np.asarray(numbers["generated"]), band=band
+            label, np.asarray(numbers["reference"]), np.asarray(numbers["generated"]), **more
         )
 
     whole = ("energy_", "fraction_", "overflow_")  # of a layer as a whole; the other kinds are its shapes
@@ -114,6 +117,7 @@ def _sections(
     def profiles(key: str) -> list[plots.Profile]:
         return [profile(layer, closure[key][layer]["by_energy"], band=LIMITS[key]) for layer in layers]
 
+    fitted, curves = _resolution_fits(closure, names)
     first = calorimeter.names[0]
     kinds = [name.removesuffix(first) for name in shapes.names if name.endswith(f"_{first}")]
     sections = [
@@ -122,12 +126,12 @@ def _sections(
             "Response and resolution",
             "Mean and relative spread of the total energy over the incident energy. Good: the points of the "
             f"response ratio lie in the blue band (± {100 * LIMITS['response']:g} %) at every energy, those "
-            "of the resolution agree within their errors with 1.",
+            f"of the resolution agree within their errors with 1.{fitted}",
             plots.profiles(
                 energy,
                 [
                     profile("response E_tot / E_inc", closure["response"], band=LIMITS["response"]),
-                    profile("resolution (spread / mean)", closure["resolution"]),
+                    profile("resolution (spread / mean)", closure["resolution"], curves=curves),
                 ],
                 **against,
             ),
@@ -178,7 +182,7 @@ def _sections(
             )
             for k, layer in enumerate(layers)
         ),
-        _cell_spectra(reference, sample, setup, layers=drawn),
+        *_cell_spectra(reference, sample, setup, layers=drawn),
         Section(
             "classifier",
             "Classifier two-sample test",
@@ -189,6 +193,7 @@ def _sections(
             plots.roc(
                 roc_curve(test.reference_scores, test.sample_scores, reference_weights=wx, sample_weights=wy),
                 (test.reference_scores, test.sample_scores),
+                weights=(wx, wy),
                 auc=test.auc,
                 names=names,
             ),
@@ -220,13 +225,33 @@ def _sections(
     return sections
 
 
-def _cell_spectra(reference: Sample, sample: Sample, setup: Setup, *, layers: Sequence[int]) -> Section:
+def _resolution_fits(closure: Json, names: tuple[str, str]) -> tuple[str, list[plots.Curve] | None]:
+    """Sentence and curves of the fits to the resolution; nothing where there were too few energies."""
+    unit = closure["energy"]["unit"]
+    low, high = closure["energy"]["mean"][0], closure["energy"]["mean"][-1]
+    energy = np.geomspace(low, high, CURVE_POINTS)
+    words, curves = [], []
+    for name, numbers in zip(names, closure["resolution"]["fit"].values(), strict=True):
+        if numbers is None:
+            return "", None
+        fit = ResolutionFit(**numbers)
+        stochastic, constant = (
+            format_measurement(term, percent=True) for term in (fit.stochastic, fit.constant)
+        )
+        words.append(f"{name} a = ({stochastic}) √{unit}, b = {constant}, χ²/ndf = {fit.chi2_per_ndf:.1f}")
+        curves.append((energy, fit.at(energy)))
+    return f" Dotted: fit of a / √E ⊕ b ({'; '.join(words)}).", curves
+
+
+def _cell_spectra(reference: Sample, sample: Sample, setup: Setup, *, layers: Sequence[int]) -> list[Section]:
+    """Spectra of single cells, of the layers that both samples hit."""
     panels = []
     for k in layers:
         place = setup.calorimeter.slices()[k]
         values, weights, totals = [], [], []
         for which in (reference, sample):
-            cells, w = which.events.cells[:SPECTRUM_SHOWERS, place], which.weights[:SPECTRUM_SHOWERS]
+            every = slice(None, None, -(-len(which) // SPECTRUM_SHOWERS))  # a file may be sorted by energy
+            cells, w = which.events.cells[every, place], which.weights[every]
             hit = cells > max(setup.config.threshold, 0.0)
             values.append(cells[hit].astype(np.float64))
             weights.append(np.broadcast_to(w[:, None], cells.shape)[hit])
@@ -238,13 +263,16 @@ def _cell_spectra(reference: Sample, sample: Sample, setup: Setup, *, layers: Se
                     label, values[0], values[1], weights[0], weights[1], (totals[0], totals[1]), decades=True
                 )
             )
-    return Section(
+    if not panels:
+        return []
+    section = Section(
         "cells",
         "Cell energies",
         "Spectrum of the energy of single cells, cells per shower. Good: agreement over all decades; the "
         "smallest deposits decide the occupancy, the largest the brightest share.",
         plots.overlays(panels, names=(reference.name, sample.name)),
     )
+    return [section]
 
 
 def _read_history(path: Path) -> list[Json]:

@@ -50,8 +50,8 @@ class ShowerShapes(nn.Module):
         calorimeter: The geometry.
         n_overflow: Overflow numbers per shower: one a layer, or 0.
         threshold: A cell counts as hit above this energy (cell unit).
-        softness: If positive, the occupancy step is replaced by 1 - exp(-e / softness), which has a
-            gradient (cell unit).
+        softness: If positive, the occupancy passes a gradient: its value stays the share of hit cells, its
+            derivative is that of 1 - exp(-e / softness) (a straight-through estimator, arXiv:1308.3432; cell unit).
 
     Attributes:
         names: Name of each feature, in order of the columns.
@@ -130,10 +130,10 @@ class ShowerShapes(nn.Module):
             mean = share @ position
             variance = (share * (position - mean[:, None]) ** 2).sum(1)
             columns += [mean, torch.sqrt(variance + _WIDTH_FLOOR)]
+        occupancy = (energy > self.threshold).to(energy.dtype).mean(1)
         if self.soft:
-            occupancy = (1 - torch.exp(-energy / self.softness)).mean(1)
-        else:
-            occupancy = (energy > self.threshold).to(energy.dtype).mean(1)
+            smooth = (1 - torch.exp(-energy / self.softness)).mean(1)
+            occupancy = occupancy + smooth - smooth.detach()
         brightest = torch.topk(energy, min(2, energy.shape[1]), dim=1).values
         first, second = brightest[:, 0], brightest[:, -1] if energy.shape[1] > 1 else brightest[:, 0] * 0
         ratio = (first - second) / (first + second + _TINY)

@@ -1,7 +1,9 @@
 """Figures: functions that take arrays and return a matplotlib `Figure`; nothing is shown or stored here.
 
 No pyplot, hence no global state: figures are freed like any other object, and the functions work in
-threads and without a display. One palette throughout: the reference is dark grey, the sample red.
+threads and without a display. One palette throughout: the reference is dark grey, the sample red. Ticks and labels
+are those of the experiments' styles: ticks inwards on all four sides with minor ones between, labels at the ends of
+the axes.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from hepgan.metrics import histogram, uniform_edges
 __all__ = [
     "GENERATED",
     "REFERENCE",
+    "Curve",
     "Overlay",
     "Profile",
     "layer_images",
@@ -41,6 +44,9 @@ __all__ = [
 Array = NDArray[Any]
 Edges = NDArray[np.float64]
 P = ParamSpec("P")
+
+Curve = tuple[Array, Array]
+"""Abscissae and ordinates, (K,) each."""
 
 REFERENCE = "#3b3f46"
 GENERATED = "#e42536"  # with its companions from Petroff, arXiv:2107.02270: told apart in every colour vision
@@ -61,9 +67,13 @@ STYLE: Any = {
     "lines.linewidth": 1.2,
     "svg.fonttype": "path",
     "svg.hashsalt": "hepgan",
+    "xaxis.labellocation": "right",
     "xtick.direction": "in",
+    "xtick.minor.visible": True,
     "xtick.top": True,
+    "yaxis.labellocation": "top",
     "ytick.direction": "in",
+    "ytick.minor.visible": True,
     "ytick.right": True,
 }
 
@@ -111,6 +121,7 @@ class Profile:
         generated: (B, 2).
         limits: Range of the lower panel; default: chosen from the values.
         band: Half-width of the shaded band of agreement in the lower panel; 0: none.
+        curves: Fits to the reference and to the sample, drawn dotted instead of lines between the points.
     """
 
     label: str
@@ -118,6 +129,7 @@ class Profile:
     generated: Array
     limits: tuple[float, float] | None = None
     band: float = 0.0
+    curves: Sequence[Curve] | None = None
 
 
 def _styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -263,7 +275,7 @@ def overlays(panels: Sequence[Overlay], *, names: tuple[str, str], bins: int = 4
             lower.xaxis.set_major_locator(MaxNLocator(5))
     for upper, lower in axes[::COLUMNS]:
         upper.set_ylabel("share per bin" if panels[0].totals is None else "cells per shower")
-        lower.set_ylabel("ratio")
+        lower.set_ylabel("ratio", loc="center")
     _legend(figure, axes[0][0])
     return figure
 
@@ -288,6 +300,8 @@ def profiles(
         raise ValueError("profiles: expected at least one panel, got none")
     figure, axes = _panels(len(panels))
     for panel, (upper, lower) in zip(panels, axes, strict=True):
+        for curve, color in zip(panel.curves or (), (REFERENCE, GENERATED), strict=False):
+            upper.plot(*curve, color=color, linestyle=":")
         for values, color, name, marker in (
             (panel.reference, REFERENCE, names[0], "s"),
             (panel.generated, GENERATED, names[1], "o"),
@@ -298,6 +312,7 @@ def profiles(
                 values[:, 1],
                 color=color,
                 label=_plain(name),
+                linestyle="none" if panel.curves else "-",
                 marker=marker,
                 markersize=3.5,
                 fillstyle="none" if marker == "s" else "full",
@@ -317,7 +332,7 @@ def profiles(
         if panel.band:
             lower.axhspan(1 - panel.band, 1 + panel.band, color=ACCENT, alpha=0.12, linewidth=0)
         _points(lower, x[filled], ratio, error, limits=limits, color=GENERATED)
-        upper.set_title(_plain(panel.label), loc="left")
+        upper.set_title(_plain(panel.label), loc="right")  # left is where the power of ten stands
         lower.set_xlabel(_plain(label))
         if logarithmic:
             lower.set_xscale("log")
@@ -325,7 +340,7 @@ def profiles(
             lower.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
             lower.xaxis.set_major_formatter("{x:g}")
     for _, lower in axes[::COLUMNS]:
-        lower.set_ylabel("ratio")
+        lower.set_ylabel("ratio", loc="center")
     _legend(figure, axes[0][0])
     return figure
 
@@ -374,7 +389,7 @@ def layer_images(
                 bar.set_label("ratio" if column == 2 else f"mean energy [{calorimeter.unit}]")
             axis.set_title(_plain((*names, f"{names[1]} / {names[0]}")[column]))
             axis.set_xlabel(r"$\alpha$ [rad]" if polar else "x [mm]")
-            axis.tick_params(top=False, right=False)
+            axis.tick_params(which="both", top=False, right=False, direction="out")
         row[0].set_ylabel(_plain(layer.name) + "\n" + ("r [mm]" if polar else "y [mm]"))
     return figure
 
@@ -386,14 +401,16 @@ def roc(
     *,
     auc: tuple[float, float],
     names: tuple[str, str],
+    weights: tuple[Array, Array] | tuple[None, None] = (None, None),
 ) -> Figure:
     """ROC curve of the classifier, and the scores that it gives to either sample.
 
     Args:
-        curve: False- and true-positive rate.
-        scores: Scores of the reference and of the sample.
+        curve: False- and true-positive rate, (K,) each.
+        scores: Scores of the reference (N1,) and of the sample (N2,).
         auc: Area and its uncertainty.
         names: What the reference and the sample are called.
+        weights: Of the scores; default: ones.
     """
     figure = Figure(figsize=(8.0, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -404,9 +421,10 @@ def roc(
     left.set_ylabel(_plain(f"{names[1]} recognised"))
     left.legend(loc="lower right")
     edges = np.linspace(0, 1, 41)
-    for values, color, name in zip(scores, (REFERENCE, GENERATED), names, strict=True):
+    for values, w, color, name in zip(scores, weights, (REFERENCE, GENERATED), names, strict=True):
+        content, _ = histogram(values, edges, weights=w)
         right.stairs(
-            histogram(values, edges)[0] / len(values),
+            content / content.sum(),
             edges,
             color=color,
             label=_plain(name),
@@ -444,7 +462,7 @@ def ranking(
     axes.set_xlabel(axis)
     axes.set_xlim(left=start)
     axes.set_ylim(-0.7, len(order) - 0.3)
-    axes.tick_params(axis="y", right=False, length=0)
+    axes.tick_params(axis="y", which="both", right=False, length=0)
     axes.legend(loc="lower right")
     return figure
 

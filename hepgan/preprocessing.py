@@ -32,6 +32,11 @@ __all__ = [
 
 _TINY = 1e-12
 _LEAST = 1e-3  # log(1 + e/offset) of the brightest cell of a layer, at least: an energy of a per mille of the offset
+_RIDGE = 1e-6  # of the weight sum: makes nodes without events solvable
+_LEAST_VARIANCE = (
+    0.05  # of the variance over all energies: a variable that is constant at some energy stays finite
+)
+_CONSTANT = 1e-4  # spread relative to 1 + size, up to which a variable counts as constant
 _KNOT_RANGE = 4.0  # standard deviations; one number in 16,000 lies outside and is moved to the edge
 
 
@@ -141,6 +146,20 @@ class EnergyNodes(nn.Module):
         """Place of (B,) energies among the nodes, clipped to the fitted range."""
         return ((torch.log(incident_energy) - self.low) / self.step).clamp(0, self.nodes - 1)
 
+    def reach(self, node: int) -> float:
+        """How far around a node its events are taken from: shorter where there are some on one side only."""
+        return 0.25 if node in (0, self.nodes - 1) else 0.5
+
+    def filled(self, table: Tensor, known: list[int]) -> Tensor:
+        """Fill the entries (nodes, ...) of energies without events: a line between neighbours, their value outside."""
+        result = table.clone()
+        for k in set(range(self.nodes)) - set(known):
+            below = max((j for j in known if j < k), default=min(known))
+            above = min((j for j in known if j > k), default=max(known))
+            fraction = (k - below) / (above - below) if below < k < above else float(k > above)
+            result[k] = torch.lerp(table[below], table[above], fraction)
+        return result
+
     def forward(self, incident_energy: Tensor) -> Tensor:
         """Map (B,) energies to (B, nodes) non-negative weights that sum to one."""
         return torch.relu(1 - (self.position(incident_energy)[:, None] - self.number).abs())
@@ -164,16 +183,23 @@ class ConditionalMoments(nn.Module):
         self.register_buffer("scale", torch.ones(nodes, variables))
 
     def fit(self, values: Tensor, incident_energy: Tensor, weights: Tensor) -> None:
-        """Fit mean (least squares) and spread (of its residuals) of (N, V) values at (N,) energies."""
+        """Fit mean (least squares) and spread (of its residuals) of (N, V) values at (N,) energies.
+
+        A variable that is constant in the sample (the occupancy of a layer that is always full) has no spread to be
+        measured in, and keeps its own unit.
+        """
         self.nodes.fit(incident_energy)
         basis = self.nodes(incident_energy)
-        ridge = 1e-6 * weights.sum() * torch.eye(basis.shape[1])
+        ridge = _RIDGE * weights.sum() * torch.eye(basis.shape[1], device=basis.device, dtype=basis.dtype)
         gram = basis.T @ (weights[:, None] * basis) + ridge
         self.mean.copy_(torch.linalg.solve(gram, basis.T @ (weights[:, None] * values)))
         square = (values - basis @ self.mean) ** 2
         variance = torch.linalg.solve(gram, basis.T @ (weights[:, None] * square))
         overall = (weights @ square) / weights.sum()
-        self.scale.copy_(variance.clamp(min=(0.05 * overall)).clamp(min=1e-12).sqrt())
+        scale = torch.maximum(variance, _LEAST_VARIANCE * overall).clamp(min=_TINY).sqrt()
+        size = (weights @ values.abs()) / weights.sum()
+        constant = overall.sqrt() <= _CONSTANT * (1 + size)
+        self.scale.copy_(torch.where(constant, torch.ones_like(scale), scale))
 
     def forward(self, values: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) values at (B,) energies to residuals in units of the spread."""
@@ -214,25 +240,28 @@ class ConditionalQuantile(nn.Module):
     def fit(self, values: Tensor, incident_energy: Tensor, weights: Tensor) -> None:
         """Tabulate the quantiles of (N, V) values at (N,) energies under (N,) weights.
 
+        Energies with too few events take the entries of their neighbours, so that a sample of one energy is fine.
+        Discrete energies that fall between nodes are met only roughly; the network has to learn the rest.
+
         Raises:
-            ValueError: If a node of energy has too few events to tabulate.
+            ValueError: If there are too few events at all energies.
         """
         self.nodes.fit(incident_energy)
         place = self.nodes.position(incident_energy)
         grid = self.grid.double()
+        known = []
         for k in range(self.nodes.nodes):
-            edge = k in (
-                0,
-                self.nodes.nodes - 1,
-            )  # one-sided there: nearer, so that the events' mean energy is too
-            near = (place - k).abs() <= (0.25 if edge else 0.5)
-            if int(near.sum()) < _FEWEST:
-                raise ValueError(
-                    f"training events: expected at least {_FEWEST} near each of {self.nodes.nodes} energies, got "
-                    f"{int(near.sum())} at number {k}; give more events or narrow the energies with a cut"
-                )
-            moved = self._moved_to_node(values[near], (place - k)[near], weights[near])
-            self.table[k] = self._column(moved, weights[near], grid).to(self.table)
+            near = (place - k).abs() <= self.nodes.reach(k)
+            if int(near.sum()) >= _FEWEST:
+                moved = self._moved_to_node(values[near], (place - k)[near], weights[near])
+                self.table[k] = self._column(moved, weights[near], grid).to(self.table)
+                known.append(k)
+        if not known:
+            raise ValueError(
+                f"training events: expected at least {_FEWEST} of similar energy, got {len(values)} spread over "
+                f"{self.nodes.nodes} energies; give more events"
+            )
+        self.table.copy_(self.nodes.filled(self.table, known))
 
     def _moved_to_node(self, values: Tensor, distance: Tensor, weights: Tensor) -> Tensor:
         """Carry (N, V) values from their events' energies to the node's, along a straight line.
@@ -272,17 +301,19 @@ class ConditionalQuantile(nn.Module):
     def from_normal(self, z: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) normal numbers at (B,) energies to (B, V) values."""
         basis = self.nodes(incident_energy)
-        place = ((z + _KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
+        place: Tensor = ((z + _KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
         if _exporting():
-            value = torch.zeros_like(z)
-            for k in range(self.knots):
-                value = value + (basis @ self.table[:, k]) * torch.relu(1 - (place - k).abs())
+            value: Tensor = basis @ self.table[:, 0]
+            for k in range(self.knots - 1):
+                slope = (self.table[:, k + 1] - self.table[:, k]).clone()
+                value = value + (basis @ slope) * (place - k).clamp(0, 1)
             return value
         table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, z.shape[1])
         left = place.detach().floor().clamp(max=self.knots - 2)
         index = left.long()[:, None]
         low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
-        return torch.lerp(low, high, place - left)
+        between: Tensor = low + (place - left) * (high - low)
+        return between
 
     def to_normal(self, values: Tensor, incident_energy: Tensor) -> Tensor:
         """Undo `from_normal`; values at the floor give the normal number where the mass ends."""
@@ -332,7 +363,7 @@ class ShowerScaling(nn.Module):
         return self.n_global + self.calorimeter.n_cells
 
     def fit(self, cells: Tensor, overflow: Tensor, weights: Tensor) -> None:
-        """Choose the offset (5 % quantile of the non-zero deposits) and the order of the layers.
+        """Choose the offset (5 % quantile of the non-zero deposits, without weights) and the order of the layers.
 
         Raises:
             ValueError: If all cells are empty.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,16 +12,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from hepgan.plots import svg
+from hepgan.tables import VERDICTS, format_measurement, summary
 
-__all__ = ["VERDICTS", "Section", "format_measurement", "render", "write_text"]
-
-VERDICTS = {
-    "pass": "good",
-    "warn": "look closer",
-    "fail": "not good enough",
-    "info": "for information",
-}
-"""What the traffic light says, in words: colour alone is not readable by everybody."""
+__all__ = ["Section", "render"]
 
 
 @dataclass(frozen=True)
@@ -41,32 +32,6 @@ class Section:
     title: str
     caption: str
     figure: Figure
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file completely or not at all: to a temporary name beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def format_measurement(measurement: Sequence[float] | None, *, percent: bool = False) -> str:
-    """A value and its uncertainty, rounded to two digits of the uncertainty: ``1.23 ± 0.45 %``."""
-    if measurement is None:
-        return "undefined"
-    value, uncertainty = (100 * m if percent else m for m in measurement)
-    unit = " %" if percent else ""
-    if uncertainty > 0:
-        digits = 1 - math.floor(math.log10(uncertainty))
-        if digits > 6 or digits < -4:
-            return f"{value:.3g} ± {uncertainty:.2g}{unit}"
-        digits = max(digits, 0)
-        return f"{value:.{digits}f} ± {uncertainty:.{digits}f}{unit}"
-    return f"{value:.4g}{unit}"
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -104,6 +69,7 @@ def render(metrics: Mapping[str, Any], sections: Sequence[Section], *, title: st
     return environment.get_template("report.html").render(
         title=title,
         metrics=metrics,
+        summary=summary(metrics["verdict"]),
         verdicts=VERDICTS,
         features=features,
         figures=[(section, _image(section.figure)) for section in sections],

@@ -1,14 +1,62 @@
-"""Tables for the terminal: what an evaluation found, what a model says of itself."""
+"""Results in words: rounded numbers, verdicts, and the tables of the terminal."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["checks", "description", "verdict"]
+__all__ = ["VERDICTS", "checks", "description", "format_measurement", "summary", "verdict"]
+
+VERDICTS = {
+    "pass": "good",
+    "warn": "look closer",
+    "fail": "not good enough",
+    "info": "for information",
+}
+"""What the traffic light says, in words: colour alone is not readable by everybody."""
+
+_MOST_DECIMALS = (
+    6  # with more, or with more than four zeros before the point, numbers are written with exponents
+)
+
+
+def format_measurement(measurement: Sequence[float | None] | None, *, percent: bool = False) -> str:
+    """A value and its uncertainty, rounded to two digits of the uncertainty: ``1.23 ± 0.45 %``."""
+    if measurement is None or measurement[0] is None:
+        return "undefined"
+    value, uncertainty = (100 * (m or 0.0) if percent else m or 0.0 for m in measurement)
+    unit = " %" if percent else ""
+    if uncertainty > 0:
+        digits = 1 - math.floor(math.log10(uncertainty))
+        if digits > _MOST_DECIMALS or digits < -4:
+            return f"{value:.3g} ± {uncertainty:.2g}{unit}"
+        digits = max(digits, 0)
+        return f"{value:.{digits}f} ± {uncertainty:.{digits}f}{unit}"
+    return f"{value:.4g}{unit}"
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The verdict of a whole evaluation.
+
+    Args:
+        rows: ``verdict`` of ``metrics.json``.
+
+    Returns:
+        The worst verdict (a key of `VERDICTS`) among the rows that have a limit, and a sentence.
+    """
+    judged = [row for row in rows if row["limit"] is not None]
+    text = f"{sum(row['verdict'] == 'pass' for row in judged)} of {len(judged)} requirements are met"
+    worst = "pass"
+    for kind in ("warn", "fail"):
+        names = [row["metric"] for row in judged if row["verdict"] == kind]
+        if names:
+            worst = kind
+            text += f"; {VERDICTS[kind]}: {', '.join(names)}"
+    return worst, f"{text}."
 
 
 def verdict(metrics: Mapping[str, Any]) -> Table:
@@ -20,24 +68,22 @@ def verdict(metrics: Mapping[str, Any]) -> Table:
     samples = [metrics["sample"][key]["name"] for key in ("generated", "reference")]
     events = metrics["sample"]["reference"]["events"]
     title = f"{samples[0]} against {samples[1]} ({events} showers)"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        caption=escape(summary(metrics["verdict"])[1]),
+        caption_justify="left",
+    )
     table.add_column("number")
     for heading in ("value", "reference against itself"):
         table.add_column(heading, justify="right")
-    table.add_column("verdict")
+    table.add_column("verdict", overflow="fold")
     for row in metrics["verdict"]:
-        numbers = (_measurement(row[key], percent=row["percent"]) for key in ("value", "floor"))
+        numbers = (format_measurement(row[key], percent=row["percent"]) for key in ("value", "floor"))
         limit = "" if row["limit"] is None else f" (limit {100 * row['limit']:g} %)"
-        table.add_row(row["metric"], *numbers, row["remark"] or f"{row['verdict']}{limit}")
+        words = row["remark"] or f"{VERDICTS[row['verdict']]}{limit}"
+        table.add_row(escape(row["metric"]), *numbers, escape(words))
     return table
-
-
-def _measurement(value: Sequence[float] | None, *, percent: bool) -> str:
-    if value is None:
-        return "not defined"
-    if percent:
-        return f"{100 * value[0]:.2f} ± {100 * value[1]:.2f} %"
-    return f"{value[0]:.3f} ± {value[1]:.3f}"
 
 
 def description(metadata: Mapping[str, Any]) -> Table:
@@ -51,7 +97,7 @@ def description(metadata: Mapping[str, Any]) -> Table:
     for output in metadata["outputs"]:
         table.add_row("output", escape(f"{output['name']} {output['shape']} [{output['unit']}]"))
     for name, value in metadata["metrics"].items():
-        table.add_row("metric", f"{name} {_measurement(value, percent=False)}")
+        table.add_row("metric", escape(f"{name} {format_measurement(value)}"))
     for name, value in metadata["provenance"].items():
         table.add_row(name, escape(str(value)))
     return table

@@ -47,6 +47,7 @@ __all__ = ["PhysicsDistance", "export_run", "load_generator", "train"]
 logger = logging.getLogger(__name__)
 
 _PROJECTIONS = 64
+_FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
 _EMA_WARM_UP = (
     10  # steps; the average starts short, so that the first checkpoints are not the initial weights
 )
@@ -124,12 +125,6 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def _learning_rate(config: Config, step: int) -> float:
     """Factor of the learning rates: cosine from 1 to training.decay."""
     progress = step / config.training.steps
@@ -169,7 +164,9 @@ def _changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
     return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
 
 
-def _prepare_folder(config: Config, out: Path, *, resume: bool, data_digest: str) -> None:
+def _prepare_folder(
+    config: Config, out: Path, *, resume: bool, data_digest: str, device: torch.device
+) -> None:
     """Create the run folder, or check that it is the one to go on with."""
     stored = out / "config.toml"
     state = out / "checkpoint" / "state.safetensors"
@@ -179,7 +176,7 @@ def _prepare_folder(config: Config, out: Path, *, resume: bool, data_digest: str
                 f"run folder {out} exists already; --resume goes on with it, another --out starts anew"
             )
         out.mkdir(parents=True, exist_ok=True)
-        _write_text(stored, configuration.dump(config))
+        checkpoint.write_text(stored, configuration.dump(config))
         return
     if not stored.exists():
         raise FileNotFoundError(
@@ -188,12 +185,21 @@ def _prepare_folder(config: Config, out: Path, *, resume: bool, data_digest: str
     changes = _changed_keys(
         tomllib.loads(stored.read_text(encoding="utf-8")), tomllib.loads(configuration.dump(config))
     )
+    changes = [change for change in changes if change.split(":")[0] not in _FREE_TO_CHANGE]
     if changes:
         raise ValueError(
             f"run folder {out} was started with another configuration ({'; '.join(changes)}); "
             "resume with the same one, or start a new run with another --out"
         )
-    if state.exists() and checkpoint.load(state)[1]["data_sha256"] != data_digest:
+    if not state.exists():
+        return
+    texts = checkpoint.load(state)[1]
+    if texts["device"] != device.type:
+        raise ValueError(
+            f"run folder {out} was trained on {texts['device']!r}, and this is {device.type!r}, which draws other "
+            f"random numbers; resume with --device {texts['device']}, or start a new run with another --out"
+        )
+    if texts["data_sha256"] != data_digest:
         raise ValueError(
             f"run folder {out} was trained on other data (the files' sha256 differs); restore the files, or start a "
             "new run with another --out"
@@ -225,7 +231,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     device = _device(settings.device)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
     data_digest = digest(expand(config.data.files, base=Path()))
-    _prepare_folder(config, out, resume=resume, data_digest=data_digest)
+    _prepare_folder(config, out, resume=resume, data_digest=data_digest, device=device)
 
     train_part, validation_part = training_events(config.data, seed=settings.seed, progress=progress)
     events = TensorEvents.of(train_part, device=device)
@@ -281,6 +287,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             "best_distance": best_distance,
             "best_step": best_step,
             "data_sha256": data_digest,
+            "device": device.type,
         }
         checkpoint.save(state_path, parts, texts)
 
@@ -301,7 +308,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         torch.autocast(device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
     )
     with (
-        _Log(out, step=step, tensorboard=settings.tensorboard) as log,
+        _Log(out, step=step if resumed else -1, tensorboard=settings.tensorboard) as log,
         _Bar(config, step, show=progress) as bar,
         _stop_signals() as stop,
     ):
@@ -310,6 +317,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             log.write({"step": 0, "time": 0.0, "distance": best_distance})
         started = time.monotonic() - elapsed
         since, since_step = time.monotonic(), step
+        generator_loss: Tensor | None = None
         limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
         while step < settings.steps and elapsed < limit and not stop:
             for name, optimizer in optimizers.items():
@@ -332,26 +340,28 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                     loss = game.critic(score_real, score_fake, weights) + config.objective.penalty * penalty
                 optimise("critic", loss, critic)
 
-            condition, _, _, weights = events.batch(settings.batch_size, generator=drawn)
-            fake = fake_events(condition, generator)
-            with autocast:
-                critic.requires_grad_(False)
-                generator_loss = game.generator(critic(fake, generator.condition_scaling(condition)), weights)
             if step >= settings.warm_up:
+                condition, _, _, weights = events.batch(settings.batch_size, generator=drawn)
+                critic.requires_grad_(False)
+                fake = fake_events(condition, generator)
+                with autocast:
+                    score = critic(fake, generator.condition_scaling(condition))
+                    generator_loss = game.generator(score, weights)
                 optimise("generator", generator_loss, generator)
-            critic.requires_grad_(True)
+                critic.requires_grad_(True)
             step += 1
             _average(ema, generator, decay=min(settings.ema, step / (step + _EMA_WARM_UP)))
 
             elapsed = time.monotonic() - started
             last = step == settings.steps or elapsed >= limit
             line: dict[str, float] = {}
-            if step % settings.log_every == 0 or last:
+            validating = step % settings.validate_every == 0 or last
+            if step % settings.log_every == 0 or validating:
                 line = {
                     "critic_loss": loss.item(),
                     "wasserstein": estimate.item(),
                     "penalty": penalty.item(),
-                    "generator_loss": generator_loss.item(),
+                    **({"generator_loss": generator_loss.item()} if generator_loss is not None else {}),
                     "lr": optimizers["generator"].param_groups[0]["lr"],
                 }
                 now = time.monotonic()
@@ -363,18 +373,18 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                         f"training: losses are not finite at step {step} ({line}); lower lr_critic or lr_generator, "
                         f"or raise objective.penalty; the last checkpoint is in {state_path.parent}"
                     )
-            if step % settings.validate_every == 0 or last:
+            if validating:
                 line["distance"] = distance(ema)
                 if line["distance"] < best_distance:
                     best_distance, best_step = line["distance"], step
                     best = {key: value.detach().clone() for key, value in ema.state_dict().items()}
             if line:
                 log.write({"step": step, "time": round(elapsed, 3), **line})
-            if step % settings.validate_every == 0 or last:
+            if validating:
                 save()
                 since, since_step = time.monotonic(), step
             bar.update(step, line)
-        if stop:
+        if stop and step < settings.steps:
             save()
             logger.warning("stopped at step %d by request; --resume goes on from here", step)
     export_run(out, out / "model.onnx")
@@ -389,7 +399,7 @@ class _Log:
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
             kept = [text for text in lines if _step_of(text) <= step]
-            _write_text(self.path, "".join(f"{text}\n" for text in kept))
+            checkpoint.write_text(self.path, "".join(f"{text}\n" for text in kept))
         self.writer: Any = None
         if tensorboard:
             try:
@@ -500,12 +510,15 @@ def export_run(run: str | Path, out: str | Path, *, batch: int | None = None) ->
     generator, config, texts = load_generator(run)
     report = Path(run) / "report" / "metrics.json"
     metrics: dict[str, Any] = {"validation_distance": [texts["best_distance"], 0.0]}
-    if report.is_file():
-        metrics["classifier_auc"] = json.loads(report.read_text(encoding="utf-8"))["classifier"]["auc"]
     provenance = {
         "config_sha256": hashlib.sha256(configuration.dump(config).encode()).hexdigest(),
         "data_sha256": texts["data_sha256"],
         "step": texts["best_step"],
     }
+    if report.is_file():  # of this very generator: not of one before the run went on
+        measured = json.loads(report.read_text(encoding="utf-8"))
+        judged = measured["provenance"].get("model", {})
+        if all(judged.get(key) == provenance[key] for key in ("step", "config_sha256")):
+            metrics |= measured["headline"]
     onnx.write(generator, Path(out), data=config.data, provenance=provenance, metrics=metrics, batch=batch)
     return Path(out)

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from hepgan import evaluation
+from hepgan.comparison import Setup
 from hepgan.config import EvaluationConfig, parse
-from hepgan.evaluation import compare, evaluate, headline
+from hepgan.evaluation import compare, evaluate
+from hepgan.features import ShowerShapes
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.readers import Events, read
 
@@ -81,10 +83,11 @@ def test_evaluate_writes_numbers_and_page(make_model, showers, tmp_path, capsys)
     assert np.array_equal(model.asked.conditions, showers[:400].conditions)
     assert abs(metrics["closure"]["response"]["worst"][0]) < 0.01
     assert abs(metrics["closure"]["fractions"]["layer_1"]["bias"][0]) < 0.1
-    assert headline(metrics)["classifier_auc"] == tuple(metrics["classifier"]["auc"])
+    assert metrics["headline"]["classifier_auc"] == metrics["classifier"]["auc"]
 
     page = (out / "report.html").read_text()
     assert "first-run" in page
+    assert "fit of a / √E ⊕ b (reference a = (" in page
     anchors = {"response", "fractions", "occupancy", "images", "classifier", "single", "shapes-2", "training"}
     assert all(f'id="{anchor}"' in page for anchor in anchors)
     assert all(f'id="{row["section"]}"' in page for row in metrics["verdict"])
@@ -152,6 +155,30 @@ def test_compare_two_files_with_weights(showers, sample_config, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "fast &amp; &lt;cut&gt; against full" in page
     assert "not good enough" in page
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_weights_of_either_sign(make_model, showers, tmp_path):
+    reference = showers[:200]
+    signs = np.where(np.arange(200) % 10 == 0, -0.5, 1.0).astype(np.float32)
+    signed = Events(reference.conditions, reference.cells, reference.overflow, signs)
+    metrics = evaluate(make_model(), signed, config=CONFIG, out=tmp_path, progress=False)
+    auc, uncertainty = metrics["classifier"]["auc"]
+    assert 0.4 < auc < 1 + 3 * uncertainty
+    mean = np.average(reference.cells.sum(1), weights=signs)
+    layers = [metrics["features"][f"energy_layer_{k}"]["mean"]["reference"][0] for k in range(3)]
+    assert sum(layers) == pytest.approx(mean, rel=1e-4)
+
+
+def test_no_spectrum_of_cells_that_only_one_sample_hits(showers, sample_config):
+    full = showers[:20]
+    empty = Events(full.conditions, full.cells * 0, full.overflow + 1, full.weights)
+    shapes = ShowerShapes(sample_config.calorimeter.calorimeter(), n_overflow=3)
+    setup = Setup(shapes.calorimeter, sample_config, CONFIG, shapes, paired=False)
+    samples = [setup.sample(name, events) for name, events in (("full", full), ("empty", empty))]
+    assert evaluation._cell_spectra(*samples, setup, layers=[0, 1, 2]) == []
+    (section,) = evaluation._cell_spectra(samples[0], samples[0], setup, layers=[1])
+    assert section.anchor == "cells"
 
 
 def test_compare_without_overflow_and_many_layers(tmp_path, monkeypatch):

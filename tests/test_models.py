@@ -6,7 +6,6 @@ import torch
 from hepgan.config import ModelConfig, parse
 from hepgan.datasets import TensorEvents
 from hepgan.models import MODELS, CaloCritic, CaloGenerator
-from hepgan.models.calo import factor_model
 from hepgan.readers import read
 
 SMALL = ModelConfig(
@@ -126,18 +125,6 @@ def test_batch_of_one_equals_batch_of_many():
     together = generator(events.condition[:20], latent)[0]
     alone = torch.cat([generator(events.condition[k : k + 1], latent[k : k + 1])[0] for k in range(20)])
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
-
-
-def test_factor_model_recovers_its_own_covariance():
-    rng = torch.Generator().manual_seed(0)
-    loadings = torch.randn(10, 2, generator=rng).double()
-    noise = 0.5 + torch.rand(10, generator=rng).double()
-    g, e = (torch.randn(100_000, k, generator=rng).double() for k in (2, 10))
-    found, spread = factor_model(g @ loadings.T + e * noise, 2)
-    expected = loadings @ loadings.T + torch.diag(noise**2)
-    got = found.double() @ found.double().T + torch.diag(spread.double() ** 2)
-    torch.testing.assert_close(got, expected, atol=0.06, rtol=0.03)
-    torch.testing.assert_close(spread.double(), noise, atol=0.05, rtol=0.05)
 
 
 @pytest.fixture(scope="module")

@@ -80,13 +80,15 @@ def test_profiles(rng):
     generated = reference * 1.02
     panels = [
         plots.Profile("response", reference, generated, band=0.03),
-        plots.Profile("zero", 0 * reference, generated),
+        plots.Profile("zero", 0 * reference, generated, curves=[(energy, energy), (energy, 2 * energy)]),
     ]
     figure = plots.profiles(energy, panels, label="incident energy [GeV]", names=NAMES)
     x, ratio = points(figure.axes[0]).T
     assert np.allclose(x, energy)
     assert np.allclose(ratio, 1.02)
     assert figure.axes[0].get_xlabel() == "incident energy [GeV]"
+    dotted = [line for line in figure.axes[3].get_lines() if line.get_linestyle() == ":"]
+    assert [line.get_ydata()[-1] for line in dotted] == pytest.approx([60, 120])
     nothing_is_clipped(figure)
 
 
@@ -124,8 +126,15 @@ def test_dead_calorimeter_is_drawn():
 def test_roc_ranking_and_training(rng):
     scores = rng.uniform(size=100), rng.uniform(size=100) ** 0.5
     figure = plots.roc(
-        (np.linspace(0, 1, 5), np.linspace(0, 1, 5) ** 0.5), scores, auc=(0.612, 0.01), names=NAMES
+        (np.linspace(0, 1, 5), np.linspace(0, 1, 5) ** 0.5),
+        scores,
+        auc=(0.612, 0.01),
+        names=NAMES,
+        weights=(np.ones(100), (scores[1] < 0.5) * 1.0),
     )
+    shares = [patch.get_data().values for patch in figure.axes[1].patches]
+    assert [share.sum() for share in shares] == pytest.approx([1, 1])
+    assert shares[1][20:].sum() == 0  # weighted away
     assert any("0.612" in text.get_text() for text in figure.axes[0].get_legend().get_texts())
     nothing_is_clipped(figure)
 

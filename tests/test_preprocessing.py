@@ -105,6 +105,15 @@ def test_conditional_moments_remove_energy_dependence():
         assert residual.std() == pytest.approx(1, abs=0.05)
 
 
+def test_a_constant_variable_keeps_its_unit():
+    energy = torch.linspace(1, 50, 1000)
+    x = torch.cat([torch.ones(1000, 1), torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))], 1)
+    moments = ConditionalMoments(2)
+    moments.fit(x, energy, torch.ones(1000))
+    assert moments(x, energy)[:, 0].abs().max() < 1e-3
+    assert moments(x - 0.2, energy)[:, 0].mean().item() == pytest.approx(-0.2, abs=1e-3)
+
+
 def test_conditional_quantile_is_normal_at_every_energy_and_inverts():
     rng = torch.Generator().manual_seed(0)
     n = 60_000
@@ -151,10 +160,31 @@ def test_exported_interpolation_is_the_same(monkeypatch):
     torch.testing.assert_close(quantile.from_normal(z, energy[:500]), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_too_few_events_at_an_energy_are_named():
-    energy = torch.cat([torch.full((500,), 1.0), torch.full((500,), 1000.0)])
-    with pytest.raises(ValueError, match=r"at least 30 near each of 9 energies, got 0 at number 1"):
-        ConditionalQuantile(1).fit(torch.randn(1000, 1), energy, torch.ones(1000))
+@pytest.mark.parametrize("energies", [[50.0], [1.0, 1000.0]])
+def test_test_beams_of_one_and_two_energies(energies):
+    rng = torch.Generator().manual_seed(0)
+    energy = torch.tensor(energies).repeat_interleave(2000)
+    x = 9 + 3 * torch.log(energy)[:, None] + torch.randn(len(energy), 1, generator=rng)
+    quantile = ConditionalQuantile(1)
+    quantile.fit(x, energy, torch.ones(len(energy)))
+    for value in energies:
+        at = torch.full((20_000,), value)
+        made = quantile.from_normal(torch.randn(20_000, 1, generator=rng), at)
+        assert made.mean().item() == pytest.approx(9 + 3 * np.log(value), abs=0.15)
+        assert made.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_entries_without_events_lie_between_their_neighbours():
+    nodes = EnergyNodes(5)
+    table = torch.tensor([[9.0], [1.0], [9.0], [3.0], [9.0]])
+    assert nodes.filled(table, [1, 3])[:, 0].tolist() == [1, 1, 2, 3, 3]
+    assert nodes.filled(table, [2])[:, 0].tolist() == [9] * 5
+
+
+def test_too_few_events_are_named():
+    energy = torch.linspace(1, 1000, 20)
+    with pytest.raises(ValueError, match=r"expected at least 30 of similar energy, got 20 spread over 9"):
+        ConditionalQuantile(1).fit(torch.randn(20, 1), energy, torch.ones(20))
 
 
 @pytest.mark.parametrize("with_overflow", [True, False])

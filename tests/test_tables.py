@@ -1,8 +1,11 @@
 """Tables for the terminal: the numbers and names that must be readable in them."""
 
+import numpy as np
+import pytest
 from rich.console import Console
 
 from hepgan import tables
+from hepgan.tables import format_measurement
 
 
 def text(table) -> str:
@@ -24,9 +27,21 @@ def test_verdict_shows_value_floor_and_limit():
     sample = {"generated": {"name": "fast", "events": 90}, "reference": {"name": "full", "events": 100}}
     shown = text(tables.verdict({"verdict": rows, "sample": sample}))
     assert "fast against full (100 showers)" in shown
-    for words in ("1.23 ± 0.10 %", "0.20 ± 0.05 %", "pass (limit 3 %)", "not defined", "0.750 ± 0.010"):
+    for words in ("1.23 ± 0.10 %", "0.200 ± 0.050 %", "good (limit 3 %)", "undefined", "0.750 ± 0.010"):
         assert words in shown
     assert "often told apart" in shown
+    assert "1 of 2 requirements are met; look closer: Occupancy bias." in shown
+
+
+def test_summary_names_what_is_worst():
+    def row(verdict, limit=0.03):
+        return {"metric": f"bias {verdict}", "verdict": verdict, "limit": limit}
+
+    information = row("info", None)
+    assert tables.summary([row("pass"), information]) == ("pass", "1 of 1 requirements are met.")
+    kind, text = tables.summary([row("fail"), row("pass"), row("warn"), information])
+    assert kind == "fail"
+    assert text == "1 of 3 requirements are met; look closer: bias warn; not good enough: bias fail."
 
 
 def test_description_keeps_brackets_and_units():
@@ -48,3 +63,25 @@ def test_checks_tell_what_failed():
     lines = text(tables.checks([("weights", True, "sha256"), ("energies", False, "[nan]")])).splitlines()
     assert lines[0].split() == ["ok", "weights", "sha256"]
     assert lines[1].split() == ["FAILED", "energies", "[nan]"]
+
+
+@pytest.mark.parametrize(
+    ("measurement", "percent", "text"),
+    [
+        ((1.2345, 0.0123), False, "1.234 ± 0.012"),
+        ((0.012345, 0.00123), True, "1.23 ± 0.12 %"),
+        ((48000.0, 321.0), False, "48000 ± 321"),
+        ((1.0, 0.0), False, "1"),
+        ((3e7, 2e6), False, "3e+07 ± 2e+06"),
+        ((1e-9, 1e-10), False, "1e-09 ± 1e-10"),
+        (None, True, "undefined"),
+        ([0.75, None], False, "0.75"),  # as JSON has what is not finite
+        ([None, None], False, "undefined"),
+    ],
+)
+def test_measurements_are_rounded_to_their_uncertainty(measurement, percent, text):
+    assert format_measurement(measurement, percent=percent) == text
+
+
+def test_numpy_numbers_are_formatted():
+    assert format_measurement(np.array([0.5, 0.1])) == "0.50 ± 0.10"

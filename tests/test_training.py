@@ -14,6 +14,7 @@ import torch
 
 from hepgan import checkpoint, config, training
 from hepgan.datasets import TensorEvents
+from hepgan.export.onnx import OnnxGenerator
 from hepgan.models import CaloGenerator
 from hepgan.readers import read
 from hepgan.training import PhysicsDistance, load_generator, train
@@ -248,6 +249,39 @@ def test_resume_needs_a_run_with_the_same_configuration_and_data(recipe, two_sid
     Path(tiny_file()).replace(two_sided)
     with pytest.raises(ValueError, match=r"trained on other data \(the files' sha256 differs\)"):
         train(recipe(), run, resume=True, progress=False)
+
+
+def test_what_does_not_change_the_numbers_may_change_on_resume(recipe, tmp_path):
+    run = train(recipe(steps=20, max_minutes=1e-9), tmp_path / "run", progress=False)
+    assert state(run)[1]["step"] < 20
+    train(recipe(steps=20, max_minutes=10.0), run, resume=True, progress=False)
+    assert state(run)[1]["step"] == 20
+    assert [line["step"] for line in lines(run)].count(0) == 1
+
+
+def test_resume_on_another_device_is_refused(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    tensors, texts = state(run)
+    checkpoint.save(run / "checkpoint" / "state.safetensors", {"x": tensors}, texts | {"device": "cuda"})
+    with pytest.raises(
+        ValueError, match=r"was trained on 'cuda', and this is 'cpu'.*resume with --device cuda"
+    ):
+        train(recipe(), run, resume=True, progress=False)
+
+
+def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    written = OnnxGenerator(run / "model.onnx").metadata["provenance"]
+    assert list(OnnxGenerator(run / "model.onnx").metadata["metrics"]) == ["validation_distance"]
+    (run / "report").mkdir()
+    for step, expected in ((written["step"], True), (written["step"] + 1, False)):
+        report = {
+            "provenance": {"model": written | {"step": step}},
+            "headline": {"classifier_auc": [0.6, 0.01]},
+        }
+        (run / "report" / "metrics.json").write_text(json.dumps(report))
+        metrics = OnnxGenerator(training.export_run(run, tmp_path / "again.onnx")).metadata["metrics"]
+        assert ("classifier_auc" in metrics) is expected
 
 
 def test_a_finished_run_resumes_to_itself(recipe, tmp_path):

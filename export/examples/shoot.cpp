@@ -1,7 +1,7 @@
 // hepgan-shoot: showers from a model file, their mean energies and the time they take.
 //
 //   hepgan-shoot model.onnx --energy 10 -n 1000 --seed 1
-//   hepgan-shoot model.onnx --latent rows.txt --csv     # conditions and latent numbers from a file, cells to stdout
+//   hepgan-shoot model.onnx --rows rows.txt --csv     # conditions and latent numbers from a file, cells to stdout
 #include <chrono>
 #include <cstdlib>
 #include <cstring>

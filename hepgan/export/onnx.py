@@ -18,6 +18,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,6 +36,7 @@ from torch import Tensor, nn
 import hepgan
 from hepgan.config import DataConfig
 from hepgan.geometry import Calorimeter
+from hepgan.rootfiles import check_target, not_written
 
 __all__ = ["BATCH_SIZE", "OPERATORS", "OPSET", "SCHEMA", "TOLERANCE", "Condition", "OnnxGenerator", "write"]
 
@@ -282,11 +284,14 @@ def write(
     Raises:
         ValueError: If the generator does not fit `data`, gives energies that are not finite, uses an operator
             outside `OPERATORS`, or the file's numbers differ from torch's by more than `TOLERANCE`.
-        OSError: If the file cannot be written; nothing is left behind.
+        OSError: If `path` is no file, or cannot be written; nothing is left behind.
     """
     path = Path(path)
+    check_target(path)
     if batch is not None and batch < 1:
-        raise ValueError(f"batch: expected a positive number, or none for any batch size, got {batch}")
+        raise ValueError(
+            f"batch: expected a positive number, or none for any batch size, got {batch}; leave it out"
+        )
     calorimeter: Calorimeter = generator.calorimeter  # type: ignore[assignment]
     n_latent = int(generator.n_latent)  # type: ignore[arg-type]
     conditions = _conditions(data, generator)
@@ -371,15 +376,15 @@ def write(
             f"{path}: expected the exported numbers to be torch's within {TOLERANCE:g} (relative), got "
             f"{difference:.3g}; the generator computes something that the exporter does not translate"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = f"{error.strerror}: the model could not be written; nothing was left behind, make room"
-        raise OSError(error.errno, reason, str(path)) from error
+        with suppress(OSError):  # no such folder
+            temporary.unlink()
+        raise not_written(path, "the model", error) from error
 
 
 class _Runner:
@@ -560,7 +565,7 @@ class OnnxGenerator:
                 remedy = (
                     "extrapolation needs a finite number, and a positive one where the logarithm is taken"
                     if not possible[row]
-                    else "stay inside, or accept extrapolation with --extrapolate (extrapolate in code)"
+                    else "stay inside, or accept extrapolation with --extrapolate (in code: extrapolate=True)"
                 )
                 unit = f" {c.unit}" if c.unit else ""
                 raise ValueError(

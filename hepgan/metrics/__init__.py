@@ -3,7 +3,7 @@
 Which one to use: `separation_power` for one observable, blind to the order of its bins, from 0 (same) to 1
 (no overlap); `wasserstein` when it matters how FAR the distributions are apart, in the observable's unit;
 `two_sample_test` for all observables and their correlations at once, 0.5 (same) to 1 (told apart every
-time); `single_feature_auc` to find which observable gives a sample away.
+time); `single_feature_auc` to find which observable gives a sample away. Weights may have either sign.
 """
 
 from hepgan.metrics.classifier import (
@@ -14,18 +14,20 @@ from hepgan.metrics.classifier import (
     two_sample_test,
 )
 from hepgan.metrics.distance import wasserstein
-from hepgan.metrics.histogram import chi2_per_ndf, histogram, quantile_edges, separation_power, uniform_edges
+from hepgan.metrics.histogram import histogram, quantile_edges, separation_power, uniform_edges
 from hepgan.metrics.moments import mean, relative_difference, relative_spread, spread
+from hepgan.metrics.resolution import ResolutionFit, resolution_fit
 
 __all__ = [
+    "ResolutionFit",
     "TwoSampleTest",
     "area_under_curve",
-    "chi2_per_ndf",
     "histogram",
     "mean",
     "quantile_edges",
     "relative_difference",
     "relative_spread",
+    "resolution_fit",
     "roc_curve",
     "separation_power",
     "single_feature_auc",

@@ -2,6 +2,10 @@
 
 All areas under the ROC curve have the sample (generated showers) as the positive class: 0.5 means that the
 classifier guesses, 1 that it is always right.
+
+Negative weights (NLO generators, sWeights): a classifier learns with their magnitude, and its scores, fixed then,
+are judged with their sign. If the signed distributions are equal, so are those of any fixed score, and the area is
+0.5 whatever was learnt.
 """
 
 from __future__ import annotations
@@ -75,14 +79,14 @@ def area_under_curve(
     Args:
         reference: (N1,) scores, higher meaning more like the sample.
         sample: (N2,) scores.
-        reference_weights: (N1,) not negative, default ones.
-        sample_weights: (N2,) not negative, default ones.
+        reference_weights: (N1,), default ones.
+        sample_weights: (N2,), default ones.
 
     Returns:
         Value, and the uncertainty of DeLong et al., Biometrics 44 (1988) 837, with weights.
     """
-    s1, w1 = checked(reference, reference_weights, name="reference", negative_weights=False)
-    s2, w2 = checked(sample, sample_weights, name="sample", negative_weights=False)
+    s1, w1 = checked(reference, reference_weights, name="reference")
+    s2, w2 = checked(sample, sample_weights, name="sample")
 
     def share_below(scores: Array, others: Array, weights: Array) -> Array:
         order = np.argsort(others)
@@ -163,7 +167,7 @@ def _cross_validated(
     areas: list[Measurement] = []
     for k in range(folds):
         in1, in2 = fold1 == k, fold2 == k
-        score = fit(x1[~in1], w1[~in1], x2[~in2], w2[~in2])
+        score = fit(x1[~in1], np.abs(w1[~in1]), x2[~in2], np.abs(w2[~in2]))
         scores1[in1], scores2[in2] = score(x1[in1]), score(x2[in2])
         areas.append(
             area_under_curve(scores1[in1], scores2[in2], reference_weights=w1[in1], sample_weights=w2[in2])
@@ -189,14 +193,14 @@ def two_sample_test(
     """Cross-validated gradient boosting between two samples (settings: `BOOSTING`).
 
     Every event is scored by a classifier that was trained without it; the area is the mean over the folds.
-    Both samples get the same total weight.
+    Both samples get the same total weight in the training.
 
     Args:
         reference: (N1, F) features.
         sample: (N2, F) features.
         rng: Draws the folds.
-        reference_weights: (N1,) not negative, default ones.
-        sample_weights: (N2,) not negative, default ones.
+        reference_weights: (N1,), default ones.
+        sample_weights: (N2,), default ones.
         folds: Number of folds.
         paired: Row i of both samples belongs together (same condition) and must share a fold. Otherwise a
             classifier that remembers the condition of a training event is misled about its partner, and the
@@ -206,16 +210,17 @@ def two_sample_test(
         Area, its uncertainty (the larger of DeLong's and the spread between folds) and all scores.
 
     Raises:
-        ValueError: If there are too few events, negative weights or different numbers of features.
+        ValueError: If there are too few events, different numbers of features, or a fold whose weights have no
+            positive sum.
 
     References:
         Lopez-Paz and Oquab, arXiv:1610.06545.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier  # heavy; only this metric needs it
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
-    first = checked(reference, reference_weights, name="reference", ndim=2, negative_weights=False)
-    second = checked(sample, sample_weights, name="sample", ndim=2, negative_weights=False)
+    first = checked(reference, reference_weights, name="reference", ndim=2)
+    second = checked(sample, sample_weights, name="sample", ndim=2)
     if first[0].shape[1] != second[0].shape[1]:
         raise ValueError(
             f"classifier test: expected the same features in both samples, got {first[0].shape[1]} and "
@@ -268,12 +273,12 @@ def single_feature_auc(
         reference: (N1,).
         sample: (N2,).
         rng: Draws the halves.
-        reference_weights: (N1,) not negative, default ones.
-        sample_weights: (N2,) not negative, default ones.
+        reference_weights: (N1,), default ones.
+        sample_weights: (N2,), default ones.
         paired: As in `two_sample_test`.
     """
-    first = checked(reference, reference_weights, name="reference", negative_weights=False)
-    second = checked(sample, sample_weights, name="sample", negative_weights=False)
+    first = checked(reference, reference_weights, name="reference")
+    second = checked(sample, sample_weights, name="sample")
 
     def fit(x1: Array, w1: Array, x2: Array, w2: Array) -> Callable[[Array], Array]:
         balanced = np.concatenate([w1 / w1.sum(), w2 / w2.sum()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hepgan.metrics.moments import Measurement, checked, spread
+from hepgan.metrics.moments import Measurement, checked
 
 __all__ = ["wasserstein"]
 
@@ -17,7 +17,6 @@ def wasserstein(
     rng: np.random.Generator,
     reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
-    in_sigma: bool = False,
     n_bootstrap: int = 50,
 ) -> Measurement:
     r"""Exact weighted one-dimensional Wasserstein-1 distance :math:`\int |F_1(x) - F_2(x)| \, dx`.
@@ -31,21 +30,17 @@ def wasserstein(
         rng: Draws the bootstrap replicas.
         reference_weights: (N1,), default ones; single negative weights are allowed.
         sample_weights: (N2,), default ones.
-        in_sigma: Divide by the standard deviation of the reference.
         n_bootstrap: Replicas for the uncertainty (Poisson bootstrap: every event counts 0, 1, 2, ... times);
             0 gives an uncertainty of 0.
 
     Returns:
-        Value and bootstrap uncertainty, in the observable's unit or standard deviations of the reference.
+        Value and bootstrap uncertainty, in the observable's unit.
 
     Raises:
-        ValueError: If a sample is empty or not finite, or the reference has no spread to divide by.
+        ValueError: If a sample is empty or not finite, or its weights have no positive sum.
     """
     x1, w1 = checked(reference, reference_weights, name="reference")
     x2, w2 = checked(sample, sample_weights, name="sample")
-    scale = spread(x1, w1, name="reference")[0] if in_sigma else 1.0
-    if scale == 0:
-        raise ValueError("reference: all values are equal, a distance in standard deviations is not defined")
     values = np.concatenate([x1, x2])
     order = np.argsort(values, kind="stable")
     gaps = np.diff(values[order])
@@ -53,7 +48,7 @@ def wasserstein(
 
     def distance(first: np.ndarray, second: np.ndarray) -> float:
         signed = np.concatenate([first / first.sum(), -second / second.sum()])[order]
-        return float(np.abs(np.cumsum(signed)[:-1]) @ gaps) / scale
+        return float(np.abs(np.cumsum(signed)[:-1]) @ gaps)
 
     replicas = []
     for _ in range(n_bootstrap):

@@ -6,22 +6,17 @@ consistent. Values outside the edges are counted in the first and last bin: noth
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hepgan.metrics.moments import Measurement, checked
 
-__all__ = ["chi2_per_ndf", "histogram", "quantile_edges", "separation_power", "uniform_edges"]
+__all__ = ["histogram", "quantile_edges", "separation_power", "uniform_edges"]
 
 Edges = NDArray[np.float64]
 
-UNIFORM_COVERAGE = (
-    0.002,
-    0.998,
-)  # the range of uniform bins: these quantiles of the reference, a margin added
-UNIFORM_MARGIN = 0.1
+UNIFORM_COVERAGE = (0.002, 0.998)  # the range of uniform bins: these quantiles of the reference
+UNIFORM_MARGIN = 0.1  # and this part of it more on either side
 
 
 def _quantiles(values: Edges, weights: Edges, levels: Edges) -> Edges:
@@ -135,7 +130,8 @@ def separation_power(
         reference: (N1,).
         sample: (N2,).
         rng: Draws the bootstrap replicas.
-        reference_weights: (N1,), default ones; negative weights are allowed while no bin sums below zero.
+        reference_weights: (N1,), default ones; where negative weights make a bin negative, it is joined with its
+            neighbour, which sees less but stays between 0 and 1.
         sample_weights: (N2,), default ones.
         bins: Number of quantile bins of the reference, when no edges are given.
         edges: (B + 1,) edges to use instead.
@@ -145,58 +141,19 @@ def separation_power(
         Value and bootstrap uncertainty.
 
     Raises:
-        ValueError: If a sample is empty, not finite, or has a bin of negative content.
+        ValueError: If a sample is empty or not finite, or its weights have no positive sum.
 
     References:
         CaloChallenge, arXiv:2410.21611, section on one-dimensional histograms.
     """
     if edges is None:
         edges = quantile_edges(reference, bins, weights=reference_weights)
-    h1, v1 = histogram(reference, edges, weights=reference_weights)
-    h2, v2 = histogram(sample, edges, weights=sample_weights)
-    for name, h in (("reference", h1), ("sample", h2)):
-        if (h < 0).any():
-            raise ValueError(
-                f"{name}: bin {int((h < 0).argmax())} sums to {h.min():g} because of negative weights; use "
-                "fewer bins"
-            )
+    while True:
+        h1, v1 = histogram(reference, edges, weights=reference_weights)
+        h2, v2 = histogram(sample, edges, weights=sample_weights)
+        negative = (h1 < 0) | (h2 < 0)
+        if not negative.any():
+            break
+        edges = np.delete(edges, max(int(negative.argmax()), 1))  # join it with the bin before, or the second
     replicas = _separation(_replicas(h1, v1, n_bootstrap, rng), _replicas(h2, v2, n_bootstrap, rng))
     return float(_separation(h1, h2)), float(replicas.std()) if n_bootstrap else 0.0
-
-
-def chi2_per_ndf(
-    reference: ArrayLike,
-    sample: ArrayLike,
-    *,
-    reference_weights: ArrayLike | None = None,
-    sample_weights: ArrayLike | None = None,
-    bins: int = 40,
-    edges: Edges | None = None,
-) -> Measurement:
-    r"""Chi-square per degree of freedom between two unit-sum weighted histograms.
-
-    Expectation 1 for two samples of the same distribution; it grows with the number of events when they
-    differ, which makes it a test, not a distance.
-
-    Args:
-        reference: (N1,).
-        sample: (N2,).
-        reference_weights: (N1,), default ones.
-        sample_weights: (N2,), default ones.
-        bins: Number of quantile bins of the reference, when no edges are given.
-        edges: (B + 1,) edges to use instead.
-
-    Returns:
-        Value, and :math:`\sqrt{2 / ndf}`: the spread that it has between equal distributions.
-    """
-    if edges is None:
-        edges = quantile_edges(reference, bins, weights=reference_weights)
-    h1, v1 = histogram(reference, edges, weights=reference_weights)
-    h2, v2 = histogram(sample, edges, weights=sample_weights)
-    variance = v1 / h1.sum() ** 2 + v2 / h2.sum() ** 2
-    filled = variance > 0
-    ndf = int(filled.sum()) - 1
-    if ndf < 1:
-        return 0.0, 0.0
-    difference = h1 / h1.sum() - h2 / h2.sum()
-    return float(np.sum(difference[filled] ** 2 / variance[filled])) / ndf, math.sqrt(2 / ndf)

@@ -23,16 +23,17 @@ def checked(
     *,
     name: str,
     ndim: int = 1,
-    negative_weights: bool = True,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and weights as finite double-precision arrays; missing weights are ones.
 
     Args:
         values: (N,) or, with ``ndim=2``, (N, F).
-        weights: (N,) or None.
+        weights: (N,) or None; single ones may be negative, their sum may not.
         name: What the values are called in messages.
         ndim: Number of dimensions that `values` must have.
-        negative_weights: Whether single weights may be negative (their sum never may).
+
+    Returns:
+        Values and weights (N,).
 
     Raises:
         ValueError: If the sample is empty, has another shape, is not finite, or the weights do not add up to
@@ -58,14 +59,11 @@ def checked(
         )
     if not np.isfinite(weight).all():
         raise ValueError(f"{name}: {int((~np.isfinite(weight)).sum())} weights are not finite; repair them")
-    if not negative_weights and (weight < 0).any():
-        raise ValueError(
-            f"{name}: this metric needs weights that are not negative, got {int((weight < 0).sum())} "
-            f"negative (first: event {int((weight < 0).argmax())}); use separation_power or wasserstein, or "
-            "leave the weights away"
-        )
     if weight.sum() <= 0:
-        raise ValueError(f"{name}: expected weights with a positive sum, got {weight.sum():g}")
+        raise ValueError(
+            f"{name}: expected weights with a positive sum, got {weight.sum():g}; take more events, or check "
+            "the weights"
+        )
     return array, weight
 
 

@@ -6,8 +6,8 @@ connected layers, information handed from each layer to the next. What differs, 
 - Every cell has a latent number of its own next to the shared ones. Cells of an electromagnetic shower fluctuate almost
   independently, and a short latent vector cannot paint hundreds of independent cells.
 - The network works in the space of `ConditionalQuantile`, where each variable is standard normal at every energy.
-  Before any training the generator is a Gaussian copula with a factor model (`factor_model`): right spectrum, occupancy
-  and linear correlations. The streams start at zero and learn, against the critic, what that leaves.
+  Before any training the generator is a Gaussian copula (`FactorCopula`): right spectrum, occupancy and linear
+  correlations. The streams start at zero and learn, against the critic, what that leaves.
 - The critic sees standardised logarithms of cells and energies, and the shower shapes, never batch statistics: a
   per-event penalty allows no batch normalisation (arXiv:1704.00028, section 4).
 """
@@ -24,40 +24,12 @@ from hepgan.config import DataConfig, ModelConfig
 from hepgan.features import ShowerShapes, energy_factor
 from hepgan.geometry import CaloLayer, Calorimeter
 from hepgan.layers import LocallyConnected2d
+from hepgan.models.copula import FactorCopula
 from hepgan.preprocessing import ConditionalMoments, ConditionalQuantile, ConditionScaling, ShowerScaling
 
-__all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation", "factor_model"]
+__all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]
 
 _SLOPE = 0.1  # of LeakyReLU
-_NOISE_FLOOR = 0.01  # smallest variance of a variable's own noise in the factor model
-_MOST_EVENTS = 20_000  # for correlations: 511 variables are known to better than 1 % from these
-
-
-def factor_model(z: Tensor, factors: int, *, iterations: int = 20) -> tuple[Tensor, Tensor]:
-    r"""Fit :math:`z = \Lambda g + \psi^{1/2} \varepsilon` with standard normal g and epsilon.
-
-    Principal-factor iteration: given the noise variances, the loadings are the leading eigenvectors of the
-    noise-whitened covariance (Bishop, Pattern Recognition and Machine Learning, section 12.2.4).
-
-    Args:
-        z: (N, V) sample.
-        factors: Number of factors; at most V.
-        iterations: Alternations between loadings and noise.
-
-    Returns:
-        Loadings (V, factors) and noise standard deviations (V,).
-    """
-    covariance = torch.cov(z.double().T)
-    diagonal = covariance.diagonal()
-    noise = 0.5 * diagonal
-    loadings = torch.zeros(len(diagonal), factors, dtype=torch.float64)
-    for _ in range(iterations):
-        scale = noise.sqrt()
-        values, vectors = torch.linalg.eigh(covariance / scale / scale[:, None])
-        values, vectors = values[-factors:].flip(0), vectors[:, -factors:].flip(1)
-        loadings = scale[:, None] * vectors * (values - 1).clamp(min=0).sqrt()
-        noise = (diagonal - loadings.square().sum(1)).clamp(min=_NOISE_FLOOR)
-    return loadings.float(), noise.sqrt().float()
 
 
 def _overlap(source: tuple[float, ...], target: tuple[float, ...]) -> Tensor:
@@ -190,8 +162,7 @@ class CaloGenerator(nn.Module):
 
         self.n_shared, self.n_own = model.latent, model.cell_latent
         self.n_latent = self.n_shared + self.n_own * variables
-        self.loadings = nn.Parameter(torch.zeros(variables, self.n_shared))
-        self.noise = nn.Parameter(torch.ones(variables))
+        self.copula = FactorCopula(variables, self.n_shared)
         n_global = self.scaling.n_global
         sizes = [self.n_conditions + self.n_shared + self.n_own * n_global] + [model.width] * model.depth
         trunk: list[nn.Module] = []
@@ -233,7 +204,7 @@ class CaloGenerator(nn.Module):
             cells: (N, n_cells).
             overflow: (N, n_overflow).
             weights: (N,).
-            generator: Source of the random numbers that stand in for censored values.
+            generator: Source of the random numbers that stand in for empty cells in the copula's fit.
 
         Raises:
             ValueError: If there are too few events, or nothing but empty cells.
@@ -245,19 +216,9 @@ class CaloGenerator(nn.Module):
             energy = self.incident_energy(condition)
             variables = self.scaling(cells, overflow, energy)
             self.quantile.fit(variables, energy, weights)
-            # correlations: a subset of events, drawn by weight
-            chance = weights.clamp(min=0)
-            picked = torch.multinomial(
-                chance[: 2**24], min(_MOST_EVENTS, int((chance > 0).sum())), generator=generator
-            )
-            values = variables[picked]
-            z = self.quantile.to_normal(values, energy[picked])
-            below = torch.rand(z.shape, generator=generator) * torch.special.ndtr(z)
-            drawn = torch.special.ndtri(below.clamp(min=1e-6))
-            z = torch.where(values <= self.quantile.floor, drawn, z)
-            loadings, noise = factor_model(z, self.n_shared)
-            self.loadings.copy_(loadings)
-            self.noise.copy_(noise)
+            z = self.quantile.to_normal(variables, energy)
+            censored = variables <= self.quantile.floor
+            self.copula.fit(z, censored, energy, weights, generator=generator)
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Generate showers.
@@ -277,7 +238,7 @@ class CaloGenerator(nn.Module):
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
-        base = torch.matmul(self.loadings, shared.T) + own[0] * self.noise[:, None]
+        base = self.copula(shared, own[0], self.incident_energy(condition))
         small = own[:, :n_global].reshape(self.n_own * n_global, -1).T
         trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
         parts = [base[:n_global] + self.energies(trunk).T]

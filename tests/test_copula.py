@@ -1,0 +1,92 @@
+"""The factor copula against covariances that are known."""
+
+import pytest
+import torch
+
+from hepgan.models.copula import FactorCopula, censored_factor_model, factor_model
+
+
+def truth(variables=10, factors=2, *, seed=0):
+    """Loadings and noise of variables of variance one."""
+    rng = torch.Generator().manual_seed(seed)
+    loadings, noise = (
+        torch.randn(variables, factors, generator=rng),
+        0.5 + torch.rand(variables, generator=rng),
+    )
+    scale = (loadings.square().sum(1) + noise**2).sqrt()
+    return loadings / scale[:, None], noise / scale
+
+
+def sample(loadings, noise, n, *, seed=1):
+    rng = torch.Generator().manual_seed(seed)
+    g = torch.randn(n, loadings.shape[1], generator=rng)
+    return g @ loadings.T + torch.randn(n, len(noise), generator=rng) * noise
+
+
+def covariance(loadings, noise):
+    return loadings @ loadings.T + torch.diag(noise**2)
+
+
+def test_factor_model_recovers_its_own_covariance():
+    expected = truth()
+    found = factor_model(sample(*expected, 100_000), 2)
+    torch.testing.assert_close(covariance(*found), covariance(*expected), atol=0.02, rtol=0)
+    torch.testing.assert_close(found[1], expected[1], atol=0.03, rtol=0)
+
+
+def test_more_factors_than_variables_are_zero():
+    loadings, noise = factor_model(sample(*truth(3, 1), 5000), 6)
+    assert loadings.shape == (3, 6)
+    assert (loadings[:, 3:] == 0).all()
+    assert noise.isfinite().all()
+
+
+def test_censored_values_do_not_dilute_the_correlations():
+    expected = truth()
+    z = sample(*expected, 20_000)
+    threshold = torch.linspace(-1, 1.5, 10)  # from 16 % to 93 % empty
+    censored = z < threshold
+    rng = torch.Generator().manual_seed(2)
+    found = censored_factor_model(torch.maximum(z, threshold), censored, 2, generator=rng, sweeps=20)
+    naive = censored_factor_model(torch.maximum(z, threshold), censored, 2, generator=rng, sweeps=0)
+    off = ~torch.eye(10, dtype=torch.bool)
+
+    def error(fit):
+        return (covariance(*fit) - covariance(*expected))[off].abs().mean().item()
+
+    assert error(found) < 0.03
+    assert error(found) < 0.3 * error(naive)
+    torch.testing.assert_close(covariance(*found).diagonal(), torch.ones(10))
+
+
+def test_correlations_follow_the_energy_and_stay_normal_between():
+    n = 30_000
+    rng = torch.Generator().manual_seed(0)
+    energy = torch.exp(torch.rand(n, generator=rng) * 4)
+    rho = torch.log(energy) / 4  # two variables, correlated more and more
+    a, b = torch.randn(n, generator=rng), torch.randn(n, generator=rng)
+    z = torch.stack([a, rho * a + (1 - rho**2).sqrt() * b], 1)
+    copula = FactorCopula(2, 1, nodes=5)
+    copula.fit(z, torch.zeros(n, 2, dtype=torch.bool), energy, torch.ones(n), generator=rng)
+    for middle in (0.15, 0.5, 0.8):  # also between two nodes
+        at = torch.full((50_000,), 4 * middle).exp()
+        own = torch.randn(2, 50_000, generator=rng)
+        with torch.no_grad():
+            x = copula(torch.randn(50_000, 1, generator=rng), own, at)
+        assert torch.corrcoef(x)[0, 1].item() == pytest.approx(middle, abs=0.06)
+        assert x.std(1).tolist() == pytest.approx([1, 1], abs=0.06)
+
+
+def test_weights_choose_the_events():
+    rng = torch.Generator().manual_seed(0)
+    n = 20_000
+    energy = torch.exp(torch.rand(n, generator=rng) * 4)
+    z = torch.randn(n, 2, generator=rng)
+    z[: n // 2, 1] = z[: n // 2, 0]  # wholly correlated, without weight
+    weights = (torch.arange(n) >= n // 2).float()
+    copula = FactorCopula(2, 1)
+    copula.fit(z, torch.zeros(n, 2, dtype=torch.bool), energy, weights, generator=rng)
+    with torch.no_grad():
+        own = torch.randn(2, n, generator=rng)
+        x = copula(torch.randn(n, 1, generator=rng), own, energy)
+    assert abs(torch.corrcoef(x)[0, 1].item()) < 0.05

@@ -208,6 +208,10 @@ def convert(
 
     number = conversion.convert(source, out, binning=binning, particle=particle)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
+    if binning is not None:
+        typer.echo(
+            f"The cells' positions stay in the binning: geometry = {binning.as_posix()!r} under [data.calorimeter]"
+        )
 
 
 @app.command(epilog="Example: hepgan train my.toml --out runs/first --set training.steps=5000")

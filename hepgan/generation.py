@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 import hepgan
 from hepgan.export.onnx import BATCH_SIZE, OnnxGenerator
 from hepgan.readers import iterate_conditions
-from hepgan.rootfiles import near
+from hepgan.rootfiles import check_target, near, not_written
 
 __all__ = ["generate", "parse_condition"]
 
@@ -209,18 +209,20 @@ def generate(
     Raises:
         ValueError: If a condition is missing, unknown or outside its trained range.
         FileNotFoundError: If there is no file `conditions_from`.
-        OSError: If the file cannot be written, such as on a full disk; nothing is left behind.
+        OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     out = Path(out)
     if bool(conditions) == (conditions_from is not None):
-        got = "both" if conditions else "none"
+        got = "both; leave one out" if conditions else "none; add --condition NAME=VALUE"
         raise ValueError(f"conditions, conditions_from: expected exactly one of them, got {got}")
     if (n is None and conditions) or (n is not None and n < 1):
-        raise ValueError(f"n: expected a positive number of showers, got {n}; add -n N")
+        number = "none" if n is None else n
+        raise ValueError(f"n: expected a positive number of showers, got {number}; add -n N")
     if batch_size < 1:
-        raise ValueError(f"batch_size: expected a positive number, got {batch_size}")
+        raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
     if format not in ("ttree", "rntuple"):
-        raise ValueError(f"format: expected 'ttree' or 'rntuple', got {format!r}")
+        raise ValueError(f"format: expected 'ttree' or 'rntuple', got {format!r}; choose one")
+    check_target(out)
     streams = [np.random.Generator(np.random.Philox(s)) for s in np.random.SeedSequence(seed).spawn(2)]
     rows = max(batch_size, _CHUNK // (4 * model.calorimeter.n_cells))
     if conditions and n is not None:
@@ -229,10 +231,10 @@ def generate(
     else:
         chunks = _stored(model, Path(str(conditions_from)), n=n, rows=rows)
 
-    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(out.name + ".tmp")
     columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with (
             Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bar,
             closing(chunks),
@@ -256,13 +258,11 @@ def generate(
                 file["generated_by"] = json.dumps(_origin(model, seed=seed))
         temporary.replace(out)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, FileNotFoundError):
+        with suppress(OSError):  # no such folder
+            temporary.unlink()
+        if error.errno is None or (conditions_from and str(error.filename) == str(conditions_from)):
             raise
-        reason = (
-            f"{error.strerror or error}: showers could not be written; nothing was left behind, make room"
-        )
-        raise OSError(error.errno, reason, str(out)) from error
+        raise not_written(out, "showers", error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

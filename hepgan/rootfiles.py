@@ -2,11 +2,13 @@
 
 A file that is missing, no ROOT file, cut short or never closed is recognised before uproot parses it; what
 uproot finds later is reported as damage, with the name of the file.
+What an output file may replace, and why one could not be written, is said here for every format.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import glob
 import hashlib
 import re
@@ -20,12 +22,14 @@ import uproot
 
 __all__ = [
     "branch_keys",
+    "check_target",
     "chunks",
     "damaged",
     "digest",
     "expand",
     "find_trees",
     "near",
+    "not_written",
     "open_file",
     "open_tree",
 ]
@@ -34,6 +38,7 @@ _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple", "ROOT::Experim
 _HEADER = 64  # bytes of TFile's header
 _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 bytes
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 1 << 20  # bytes read at once for the digest
 _SHOWN = 20  # names in a message, if none is near
 
@@ -74,6 +79,8 @@ def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
             if not matches:
                 raise FileNotFoundError(f"data files {path}: expected at least one match, got none")
             found.extend(matches)
+        elif path.is_dir():
+            raise FileNotFoundError(f"data file {path}: expected a file, got a folder; name a file in it")
         elif not path.parent.is_dir():
             raise FileNotFoundError(f"data file not found: {path}; there is no folder {path.parent}")
         else:
@@ -93,6 +100,25 @@ def digest(files: Iterable[str | Path]) -> str:
             while block := file.read(_BLOCK):
                 total.update(block)
     return total.hexdigest()
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse to put a file where something else is: a rename would replace a device, and cannot a folder.
+
+    Raises:
+        OSError: If `path` exists and is no file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or pipe"
+        raise FileExistsError(f"cannot write {path}: expected the name of a file, got {kind}; name a file")
+
+
+def not_written(path: str | Path, what: str, error: OSError) -> OSError:
+    """The error for an output that could not be written and of which nothing was left behind."""
+    remedy = "make room" if error.errno in _NO_ROOM else "name a place that can be written"
+    reason = f"{error.strerror or error}: {what} could not be written; nothing was left behind, {remedy}"
+    return OSError(error.errno, reason, str(path))
 
 
 def damaged(path: str, what: str, error: Exception) -> ValueError:
@@ -187,7 +213,10 @@ def open_tree(file: Any, name: str = "") -> Any:
 def branch_keys(tree: Any) -> dict[str, str]:
     """Full path of each branch by its full and, if that is not taken, its short name (split objects)."""
     keys = list(tree.keys())
-    return {key.rpartition("/")[2]: key for key in reversed(keys)} | {key: key for key in keys}
+    known = dict(zip(keys, keys, strict=True))
+    for key in keys:
+        known.setdefault(key.rpartition("/")[2], key)
+    return known
 
 
 def _chunk_bytes(chunk: str) -> int:

@@ -137,6 +137,18 @@ def test_folder_that_is_no_run(tmp_path):
     assert "expected a run folder with config.toml" in refused("evaluate", tmp_path)
 
 
+def test_export_needs_a_run_folder(tmp_path):
+    message = refused("export", tmp_path, "--out", tmp_path / "m.onnx")
+    assert "expected a run folder with config.toml, got none; name the --out of hepgan train" in message
+
+
+def test_a_condition_given_twice(tmp_path):
+    twice = ["--condition", "incident_energy=10", "--condition", "incident_energy=20"]
+    message = refused("generate", tmp_path / "m.onnx", "--out", tmp_path / "g.root", "-n", "1", *twice)
+    assert "--condition: expected each name once" in message
+    assert "give a range as NAME=LOW:HIGH" in message
+
+
 @pytest.mark.parametrize("name", ["lwtnn", "cpp"])
 def test_export_formats_of_later(name, tmp_path):
     message = refused("export", tmp_path, "--out", tmp_path / "m.onnx", "--format", name)
@@ -168,7 +180,8 @@ def test_entry_point_exits_with_the_code(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["hepgan", "train", "missing.toml"])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert capsys.readouterr().err == "hepgan: configuration file not found: missing.toml\n"
+    message = "hepgan: configuration file not found: missing.toml: expected a TOML file, got no such file; "
+    assert capsys.readouterr().err == message + "hepgan inspect FILE.root --config writes one\n"
 
 
 def test_demo_outside_a_checkout(monkeypatch, tmp_path):

@@ -66,6 +66,11 @@ def test_configuration_is_frozen(values) -> None:
         ("training.steps=many", r"training\.steps: .*integer.*got 'many'"),
         ("training.device=tpu", r"training\.device: .*'auto', 'cpu' or 'cuda'.*got 'tpu'"),
         ("data.files=[]", r"data: files is empty"),
+        ("data.files='a.root'", r"data\.files: expected a list \[\.\.\.\], got 'a\.root'"),
+        (
+            "data.conditions=[{ name = 'incident_energy', unit = 'Gev' }]",
+            r"unit of condition 'incident_energy': expected one of .*'GeV'.* got 'Gev'; change the unit",
+        ),
         ("data.conditions=[]", r"data: conditions is empty"),
         ("data.validation=0.95", r"leave nothing to train on"),
         ("data.calorimeter.branches=['a']", r"1 branches for 3 layers"),
@@ -123,7 +128,12 @@ def test_override_errors(values) -> None:
 def test_load_errors(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"configuration file not found: .*none\.toml"):
         load(tmp_path / "none.toml")
+    with pytest.raises(FileNotFoundError, match=r"expected a TOML file, got a folder; hepgan inspect"):
+        load(tmp_path)
     path = tmp_path / "bad.toml"
+    path.write_bytes(b"root\xff\xf3")
+    with pytest.raises(ValueError, match=r"bad\.toml: not a TOML file .*hepgan inspect FILE\.root --config"):
+        load(path)
     path.write_text("[data\n")
     with pytest.raises(ValueError, match=r"bad\.toml: not a TOML file"):
         load(path)

@@ -110,10 +110,14 @@ def test_calochallenge_result_is_read_with_its_binning(calochallenge, binning, t
 
 def test_errors(calogan, calochallenge, binning, tmp_path) -> None:
     out = tmp_path / "out.root"
-    with pytest.raises(FileNotFoundError, match=r"HDF5 file not found: .*none\.h5"):
-        convert(tmp_path / "none.h5", out)
+    with pytest.raises(
+        FileNotFoundError, match=r"not found: .*eplus\.h5; in its folder: did you mean 'eplus\.hdf5'"
+    ):
+        convert(tmp_path / "eplus.h5", out)
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
         convert(calogan, tmp_path / "nowhere" / "out.root")
+    with pytest.raises(OSError, match="expected the name of a file, got a folder; name a file"):
+        convert(calogan, tmp_path)
     with pytest.raises(ValueError, match=r"binning\.xml: not a readable HDF5 file"):
         convert(binning, out)
     with pytest.raises(
@@ -160,7 +164,9 @@ def test_nothing_is_left_half_written(calogan, tmp_path, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(uproot.writing.WritableTree, "extend", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        OSError, match=r"No space left .*showers could not be written; nothing was left behind, make room"
+    ):
         convert(calogan, out)
     assert out.read_bytes() == b"the old file"
     assert not list(tmp_path.glob("*.part"))

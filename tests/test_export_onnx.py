@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 from collections.abc import Callable
@@ -389,6 +390,20 @@ def test_export_restores_the_training_mode(tmp_path: Path) -> None:
     assert generator.training
 
 
+def test_only_files_are_replaced(tmp_path: Path) -> None:
+    data = tiny_data()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # stands for a device, which a rename would replace when root runs it
+    with pytest.raises(
+        OSError, match=r"cannot write .*pipe: expected the name of a file, got a device or pipe"
+    ):
+        write(TinyGenerator(data), pipe, data=data, provenance={}, metrics={})
+    assert pipe.is_fifo()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"the model could not be written; .* name a place that can be written"):
+        write(TinyGenerator(data), tmp_path / "file" / "m.onnx", data=data, provenance={}, metrics={})
+
+
 def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     data = tiny_data()
     path = tmp_path / "m.onnx"
@@ -397,7 +412,9 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(OSError, match=r"the model could not be written; nothing was left behind"):
+        with pytest.raises(
+            OSError, match=r"the model could not be written; nothing was left behind, make room"
+        ):
             write(TinyGenerator(data), path, data=data, provenance={}, metrics={})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

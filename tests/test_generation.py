@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import tracemalloc
@@ -183,10 +184,13 @@ def test_extrapolation_on_request(model: OnnxGenerator, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n": 10}, "conditions, conditions_from: expected exactly one of them, got none"),
+        (
+            {"n": 10},
+            "conditions, conditions_from: expected exactly one of them, got none; add --condition NAME=VALUE",
+        ),
         ({"n": 10, "conditions": {}}, "got none"),
         ({"n": 10, "conditions": POINT, "conditions_from": "x.root"}, "got both"),
-        ({"conditions": POINT}, "n: expected a positive number of showers, got None"),
+        ({"conditions": POINT}, "n: expected a positive number of showers, got none; add -n N"),
         ({"n": 0, "conditions": POINT}, "got 0"),
         ({"n": 1, "conditions": POINT, "batch_size": 0}, "batch_size: expected a positive number, got 0"),
         ({"n": 1, "conditions": POINT, "format": "csv"}, "format: expected 'ttree' or 'rntuple', got 'csv'"),
@@ -252,6 +256,27 @@ def test_a_late_error_keeps_the_old_file(
         generate(model, out, conditions_from=path, batch_size=3)
     assert out.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.root", "g.root"]
+
+
+def test_only_files_are_replaced(model: OnnxGenerator, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # stands for a device, which a rename would replace when root runs it
+    with pytest.raises(
+        OSError, match=r"cannot write .*pipe: expected the name of a file, got a device or pipe"
+    ):
+        generate(model, pipe, n=1, conditions=POINT)
+    assert pipe.is_fifo()
+    with pytest.raises(
+        OSError, match=r"cannot write .*: expected the name of a file, got a folder; name a file"
+    ):
+        generate(model, tmp_path, n=1, conditions=POINT)
+
+
+def test_place_that_cannot_be_written(model: OnnxGenerator, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"showers could not be written; .* name a place that can be written"):
+        generate(model, tmp_path / "file" / "g.root", n=1, conditions=POINT)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("format", ["ttree", "rntuple"])

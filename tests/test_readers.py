@@ -207,6 +207,8 @@ def test_missing_files_name_the_nearest(tmp_path, tiny_data) -> None:
         read(tiny_data(["nowhere/a.root"]), base=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"\*\.rot: expected at least one match, got none"):
         read(tiny_data(["*.rot"]), base=tmp_path)
+    with pytest.raises(FileNotFoundError, match="expected a file, got a folder; name a file in it"):
+        read(tiny_data([str(tmp_path)]))
     with pytest.raises(FileNotFoundError, match="not found"), open_file(tmp_path / "gone.root"):
         pass
 

@@ -565,7 +565,7 @@ class OnnxGenerator:
                 remedy = (
                     "extrapolation needs a finite number, and a positive one where the logarithm is taken"
                     if not possible[row]
-                    else "stay inside, or accept extrapolation with --extrapolate (in code: extrapolate=True)"
+                    else "stay inside, or accept extrapolation with --extrapolate (in code: option extrapolate)"
                 )
                 unit = f" {c.unit}" if c.unit else ""
                 raise ValueError(

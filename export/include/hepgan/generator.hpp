@@ -452,7 +452,7 @@ class Generator {
           "condition '" + c.name + "': expected " + detail::short_number(c.low) + " to " + detail::short_number(c.high) + unit +
           " (the trained range), got " + detail::short_number(static_cast<double>(value)) + unit + " in row " +
           std::to_string(k / width) + "; " +
-          (possible ? "stay inside, or accept extrapolation with --extrapolate (extrapolate in code)"
+          (possible ? "stay inside, or accept extrapolation with --extrapolate (in code: option extrapolate)"
                     : "extrapolation needs a finite number, and a positive one where the logarithm is taken"));
     }
   }

@@ -47,6 +47,7 @@ __all__ = ["PhysicsDistance", "export_run", "load_generator", "train"]
 logger = logging.getLogger(__name__)
 
 _PROJECTIONS = 64
+_MOST_RESPONSE = 2.0  # E_tot/E_inc; no calorimeter measures twice what came in
 _FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
 _EMA_WARM_UP = (
     10  # steps; the average starts short, so that the first checkpoints are not the initial weights
@@ -164,10 +165,8 @@ def _changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
     return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
 
 
-def _prepare_folder(
-    config: Config, out: Path, *, resume: bool, data_digest: str, device: torch.device
-) -> None:
-    """Create the run folder, or check that it is the one to go on with."""
+def _check_folder(config: Config, out: Path, *, resume: bool, data_digest: str, device: torch.device) -> None:
+    """Check that the run folder is free, or the one to go on with; nothing is written yet."""
     stored = out / "config.toml"
     state = out / "checkpoint" / "state.safetensors"
     if not resume:
@@ -175,8 +174,6 @@ def _prepare_folder(
             raise ValueError(
                 f"run folder {out} exists already; --resume goes on with it, another --out starts anew"
             )
-        out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(stored, configuration.dump(config))
         return
     if not stored.exists():
         raise FileNotFoundError(
@@ -231,11 +228,16 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     device = _device(settings.device)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
     data_digest = digest(expand(config.data.files, base=Path()))
-    _prepare_folder(config, out, resume=resume, data_digest=data_digest, device=device)
+    _check_folder(config, out, resume=resume, data_digest=data_digest, device=device)
 
     train_part, validation_part = training_events(config.data, seed=settings.seed, progress=progress)
     events = TensorEvents.of(train_part, device=device)
     validation = TensorEvents.of(validation_part, device=device)
+    if settings.batch_size > len(events):
+        raise ValueError(
+            f"training.batch_size: expected at most the number of training events, {len(events)}, got "
+            f"{settings.batch_size}; make it smaller or give more files"
+        )
 
     # -- models: everything statistics know is fitted, the rest starts at zero
     drawn = torch.Generator().manual_seed(settings.seed)  # batches
@@ -252,6 +254,16 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         generator.fit(host.condition, host.cells, host.overflow, host.weights, generator=drawn)
         critic.representation.fit(
             host.cells, host.overflow, generator.incident_energy(host.condition), host.weights
+        )
+    mean_response = float(
+        (events.weights * (events.cells.sum(1) + events.overflow.sum(1))).sum()
+        / (events.weights * generator.incident_energy(events.condition).to(device)).sum()
+    )
+    if mean_response > _MOST_RESPONSE:
+        logger.warning(
+            "the calorimeter measures %.3g times the incident energy; check the units of the cells and of %r",
+            mean_response,
+            config.data.calorimeter.incident_energy,
         )
     generator.to(device)
     critic.to(device)
@@ -304,6 +316,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
         optimizers[name].step()
 
+    out.mkdir(parents=True, exist_ok=True)  # only now: input that was refused leaves nothing behind
+    checkpoint.write_text(out / "config.toml", configuration.dump(config))
     autocast = (
         torch.autocast(device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
     )
@@ -490,7 +504,13 @@ def load_generator(run: str | Path) -> tuple[CaloGenerator, Config, dict[str, An
     config = configuration.load(run / "config.toml")
     tensors, texts = checkpoint.load(run / "checkpoint" / "state.safetensors")
     generator = MODELS[config.model.name][0](config.data, config.model)
-    generator.load_state_dict(checkpoint.part(tensors, "best"))
+    try:
+        generator.load_state_dict(checkpoint.part(tensors, "best"))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{run}: the checkpoint does not fit the model that config.toml describes; expected one of this version of "
+            f"hepgan ({error}); export it with the version that trained it"
+        ) from error
     return generator.eval(), config, texts
 
 

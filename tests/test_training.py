@@ -230,6 +230,30 @@ def test_ctrl_c_saves_and_exits_cleanly(recipe, tmp_path):
 # -- bad input
 
 
+def test_refused_input_leaves_no_run_behind(recipe, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"training.batch_size: expected at most.*1920, got 5000; make it smaller"
+    ):
+        train(recipe(batch_size=5000), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+    train(recipe(), tmp_path / "run", progress=False)
+
+
+def test_wrong_units_are_noticed(recipe, tmp_path, caplog):
+    settings = recipe().model_dump(mode="json", exclude_none=True)
+    settings["data"]["conditions"][0]["unit"] = "MeV"
+    train(config.parse(settings), tmp_path / "run", progress=False)
+    assert "times the incident energy; check the units of the cells and of 'incident_energy'" in caplog.text
+
+
+def test_checkpoint_of_another_model_is_named(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(text.replace("width = 32", "width = 16"))
+    with pytest.raises(ValueError, match=r"the checkpoint does not fit the model that config.toml describes"):
+        load_generator(run)
+
+
 def test_existing_run_is_not_overwritten(recipe, tmp_path):
     run = train(recipe(), tmp_path / "run", progress=False)
     before = (run / "metrics.jsonl").read_text()
@@ -310,7 +334,7 @@ def test_distance_is_zero_to_itself_and_sees_changes(recipe):
     reference = TensorEvents.of(read(settings.data))
     generator = CaloGenerator(settings.data, settings.model)
     distance = PhysicsDistance(reference, generator)
-    assert distance.between(reference.cells, reference.overflow) == 0
+    assert distance.between(reference.cells, reference.overflow) == pytest.approx(0, abs=1e-12)
     scaled = distance.between(reference.cells * 1.02, reference.overflow)
     one_cell = reference.cells.clone()
     one_cell[:, 2] *= 1.2

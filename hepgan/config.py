@@ -229,7 +229,7 @@ class TrainingConfig(Table):
     steps: int = Field(20000, gt=0, description="generator steps")
     batch_size: int = Field(256, gt=1, description="showers of each step")
     seed: int = Field(1, ge=0, description="seed of split, weights, batches and latent numbers")
-    lr_generator: float = Field(1e-4, gt=0, description="learning rate of the generator (Adam)")
+    lr_generator: float = Field(5e-5, gt=0, description="learning rate of the generator (Adam)")
     lr_critic: float = Field(5e-4, gt=0, description="learning rate of the critic (Adam)")
     betas: tuple[float, float] = Field((0.0, 0.9), description="Adam's beta1 and beta2")
     decay: float = Field(0.1, gt=0, le=1, description="learning rates fall to this fraction (cosine)")

@@ -303,10 +303,9 @@ class ConditionalQuantile(nn.Module):
         basis = self.nodes(incident_energy)
         place: Tensor = ((z + _KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
         if _exporting():
-            value: Tensor = basis @ self.table[:, 0]
-            for k in range(self.knots - 1):
-                slope = (self.table[:, k + 1] - self.table[:, k]).clone()
-                value = value + (basis @ slope) * (place - k).clamp(0, 1)
+            value = torch.zeros_like(z)
+            for k in range(self.knots):  # two terms are not zero: no rounding is added up
+                value = value + (basis @ self.table[:, k]) * torch.relu(1 - (place - k).abs())
             return value
         table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, z.shape[1])
         left = place.detach().floor().clamp(max=self.knots - 2)

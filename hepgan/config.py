@@ -238,7 +238,7 @@ class TrainingConfig(Table):
     grad_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
     precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast of matrix products")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: all cores")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: torch's choice, OMP_NUM_THREADS or all cores")
     log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
     validate_every: int = Field(500, gt=0, description="steps between physics distances and checkpoints")
     max_minutes: float | None = Field(

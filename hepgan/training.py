@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import signal
 import sys
 import time
@@ -226,7 +225,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     out = Path(out)
     settings, game = config.training, OBJECTIVES[config.objective.name]
     device = _device(settings.device)
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     data_digest = digest(expand(config.data.files, base=Path()))
     _check_folder(config, out, resume=resume, data_digest=data_digest, device=device)
 

@@ -86,11 +86,22 @@ def test_empty_shower_has_finite_shapes():
     ] * 4
 
 
-def test_threshold_and_soft_occupancy():
+def test_threshold_of_the_occupancy():
     cells = cells_with([(0, 0, 0.5), (1, 1, 2.0)])
     assert shapes_of(cells, threshold=1.0)["occupancy_front"] == pytest.approx(1 / 12)
-    soft = shapes_of(cells, softness=1.0)["occupancy_front"]
-    assert soft == pytest.approx((2 - np.exp(-0.5) - np.exp(-2)) / 12)
+    assert shapes_of(cells)["occupancy_front"] == pytest.approx(2 / 12)
+
+
+def test_soft_occupancy_has_the_exact_value_and_a_smooth_slope():
+    cells = cells_with([(0, 0, 0.5), (1, 1, 2.0)])
+    assert shapes_of(cells, softness=1.0) == pytest.approx(shapes_of(cells))
+    energy = torch.tensor([[0.5, 2.0, 0.0] + [0.0] * 10], requires_grad=True)
+    for softness, slope in ((1.0, [np.exp(-0.5), np.exp(-2.0), 1.0]), (0.0, [0.0, 0.0, 0.0])):
+        module = ShowerShapes(CALORIMETER, softness=softness)
+        shapes = module(energy, torch.zeros(1, 0), torch.ones(1))[0]
+        occupancy = shapes[module.names.index("occupancy_front")]
+        (gradient,) = torch.autograd.grad(occupancy, energy)
+        assert gradient[0, :3].tolist() == pytest.approx([s / 12 for s in slope])
 
 
 def test_a_scaled_shower_keeps_its_shape():
@@ -121,9 +132,14 @@ def test_gradients_are_right():
     cells = torch.rand((2, 13), generator=generator, dtype=torch.float64).add_(0.1).requires_grad_()
     overflow = torch.rand((2, 2), generator=generator, dtype=torch.float64).requires_grad_()
     incident = torch.full((2,), 10.0, dtype=torch.float64)
-    module = ShowerShapes(CALORIMETER, n_overflow=2, softness=0.5).double()
-    assert torch.autograd.gradcheck(lambda c, o: module(c, o, incident), (cells, overflow))
-    assert torch.autograd.gradgradcheck(lambda c, o: module(c, o, incident), (cells, overflow))
+    module = ShowerShapes(CALORIMETER, n_overflow=2).double()
+    smooth = [k for k, name in enumerate(module.names) if not name.startswith("occupancy")]
+
+    def shapes(cells, overflow):
+        return module(cells, overflow, incident)[:, smooth]
+
+    assert torch.autograd.gradcheck(shapes, (cells, overflow))
+    assert torch.autograd.gradgradcheck(shapes, (cells, overflow))
 
 
 def test_gradient_of_an_empty_shower_is_finite():

@@ -20,9 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LocallyConnected2d", "locally_connected2d"]
+__all__ = ["LocallyConnected2d", "exporting", "locally_connected2d"]
 
 Pair = tuple[int, int]
+
+
+def exporting() -> bool:
+    """Whether a graph is being written, for which only the operators of the ONNX contract will do."""
+    return torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling()
 
 
 def _windows(x: Tensor, width: int, kernel_width: int, stride: int) -> tuple[Tensor, ...]:
@@ -156,10 +161,8 @@ def locally_connected2d(
     inner = x.permute(2, 3, 1, 0)
     if any(padding):
         inner = functional.pad(inner, (0, 0, 0, 0, padding[1], padding[1], padding[0], padding[0]))
-    if torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling():
-        y = _gathered(inner, weight, stride)
-    else:
-        y = _apply(_Output, inner.contiguous(), weight, stride)
+    export = exporting()
+    y = _gathered(inner, weight, stride) if export else _apply(_Output, inner.contiguous(), weight, stride)
     if bias is not None:
         y = y + bias[..., None]
     return y.permute(3, 2, 0, 1)

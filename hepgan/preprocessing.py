@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgan.geometry import Calorimeter
+from hepgan.layers import exporting
 
 __all__ = [
     "ConditionScaling",
@@ -38,10 +39,6 @@ _LEAST_VARIANCE = (
 )
 _CONSTANT = 1e-4  # spread relative to 1 + size, up to which a variable counts as constant
 _KNOT_RANGE = 4.0  # standard deviations; one number in 16,000 lies outside and is moved to the edge
-
-
-def _exporting() -> bool:
-    return torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling()
 
 
 def weighted_quantiles(values: Tensor, weights: Tensor, probabilities: Tensor) -> Tensor:
@@ -302,7 +299,7 @@ class ConditionalQuantile(nn.Module):
         """Map (B, V) normal numbers at (B,) energies to (B, V) values."""
         basis = self.nodes(incident_energy)
         place: Tensor = ((z + _KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
-        if _exporting():
+        if exporting():
             value = torch.zeros_like(z)
             for k in range(self.knots):  # two terms are not zero: no rounding is added up
                 value = value + (basis @ self.table[:, k]) * torch.relu(1 - (place - k).abs())

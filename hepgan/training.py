@@ -164,8 +164,10 @@ def _changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
     return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
 
 
-def _check_folder(config: Config, out: Path, *, resume: bool, data_digest: str, device: torch.device) -> None:
-    """Check that the run folder is free, or the one to go on with; nothing is written yet."""
+def _check_folder(
+    config: Config, out: Path, *, resume: bool, data_digest: str, device: torch.device
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Check that the run folder is free, or the one to go on with; return its checkpoint if there is one."""
     stored = out / "config.toml"
     state = out / "checkpoint" / "state.safetensors"
     if not resume:
@@ -173,7 +175,7 @@ def _check_folder(config: Config, out: Path, *, resume: bool, data_digest: str, 
             raise ValueError(
                 f"run folder {out} exists already; --resume goes on with it, another --out starts anew"
             )
-        return
+        return None
     if not stored.exists():
         raise FileNotFoundError(
             f"run folder {out} has no config.toml to resume from; leave out --resume to start"
@@ -188,8 +190,8 @@ def _check_folder(config: Config, out: Path, *, resume: bool, data_digest: str, 
             "resume with the same one, or start a new run with another --out"
         )
     if not state.exists():
-        return
-    texts = checkpoint.load(state)[1]
+        return None
+    tensors, texts = checkpoint.load(state)
     if texts["device"] != device.type:
         raise ValueError(
             f"run folder {out} was trained on {texts['device']!r}, and this is {device.type!r}, which draws other "
@@ -200,6 +202,7 @@ def _check_folder(config: Config, out: Path, *, resume: bool, data_digest: str, 
             f"run folder {out} was trained on other data (the files' sha256 differs); restore the files, or start a "
             "new run with another --out"
         )
+    return tensors, texts
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
@@ -228,7 +231,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     if settings.threads:
         torch.set_num_threads(settings.threads)
     data_digest = digest(expand(config.data.files, base=Path()))
-    _check_folder(config, out, resume=resume, data_digest=data_digest, device=device)
+    saved = _check_folder(config, out, resume=resume, data_digest=data_digest, device=device)
 
     train_part, validation_part = training_events(config.data, seed=settings.seed, progress=progress)
     events = TensorEvents.of(train_part, device=device)
@@ -248,8 +251,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         generator = build_generator(config.data, config.model)
         critic = build_critic(generator, config.model)
     state_path = out / "checkpoint" / "state.safetensors"
-    resumed = resume and state_path.exists()
-    if not resumed:
+    if saved is None:
         host = TensorEvents.of(train_part)
         generator.fit(host.condition, host.cells, host.overflow, host.weights, generator=drawn)
         critic.representation.fit(
@@ -276,8 +278,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     models = {"generator": generator, "ema": ema, "critic": critic}
     step, elapsed, best_distance, best_step = 0, 0.0, math.inf, 0
     best = {key: value.detach().clone() for key, value in ema.state_dict().items()}
-    if resumed:
-        tensors, texts = checkpoint.load(state_path)
+    if saved is not None:
+        tensors, texts = saved
         for name, model in models.items():
             model.load_state_dict(checkpoint.part(tensors, name))
         for name, optimizer in optimizers.items():
@@ -322,11 +324,11 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         torch.autocast(device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
     )
     with (
-        _Log(out, step=step if resumed else -1, tensorboard=settings.tensorboard) as log,
+        _Log(out, step=-1 if saved is None else step, tensorboard=settings.tensorboard) as log,
         _Bar(config, step, show=progress) as bar,
         _stop_signals() as stop,
     ):
-        if not resumed:
+        if saved is None:
             best_distance = distance(ema)
             log.write({"step": 0, "time": 0.0, "distance": best_distance})
         started = time.monotonic() - elapsed

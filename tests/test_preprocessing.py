@@ -156,7 +156,7 @@ def test_exported_interpolation_is_the_same(monkeypatch):
     quantile.fit(torch.randn(3000, 2, generator=rng), energy, torch.ones(3000))
     z = 1.6 * torch.randn(500, 2, generator=rng)
     expected = quantile.from_normal(z, energy[:500])
-    monkeypatch.setattr("hepgan.preprocessing._exporting", lambda: True)
+    monkeypatch.setattr("hepgan.preprocessing.exporting", lambda: True)
     torch.testing.assert_close(quantile.from_normal(z, energy[:500]), expected, rtol=1e-5, atol=1e-5)
 
 

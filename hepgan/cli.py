@@ -304,15 +304,20 @@ def export(
     ] = None,
 ) -> None:
     """Write one self-describing file that C++ frameworks run."""
-    if format_ != "onnx":
-        raise ValueError(f"--format {format_}: not available yet for calorimeter models; use --format onnx")
+    if format_ == "cpp":
+        raise ValueError(
+            "--format cpp: expected onnx or lwtnn, got cpp, which is not there yet; use --format onnx"
+        )
+    if format_ == "lwtnn" and batch is not None:
+        raise ValueError("--batch: lwtnn computes one row at a time; leave it out")
     if not (run / "config.toml").is_file():
         raise FileNotFoundError(
             f"{run}: expected a run folder with config.toml, got none; name the --out of hepgan train"
         )
     from hepgan.training import export_run
 
-    typer.echo(f"{export_run(run, out, batch=batch)}\nNext: hepgan check {out}")
+    written = export_run(run, out, batch=batch, format=format_)
+    typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))
 
 
 @app.command(epilog="Example: hepgan check showers.onnx")
@@ -374,3 +379,25 @@ def generate(
         progress=True,
     )
     typer.echo(str(out))
+
+
+@app.command(epilog="Example: hepgan toy rich -n 100000 --species K --species pi --out tracks.root")
+def toy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="rich: tracks with Cherenkov likelihoods")],
+    out: Annotated[Path, typer.Option(metavar="OUT.root", help="file to write")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="how many events")],
+    species: Annotated[
+        list[str] | None, typer.Option(help="particle: e, mu, pi, K or p; default: all, in equal shares")
+    ] = None,
+    background: Annotated[
+        float | None, typer.Option(help="fraction of tracks that sWeights subtract; default: 0")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
+) -> None:
+    """Write toy Monte Carlo with known truth."""
+    from hepgan import toys
+
+    given = {"species": species or None, "background": background}
+    options = {key: value for key, value in given.items() if value is not None}
+    toys.write(name, out, n=number, seed=seed, progress=True, **options)
+    typer.echo(f"{out}\nNext: hepgan inspect {out}")

@@ -10,7 +10,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,15 +23,17 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "CaloModelConfig",
     "CalorimeterConfig",
     "ConditionConfig",
     "Config",
     "DataConfig",
+    "DllModelConfig",
     "EvaluationConfig",
     "HitsConfig",
     "LayerConfig",
-    "ModelConfig",
     "ObjectiveConfig",
+    "TargetConfig",
     "TrainingConfig",
     "dump",
     "load",
@@ -52,8 +54,50 @@ class ConditionConfig(Table):
     name: str = Field(description="name in the exported model")
     branch: str = Field("", description="branch, or an expression of branches; default: the name")
     unit: str = Field("", description="unit of the branch")
-    transform: Literal["log", "linear"] = Field(
-        "log", description="what the network sees: log x or x, standardised"
+    transform: Literal["log", "linear", "category"] = Field(
+        "log", description="what the network sees: log x or x, standardised, or which of the categories it is"
+    )
+    categories: dict[str, float] = Field(
+        {}, description="category: the branch's value for each name, as in `{ pi = 211, K = 321 }`"
+    )
+    integer: bool = Field(
+        False,
+        description="whole numbers (a count): in training a uniform number from -0.5 to 0.5 is added to each, so that "
+        "the network learns a smooth dependence instead of single values",
+    )
+
+    @property
+    def expression(self) -> str:
+        """The branch or expression to read."""
+        return self.branch or self.name
+
+    @model_validator(mode="after")
+    def _categories_where_needed(self) -> ConditionConfig:
+        if (self.transform == "category") != bool(self.categories):
+            raise ValueError(
+                'transform = "category" and categories = { name = value, ... } belong together; give both or neither'
+            )
+        if len(set(self.categories.values())) < len(self.categories):
+            raise ValueError(f"categories: expected different values, got {self.categories}")
+        if self.integer and self.transform == "category":
+            raise ValueError("integer = true is for counts; a category is not dithered: leave it out")
+        return self
+
+
+class TargetConfig(Table):
+    """An observable that is generated: one number a track (or event)."""
+
+    name: str = Field(description="name in the exported model")
+    branch: str = Field("", description="branch, or an expression of branches; default: the name")
+    unit: str = Field("", description="unit of the branch")
+    transform: Literal["quantile", "log", "linear"] = Field(
+        "quantile",
+        description="what the network works in: normal numbers of equal rank, log x or x, the last two standardised",
+    )
+    atoms: tuple[float, ...] = Field(
+        (),
+        description="values that occur exactly (sentinels, ties at zero): their probability is learned, and they are "
+        "generated exactly; `hepgan inspect` finds them",
     )
 
     @property
@@ -170,7 +214,11 @@ class DataConfig(Table):
     cut: str | None = Field(None, description="expression of branches; events where it is false are left out")
     weight: str | None = Field(None, description="branch or expression with the event weight")
     conditions: tuple[ConditionConfig, ...] = Field(description="what the generator is conditioned on")
-    calorimeter: CalorimeterConfig = Field(description="the cells")
+    calorimeter: CalorimeterConfig | None = Field(None, description="the cells, or ...")
+    targets: tuple[TargetConfig, ...] = Field((), description="... the observables; one of the two")
+    ties: bool = Field(
+        False, description="targets that are exactly equal in an event stay exactly equal when generated"
+    )
     max_events: int | None = Field(None, gt=0, description="read at most this many events")
     chunk: str = Field("64 MB", description="uproot step size: how much is decompressed at once")
     validation: float = Field(0.1, gt=0, lt=1, description="fraction that selects the checkpoint")
@@ -184,25 +232,59 @@ class DataConfig(Table):
         if not self.conditions:
             raise ValueError("conditions is empty; a conditional generator needs at least one")
         names = [condition.name for condition in self.conditions]
-        if self.calorimeter.incident_energy not in names:
+        both = names + [target.name for target in self.targets]
+        repeated = [name for name in both if both.count(name) > 1]
+        if repeated:
             raise ValueError(
-                f"calorimeter.incident_energy is {self.calorimeter.incident_energy!r}, but the conditions "
-                f"are {names}; name the condition that is the incident energy"
+                f"names of conditions and targets must differ, got {repeated[0]!r} twice; rename one of them"
             )
-        units = get_args(CalorimeterConfig.model_fields["unit"].annotation)
-        for condition in self.conditions:
-            if condition.name == self.calorimeter.incident_energy and condition.unit not in (*units, ""):
-                raise ValueError(
-                    f"unit of condition {condition.name!r}: expected one of {list(units)}, got "
-                    f"{condition.unit!r}; change the unit"
-                )
+        if (self.calorimeter is None) == (not self.targets):
+            got = "both" if self.targets else "none"
+            raise ValueError(
+                "expected either [data.calorimeter] (showers) or [[data.targets]] (observables of tracks), got "
+                f"{got}; hepgan inspect FILE.root --config writes one of them"
+            )
+        if self.calorimeter is not None:
+            self._one_incident_energy(self.calorimeter.incident_energy, names)
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
         return self
 
+    def _one_incident_energy(self, name: str, names: list[str]) -> None:
+        if name not in names:
+            raise ValueError(
+                f"calorimeter.incident_energy is {name!r}, but the conditions are {names}; name the condition that is "
+                "the incident energy"
+            )
+        units = get_args(CalorimeterConfig.model_fields["unit"].annotation)
+        for condition in self.conditions:
+            if condition.name == name and condition.unit not in (*units, ""):
+                raise ValueError(
+                    f"unit of condition {condition.name!r}: expected one of {list(units)}, got "
+                    f"{condition.unit!r}; change the unit"
+                )
 
-class ModelConfig(Table):
-    """Size of generator and critic."""
+    @property
+    def kind(self) -> Literal["calorimeter", "observables"]:
+        """What is generated."""
+        return "observables" if self.calorimeter is None else "calorimeter"
+
+    @property
+    def calo(self) -> CalorimeterConfig:
+        """The cells.
+
+        Raises:
+            ValueError: If the data are observables.
+        """
+        if self.calorimeter is None:
+            raise ValueError(
+                "data.calorimeter: expected a table, got none; the data are observables, not showers"
+            )
+        return self.calorimeter
+
+
+class CaloModelConfig(Table):
+    """Size of generator and critic of showers."""
 
     name: Literal["calo"] = Field("calo", description="the pair of generator and critic")
     latent: int = Field(32, gt=0, description="latent numbers shared by all cells of a shower")
@@ -215,10 +297,27 @@ class ModelConfig(Table):
     critic_channels: int = Field(4, gt=0, description="filters of each locally connected layer of the critic")
 
 
-class ObjectiveConfig(Table):
-    """The adversarial game."""
+class DllModelConfig(Table):
+    """Size of generator and critic of observables."""
 
-    name: Literal["wgan-gp"] = Field("wgan-gp", description="the game; wgan-gp: arXiv:1704.00028")
+    name: Literal["dll"] = Field("dll", description="the pair of generator and critic")
+    latent: int = Field(16, gt=0, description="latent numbers; one more where there are atoms")
+    width: int = Field(64, gt=0, description="units of each residual block")
+    depth: int = Field(4, ge=0, description="residual blocks")
+    hinges: int = Field(32, gt=1, description="places where the response to each condition may bend sharply")
+    knots: int = Field(65, gt=2, description="knots of each target's quantile transform")
+    critic_width: int = Field(128, gt=0, description="units of each residual block of the critic")
+    critic_depth: int = Field(4, ge=0, description="residual blocks of the critic")
+
+
+class ObjectiveConfig(Table):
+    """What generator and critic minimise."""
+
+    name: Literal["wgan-gp", "cramer", "energy-score"] = Field(
+        "wgan-gp",
+        description="the game; wgan-gp: arXiv:1704.00028, cramer: arXiv:1705.10743; energy-score: no critic, the "
+        "distance between the data and two generated events",
+    )
     penalty: float = Field(5.0, ge=0, description="lambda, strength of the gradient penalty")
     n_critic: int = Field(3, gt=0, description="critic steps for each generator step")
 
@@ -227,13 +326,18 @@ class TrainingConfig(Table):
     """The training loop."""
 
     steps: int = Field(20000, gt=0, description="generator steps")
-    batch_size: int = Field(256, gt=1, description="showers of each step")
+    batch_size: int = Field(256, gt=1, description="events of each step")
     seed: int = Field(1, ge=0, description="seed of split, weights, batches and latent numbers")
     lr_generator: float = Field(5e-5, gt=0, description="learning rate of the generator (Adam)")
     lr_critic: float = Field(5e-4, gt=0, description="learning rate of the critic (Adam)")
     betas: tuple[float, float] = Field((0.0, 0.9), description="Adam's beta1 and beta2")
     decay: float = Field(0.1, gt=0, le=1, description="learning rates fall to this fraction (cosine)")
-    warm_up: int = Field(100, ge=0, description="steps of the critic alone at the beginning")
+    pretrain: int = Field(
+        0,
+        ge=0,
+        description="steps before the game: the generator minimises the energy score, without a critic",
+    )
+    warm_up: int = Field(100, ge=0, description="steps of the critic alone, after those")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the generator's averaged weights")
     grad_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
@@ -255,16 +359,44 @@ class EvaluationConfig(Table):
     energy_bins: int = Field(8, gt=0, description="bins of the first condition in the closure figures")
     folds: int = Field(5, gt=1, description="folds of the classifier two-sample test")
     max_events: int = Field(20000, gt=1, description="compare at most this many held-out events")
+    condition_bins: int = Field(20, gt=0, description="observables: quantile bins of each condition")
+    cuts: tuple[str, ...] = Field(
+        (),
+        description="observables: cuts whose efficiency is measured, expressions of targets as in `RichDLLk > 0`; "
+        "default: above the median of each target",
+    )
 
 
 class Config(Table):
     """The whole file."""
 
     data: DataConfig
-    model: ModelConfig = ModelConfig()
+    model: Annotated[CaloModelConfig | DllModelConfig, Field(discriminator="name")]
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_of_the_kind(cls, values: Any) -> Any:
+        """Without a name, the model is the one of the data's kind."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("data"), Mapping):
+            return values
+        name = "dll" if values["data"].get("targets") else "calo"
+        model = values.get("model", {})
+        return {**values, "model": {"name": name, **model}} if isinstance(model, Mapping) else values
+
+    @model_validator(mode="after")
+    def _model_fits_the_data(self) -> Config:
+        wanted = {"calorimeter": "calo", "observables": "dll"}[self.data.kind]
+        if self.model.name != wanted:
+            raise ValueError(
+                f"model.name: expected {wanted!r} for {self.data.kind}, got {self.model.name!r}; leave it out"
+            )
+        return self
+
+
+_TAGS = ("calo", "dll")  # forms of the table [model]; pydantic puts them into the place of an error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -284,16 +416,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _fields(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
     """The known keys of the table in which `location` ends."""
+    variants: list[type[BaseModel]] = []
     for part in list(location)[:-1]:
-        if not isinstance(part, str) or part not in model.model_fields:
-            continue
-        nested = [
-            t
-            for t in _types(model.model_fields[part].annotation)
-            if isinstance(t, type) and issubclass(t, BaseModel)
-        ]
-        if nested:
-            model = nested[0]
+        chosen = [variant for variant in variants if variant.model_fields["name"].default == part]
+        if chosen:  # the tag of one of several forms of a table
+            model, variants = chosen[0], []
+        elif isinstance(part, str) and part in model.model_fields:
+            types = _types(model.model_fields[part].annotation)
+            nested = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
+            model, variants = nested[0] if nested else model, nested[1:] and nested
     return list(model.model_fields)
 
 
@@ -308,12 +439,17 @@ def _validated(model: Any, values: Mapping[str, Any], source: str) -> Any:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"])
+            key = ".".join(
+                str(part) for k, part in enumerate(problem["loc"]) if not (k == 1 and part in _TAGS)
+            )
             if problem["type"] == "extra_forbidden":
                 known = _fields(model, problem["loc"])
                 near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
                 lines.append(f"{source}: unknown key {key!r}; {hint}")
+            elif problem["type"] == "union_tag_invalid":
+                expected, tag = (problem["ctx"][name] for name in ("expected_tags", "tag"))
+                lines.append(f"{source}: {key}.name: expected one of {expected}, got {tag!r}; correct it")
             elif problem["type"] == "missing":
                 lines.append(f"{source}: {key!r} is missing; add it")
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,7 @@ from torch import Tensor
 from hepgan.config import DataConfig
 from hepgan.readers import Events, read
 
-__all__ = ["Batch", "TensorEvents", "split", "test_events", "training_events"]
-
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+__all__ = ["TensorEvents", "split", "test_events", "training_events"]
 
 
 @dataclass(frozen=True)
@@ -23,19 +21,21 @@ class TensorEvents:
 
     Attributes:
         condition: (N, n_conditions) physical units.
-        cells: (N, n_cells).
-        overflow: (N, n_overflow).
+        outputs: For showers (N, n_cells) and (N, n_overflow), for tracks (N, n_targets).
         weights: (N,).
+        integer: (n_conditions,) one for conditions that are whole numbers and dithered in `batch`, else zero; or None.
     """
 
     condition: Tensor
-    cells: Tensor
-    overflow: Tensor
+    outputs: tuple[Tensor, ...]
     weights: Tensor
+    integer: Tensor | None = None
 
     @classmethod
-    def of(cls, events: Events, *, device: torch.device | str = "cpu") -> TensorEvents:
-        """Wrap arrays (without a copy on the CPU) and normalise the weights.
+    def of(
+        cls, events: Events, data: DataConfig | None = None, *, device: torch.device | str = "cpu"
+    ) -> TensorEvents:
+        """Wrap arrays (without a copy on the CPU) and normalise the weights; `data` says which conditions are counts.
 
         Raises:
             ValueError: If the weights have no positive sum: dividing by their mean would turn their sign around.
@@ -46,17 +46,27 @@ class TensorEvents:
                 f"weights: expected a positive sum over the {len(events)} events of each part of the data, got "
                 f"{float(weights.sum()):g}; give more events, or check data.weight"
             )
-        arrays = (events.conditions, events.cells, events.overflow)
-        condition, cells, overflow = (torch.from_numpy(array).to(device) for array in arrays)
-        return cls(condition, cells, overflow, (weights / weights.mean()).to(device))
+        condition, *outputs = (
+            torch.from_numpy(array).to(device) for array in (events.conditions, *events.outputs)
+        )
+        counts = [float(c.integer) for c in data.conditions] if data else []
+        integer = torch.tensor(counts, device=device) if any(counts) else None
+        return cls(condition, tuple(outputs), (weights / weights.mean()).to(device), integer)
 
     def __len__(self) -> int:
         return len(self.condition)
 
-    def batch(self, size: int, *, generator: torch.Generator) -> Batch:
-        """Draw `size` events with replacement."""
-        chosen = torch.randint(len(self), (size,), generator=generator).to(self.condition.device)
-        return self.condition[chosen], self.cells[chosen], self.overflow[chosen], self.weights[chosen]
+    def __getitem__(self, index: Tensor | slice) -> TensorEvents:
+        outputs = tuple(output[index] for output in self.outputs)
+        return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer)
+
+    def batch(self, size: int, *, generator: torch.Generator) -> TensorEvents:
+        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""
+        chosen = self[torch.randint(len(self), (size,), generator=generator).to(self.condition.device)]
+        if self.integer is None:
+            return chosen
+        shift = torch.rand(chosen.condition.shape, generator=generator).to(self.integer) - 0.5
+        return replace(chosen, condition=chosen.condition + self.integer * shift)
 
 
 def split(data: DataConfig, n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """Is the sample good enough? `evaluate` a model, or `compare` two samples: metrics.json and report.html.
 
 The numbers and the keys of ``metrics.json`` are those of `hepgan.comparison`; here they become files: which
-figures the report has, what their captions say, and where the showers come from.
+figures the report has beside those of the kind (`hepgan.sections_showers`, `hepgan.sections_tracks`), and where the
+showers or tracks come from.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from hepgan import __version__, plots
+from hepgan import __version__, plots, sections_showers, sections_tracks
 from hepgan.checkpoint import write_text
-from hepgan.comparison import LIMITS, Sample, Setup, measure
+from hepgan.comparison import Sample, Setup, effective, measure
+from hepgan.comparison_showers import ShowerSetup
+from hepgan.comparison_tracks import TrackSetup
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.features import ShowerShapes
 from hepgan.geometry import Calorimeter
-from hepgan.metrics import ResolutionFit, TwoSampleTest, roc_curve
+from hepgan.metrics import TwoSampleTest, roc_curve
 from hepgan.readers import Events
 from hepgan.report import Section, render
-from hepgan.tables import format_measurement
 
 if TYPE_CHECKING:
     from hepgan.export.onnx import OnnxGenerator
@@ -38,33 +40,34 @@ __all__ = ["compare", "evaluate"]
 
 _LOG = logging.getLogger(__name__)
 
-MAX_LAYERS_DRAWN = 8  # the layers with most energy; a figure of forty layers is read by nobody
-SPECTRUM_SHOWERS = 5000  # enough for the spectrum of single cells
-CURVE_POINTS = 60  # of a fitted curve: smooth to the eye
-
 Json = dict[str, Any]
 
 
+_KINDS: dict[type[Setup], tuple[Callable[..., list[Section]], str]] = {
+    ShowerSetup: (sections_showers.sections, sections_showers.NOTE),
+    TrackSetup: (sections_tracks.sections, sections_tracks.NOTE),
+}
+"""Figures of each kind of data, and the words that explain its verdict."""
+
+
 def _setup(
-    calorimeter: Calorimeter, data: DataConfig, config: EvaluationConfig, *, n_overflow: int, paired: bool
+    data: DataConfig,
+    config: EvaluationConfig,
+    reference: Events,
+    *,
+    paired: bool,
+    calorimeter: Calorimeter | None,
 ) -> Setup:
-    shapes = ShowerShapes(calorimeter, n_overflow=n_overflow, threshold=config.threshold)
-    return Setup(calorimeter, data, config, shapes, paired)
+    if calorimeter is None:
+        return TrackSetup(data, config, paired)
+    shapes = ShowerShapes(calorimeter, n_overflow=reference.overflow.shape[1], threshold=config.threshold)
+    return ShowerSetup(data, config, paired, calorimeter, shapes)
 
 
 def _subset(events: Events, most: int, rng: np.random.Generator) -> Events:
     if len(events) <= most:
         return events
     return events[np.sort(rng.choice(len(events), most, replace=False))]
-
-
-def _label(name: str, unit: str) -> str:
-    pretty = {
-        "response": r"E_tot / E_inc",
-        "depth": "shower depth [layers]",
-        "depth_width": "depth width [layers]",
-    }
-    return pretty.get(name) or name.replace("_", " ") + (f" [{unit}]" if unit else "")
 
 
 def _sections(
@@ -76,120 +79,17 @@ def _sections(
     test: TwoSampleTest,
     history: Sequence[Json],
 ) -> list[Section]:
-    names = (reference.name, sample.name)
-    wx, wy = reference.weights, sample.weights
-    calorimeter, shapes = setup.calorimeter, setup.shapes
-    images = [np.average(s.events.cells, axis=0, weights=s.weights) for s in (reference, sample)]
-    by_energy = sorted(
-        range(calorimeter.n_layers), key=lambda k: -float(images[0][calorimeter.slices()[k]].sum())
-    )
-    drawn = sorted(by_energy[:MAX_LAYERS_DRAWN])
-    few = (
-        f" Drawn: the {len(drawn)} of {calorimeter.n_layers} layers with most energy."
-        if len(drawn) < calorimeter.n_layers
-        else ""
-    )
-    layers = [calorimeter.names[k] for k in drawn]
-    closure = metrics["closure"]
-    energy = np.asarray(closure["energy"]["mean"])
-    axis = f"{setup.data.calorimeter.incident_energy.replace('_', ' ')} [{closure['energy']['unit']}]"
-    against: Any = {"label": axis, "names": names, "logarithmic": bool(energy.max() > 3 * energy.min())}
-
-    def profile(label: str, numbers: Json, **more: Any) -> plots.Profile:
-        return plots.Profile(
-            label, np.asarray(numbers["reference"]), np.asarray(numbers["generated"]), **more
-        )
-
-    whole = ("energy_", "fraction_", "overflow_")  # of a layer as a whole; the other kinds are its shapes
-
-    def overlay(kind: str, layer: str = "") -> plots.Overlay:
-        name = kind + layer
-        k = shapes.names.index(name)
-        return plots.Overlay(
-            _label(name, shapes.units[k]),
-            reference.features[:, k],
-            sample.features[:, k],
-            wx,
-            wy,
-            decades=kind in whole,
-        )
-
-    def profiles(key: str) -> list[plots.Profile]:
-        return [profile(layer, closure[key][layer]["by_energy"], band=LIMITS[key]) for layer in layers]
-
-    fitted, curves = _resolution_fits(closure, names)
-    first = calorimeter.names[0]
-    kinds = [name.removesuffix(first) for name in shapes.names if name.endswith(f"_{first}")]
+    """The figures of the kind, and those that all kinds share."""
+    names, wx, wy = (reference.name, sample.name), reference.weights, sample.weights
     sections = [
-        Section(
-            "response",
-            "Response and resolution",
-            "Mean and relative spread of the total energy over the incident energy. Good: the points of the "
-            f"response ratio lie in the blue band (± {100 * LIMITS['response']:g} %) at every energy, those "
-            f"of the resolution agree within their errors with 1.{fitted}",
-            plots.profiles(
-                energy,
-                [
-                    profile("response E_tot / E_inc", closure["response"], band=LIMITS["response"]),
-                    profile("resolution (spread / mean)", closure["resolution"], curves=curves),
-                ],
-                **against,
-            ),
-        ),
-        Section(
-            "fractions",
-            "Energy fraction of each layer",
-            "Mean share of the deposited energy. Good: flat at 1 within the blue band "
-            f"(± {100 * LIMITS['fractions']:g} %); a slope means that showers do not grow deeper with energy "
-            f"as they should.{few}",
-            plots.profiles(energy, profiles("fractions"), **against),
-        ),
-        Section(
-            "occupancy",
-            "Occupancy of each layer",
-            f"Share of cells above {setup.config.threshold:g} {calorimeter.unit}. Good: within the blue band "
-            f"(± {100 * LIMITS['occupancy']:g} %). A slope against energy is typical of a generator that "
-            f"cuts cells at a fraction of the energy instead of at an absolute one.{few}",
-            plots.profiles(energy, profiles("occupancy"), **against),
-        ),
-        Section(
-            "images",
-            "Mean shower",
-            "Mean energy of each cell. Good: the ratio is white where there is energy; colour at the far "
-            f"edge is statistics of few hits. Grey cells are empty.{few}",
-            plots.layer_images(calorimeter, *images, names=names, layers=drawn),
-        ),
-        Section(
-            "energies",
-            "Energies",
-            "Good: the red line covers the grey area, and the ratios scatter around 1 within their errors. "
-            "The first and last bin hold what lies outside; triangles are ratios beyond the drawn "
-            f"range.{few}",
-            plots.overlays(
-                [overlay(name) for name in ("response", "depth", "depth_width")]
-                + [overlay(kind, layer) for kind in kinds if kind in whole for layer in layers],
-                names=names,
-            ),
-        ),
-        *(
-            Section(
-                f"shapes-{k}",
-                f"Shower shapes, {layer}",
-                "Centre and width along both axes, occupancy, share of the brightest cell and energy ratio "
-                "of the two brightest: what particle identification uses, and where generators fail first. "
-                "Good: as above.",
-                plots.overlays([overlay(kind, layer) for kind in kinds if kind not in whole], names=names),
-            )
-            for k, layer in enumerate(layers)
-        ),
-        *_cell_spectra(reference, sample, setup, layers=drawn),
+        *_KINDS[type(setup)][0](reference, sample, setup, metrics=metrics),
         Section(
             "classifier",
             "Classifier two-sample test",
-            "Gradient boosting that sees all observables and the conditions, scored on showers that it was "
+            f"Gradient boosting that sees all observables and the conditions, scored on {setup.what} that it was "
             "not trained with. Good: the curve follows the diagonal and both score distributions are one "
             f"peak at 0.5. Between halves of the reference: {metrics['classifier']['auc_floor'][0]:.3f} ± "
-            f"{metrics['classifier']['auc_floor'][1]:.3f}, with half the showers.",
+            f"{metrics['classifier']['auc_floor'][1]:.3f}, with half the {setup.what}.",
             plots.roc(
                 roc_curve(test.reference_scores, test.sample_scores, reference_weights=wx, sample_weights=wy),
                 (test.reference_scores, test.sample_scores),
@@ -204,7 +104,7 @@ def _sections(
             "Area under the ROC curve of the best classifier that sees one observable only. Good: all bars "
             "end at their tick mark (two halves of the reference), near 0.5.",
             plots.ranking(
-                [_label(name, "") for name in shapes.names],
+                [name.replace("_", " ") for name in setup.names],
                 np.asarray(list(metrics["classifier"]["single"].values())),
                 np.asarray(list(metrics["classifier"]["single_floor"].values())),
                 axis="AUC of one observable",
@@ -223,56 +123,6 @@ def _sections(
             )
         )
     return sections
-
-
-def _resolution_fits(closure: Json, names: tuple[str, str]) -> tuple[str, list[plots.Curve] | None]:
-    """Sentence and curves of the fits to the resolution; nothing where there were too few energies."""
-    unit = closure["energy"]["unit"]
-    low, high = closure["energy"]["mean"][0], closure["energy"]["mean"][-1]
-    energy = np.geomspace(low, high, CURVE_POINTS)
-    words, curves = [], []
-    for name, numbers in zip(names, closure["resolution"]["fit"].values(), strict=True):
-        if numbers is None:
-            return "", None
-        fit = ResolutionFit(**numbers)
-        stochastic, constant = (
-            format_measurement(term, percent=True) for term in (fit.stochastic, fit.constant)
-        )
-        words.append(f"{name} a = ({stochastic}) √{unit}, b = {constant}, χ²/ndf = {fit.chi2_per_ndf:.1f}")
-        curves.append((energy, fit.at(energy)))
-    return f" Dotted: fit of a / √E ⊕ b ({'; '.join(words)}).", curves
-
-
-def _cell_spectra(reference: Sample, sample: Sample, setup: Setup, *, layers: Sequence[int]) -> list[Section]:
-    """Spectra of single cells, of the layers that both samples hit."""
-    panels = []
-    for k in layers:
-        place = setup.calorimeter.slices()[k]
-        values, weights, totals = [], [], []
-        for which in (reference, sample):
-            every = slice(None, None, -(-len(which) // SPECTRUM_SHOWERS))  # a file may be sorted by energy
-            cells, w = which.events.cells[every, place], which.weights[every]
-            hit = cells > max(setup.config.threshold, 0.0)
-            values.append(cells[hit].astype(np.float64))
-            weights.append(np.broadcast_to(w[:, None], cells.shape)[hit])
-            totals.append(float(w.sum()))
-        if all(len(v) > 1 for v in values):
-            label = f"cell energy {setup.calorimeter.names[k]} [{setup.calorimeter.unit}]".replace("_", " ")
-            panels.append(
-                plots.Overlay(
-                    label, values[0], values[1], weights[0], weights[1], (totals[0], totals[1]), decades=True
-                )
-            )
-    if not panels:
-        return []
-    section = Section(
-        "cells",
-        "Cell energies",
-        "Spectrum of the energy of single cells, cells per shower. Good: agreement over all decades; the "
-        "smallest deposits decide the occupancy, the largest the brightest share.",
-        plots.overlays(panels, names=(reference.name, sample.name)),
-    )
-    return [section]
 
 
 def _read_history(path: Path) -> list[Json]:
@@ -330,11 +180,12 @@ def _finish(
         return {
             "name": which.name,
             "events": len(which),
-            "effective_events": float(which.weights.sum() ** 2 / (which.weights**2).sum()),
+            "effective_events": effective(which.weights),
         }
 
     conditions = reference.events.conditions
     metrics["sample"] = {
+        "what": setup.what,
         "reference": summary(reference),
         "generated": summary(sample),
         "conditions": [
@@ -342,6 +193,11 @@ def _finish(
                 "name": c.name,
                 "unit": c.unit,
                 "range": [float(conditions[:, k].min()), float(conditions[:, k].max())],
+                "categories": [
+                    name
+                    for name, code in c.categories.items()
+                    if (conditions[:, k] == np.float32(code)).any()
+                ],
             }
             for k, c in enumerate(setup.data.conditions)
         ],
@@ -365,7 +221,7 @@ def _finish(
     step("figures")
     sections = _sections(reference, sample, setup, metrics=written, test=test, history=history)
     step("report")
-    page = render(written, sections, title=title)
+    page = render(written, sections, title=title, note=_KINDS[type(setup)][1])
     write_text(out / "metrics.json", text + "\n")
     write_text(out / "report.html", page)
     return written
@@ -381,15 +237,15 @@ def evaluate(
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
 ) -> Json:
-    """Generate one shower for each shower of the reference, at its conditions and weight, and compare.
+    """Generate one shower or track for each one of the reference, at its conditions and weight, and compare.
 
-    Writes ``metrics.json`` and ``report.html``. Reference showers outside the trained range of a condition
+    Writes ``metrics.json`` and ``report.html``. Those of the reference outside the trained range of a condition
     are left out (and counted): the model makes no claim there. If ``metrics.jsonl`` lies beside the model,
     the training curves are drawn too.
 
     Args:
         model: The exported model.
-        reference: Showers that the training has not seen.
+        reference: Showers or tracks that the training has not seen.
         config: Settings.
         out: Folder of the results.
         seed: Fixes the latent numbers and everything random in the metrics.
@@ -400,7 +256,7 @@ def evaluate(
         The content of ``metrics.json`` (see the module's docstring).
 
     Raises:
-        ValueError: If no shower of the reference lies in the trained range, or it does not fit the model.
+        ValueError: If nothing of the reference lies in the trained range, or it does not fit the model.
     """
     rng = np.random.default_rng(seed)
     ranges = [condition["range"] for condition in model.metadata["conditions"]]
@@ -410,27 +266,31 @@ def evaluate(
             f"reference: expected {len(ranges)} condition(s), as the model, got {values.shape[1]}; read the "
             "file with the model's configuration"
         )
+    calorimeter = model.calorimeter if model.data.kind == "calorimeter" else None
+    setup = _setup(model.data, config, reference, paired=True, calorimeter=calorimeter)
     low, high = np.asarray(ranges, dtype=np.float32).T
     inside = ((values >= low) & (values <= high)).all(axis=1)
     outside = int((~inside).sum())
     if not inside.any():
         raise ValueError(
-            f"reference: none of {len(reference)} showers lies in the trained range of the conditions "
+            f"reference: none of {len(reference)} {setup.what} lies in the trained range of the conditions "
             f"({[tuple(r) for r in ranges]}); evaluate on data like those of the training"
         )
     if outside:
         _LOG.warning(
-            "%d of %d reference showers lie outside the trained range: left out", outside, len(reference)
+            "%d of %d reference %s lie outside the trained range: left out",
+            outside,
+            len(reference),
+            setup.what,
         )
         reference = reference[inside]
     reference = _subset(reference, config.max_events, rng)
-    setup = _setup(model.calorimeter, model.data, config, n_overflow=model.n_overflow, paired=True)
     path = Path(model.path)
     with _steps(7, progress=progress) as step:
-        step("generating showers")
+        step(f"generating {setup.what}")
         first = setup.sample("reference", reference)
-        cells, overflow = model.sample(reference.conditions, seed=seed)
-        second = setup.sample("generated", Events(reference.conditions, cells, overflow, reference.weights))
+        outputs = model.sample(reference.conditions, seed=seed)
+        second = setup.sample("generated", Events(reference.conditions, outputs, reference.weights))
         return _finish(
             first,
             second,
@@ -467,9 +327,9 @@ def compare(
     shows in everything that depends on them.
 
     Args:
-        a: Reference showers.
-        b: Showers to judge (``generated`` in ``metrics.json``).
-        data: How they were read: geometry, units, conditions.
+        a: Reference showers or tracks.
+        b: What to judge (``generated`` in ``metrics.json``).
+        data: How they were read: geometry or targets, units, conditions.
         config: Settings.
         out: Folder of the results.
         base: Folder below which a geometry file is looked up.
@@ -482,13 +342,13 @@ def compare(
         The content of ``metrics.json`` (see the module's docstring).
 
     Raises:
-        ValueError: If a sample is empty or does not fit the geometry.
+        ValueError: If a sample is empty or does not fit the configuration.
     """
     rng = np.random.default_rng(seed)
-    calorimeter = data.calorimeter.calorimeter(base=base)
-    setup = _setup(calorimeter, data, config, n_overflow=a.overflow.shape[1], paired=False)
+    calorimeter = data.calo.calorimeter(base=base) if data.kind == "calorimeter" else None
+    setup = _setup(data, config, a, paired=False, calorimeter=calorimeter)
     with _steps(7, progress=progress) as step:
-        step("shower shapes")
+        step("reading")
         first, second = (
             setup.sample(name, _subset(events, config.max_events, rng))
             for name, events in zip(names, (a, b), strict=True)

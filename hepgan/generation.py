@@ -1,8 +1,8 @@
-"""Bulk generation: showers from an exported model, streamed to a ROOT file that looks like the training file.
+"""Bulk generation: showers or tracks from an exported model, streamed to a ROOT file like the training file.
 
 Tree and branch names come from the model's metadata, so that whatever reads the full simulation reads this.
 The latent numbers come from one Philox stream and the conditions from another: the same seed gives the same
-showers whatever the batch size. Memory does not grow with the number of showers.
+events whatever the batch size. Memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hepgan
+from hepgan.config import ConditionConfig
 from hepgan.export.onnx import BATCH_SIZE, OnnxGenerator
 from hepgan.readers import iterate_conditions
 from hepgan.rootfiles import check_target, near, not_written
@@ -30,39 +31,73 @@ __all__ = ["generate", "parse_condition"]
 
 _LOG = logging.getLogger(__name__)
 
-_CHUNK = 8_000_000  # bytes of showers written at once: one basket of each branch
+_CHUNK = 8_000_000  # bytes of events written at once: one basket of each branch
 _COMPRESSION = uproot.ZSTD(1)  # 4 times faster than ROOT's default at the same size; ROOT reads it since 6.20
 
 Float32 = NDArray[np.float32]
+Value = float | tuple[float, float] | str
+"""Of a condition: a number, a range to draw from, or the name of a category."""
 
 
-def parse_condition(text: str) -> tuple[str, float | tuple[float, float]]:
-    """Read ``name=value`` or ``name=low:high``.
+def parse_condition(text: str) -> tuple[str, Value]:
+    """Read ``name=value``, ``name=low:high`` or ``name=category``.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is none of these.
     """
     name, sign, value = text.partition("=")
-    try:
+    name, value = name.strip(), value.strip()
+    numbers: tuple[float, ...] = ()
+    with suppress(ValueError):
         numbers = tuple(float(part) for part in value.split(":"))
-    except ValueError:
-        numbers = ()
-    if not sign or not name.strip() or len(numbers) not in (1, 2):
+    if not sign or not name or not value or len(numbers) > 2:
         raise ValueError(
             f"condition: expected name=value or name=low:high, got {text!r}; write incident_energy=10"
         )
+    if not numbers:
+        return name, value
     if len(numbers) == 1:
-        return name.strip(), numbers[0]
+        return name, numbers[0]
     if not numbers[0] < numbers[1]:
-        raise ValueError(f"condition {name.strip()!r}: expected low < high, got {value}; exchange them")
-    return name.strip(), (numbers[0], numbers[1])
+        raise ValueError(f"condition {name!r}: expected low < high, got {value}; exchange them")
+    return name, (numbers[0], numbers[1])
+
+
+def _interval(condition: ConditionConfig, value: Value) -> tuple[float, float]:
+    """(low, high) of a condition; the same number twice for a category.
+
+    Raises:
+        ValueError: If the value is not of the kind that the condition takes.
+    """
+    name, categories = condition.name, condition.categories
+    if categories:
+        if isinstance(value, tuple):
+            got = f"the range {value[0]:g} to {value[1]:g}"
+            raise ValueError(
+                f"condition {name!r}: expected one category, got {got}; choose of {[*categories]}"
+            )
+        category = value if isinstance(value, str) else f"{value:g}"
+        if category not in categories:
+            raise ValueError(
+                f"condition {name!r}: there is no category {category!r}; {near(category, categories)}"
+            )
+        return categories[category], categories[category]
+    if isinstance(value, str):
+        raise ValueError(
+            f"condition {name!r}: expected a number, or a range low:high, got {value!r}; write {name}=VALUE"
+        )
+    low, high = value if isinstance(value, tuple) else (value, value)
+    if condition.integer and (low != round(low) or high != round(high)):
+        got = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        raise ValueError(f"condition {name!r}: expected whole numbers (it is a count), got {got}; round them")
+    return float(low), float(high)
 
 
 def _intervals(
-    model: OnnxGenerator, conditions: Mapping[str, float | tuple[float, float]], *, extrapolate: bool
+    model: OnnxGenerator, conditions: Mapping[str, Value], *, extrapolate: bool
 ) -> list[tuple[float, float]]:
     """(low, high) of each condition of the model; checks names and ranges."""
-    names = [condition.name for condition in model.conditions]
+    names = [condition.name for condition in model.data.conditions]
     for name in conditions:
         if name not in names:
             raise ValueError(f"condition {name!r}: the model has none of this name; {near(name, names)}")
@@ -72,11 +107,7 @@ def _intervals(
             f"conditions: expected a value for each of {names}, got none for {missing}; "
             f"add --condition {missing[0]}=VALUE"
         )
-    intervals = []
-    for name in names:
-        value = conditions[name]
-        low, high = value if isinstance(value, tuple) else (value, value)
-        intervals.append((float(low), float(high)))
+    intervals = [_interval(condition, conditions[condition.name]) for condition in model.data.conditions]
     for end in zip(*intervals, strict=True):
         model.check_range(np.asarray([end], np.float32), extrapolate=extrapolate)
     return intervals
@@ -85,15 +116,20 @@ def _intervals(
 def _drawn(
     model: OnnxGenerator, intervals: list[tuple[float, float]], *, n: int, rows: int, rng: np.random.Generator
 ) -> Generator[Float32, None, None]:
-    """Conditions (<= rows, n_conditions): log-uniform where the network takes the logarithm, else uniform."""
+    """Conditions (<= rows, n_conditions): log-uniform where the network takes the logarithm, else uniform.
+
+    Counts are whole numbers.
+    """
     for start in range(0, n, rows):
         chunk = rng.random((min(rows, n - start), len(intervals)))
-        for k, (condition, (low, high)) in enumerate(zip(model.conditions, intervals, strict=True)):
+        for k, (condition, (low, high)) in enumerate(zip(model.data.conditions, intervals, strict=True)):
+            half = 0.5 if condition.integer else 0.0  # so that the ends are as frequent as the others
+            a, b = low - half, high + half
             if condition.transform == "log":
-                chunk[:, k] = np.exp(np.log(low) + chunk[:, k] * np.log(high / low))
+                chunk[:, k] = np.exp(np.log(a) + chunk[:, k] * np.log(b / a))
             else:
-                chunk[:, k] = low + chunk[:, k] * (high - low)
-            chunk[:, k] = chunk[:, k].clip(low, high)  # rounding
+                chunk[:, k] = a + chunk[:, k] * (b - a)
+            chunk[:, k] = (np.rint(chunk[:, k]) if condition.integer else chunk[:, k]).clip(low, high)
         yield chunk.astype(np.float32)
 
 
@@ -110,7 +146,7 @@ def _stored(model: OnnxGenerator, path: Path, *, n: int | None, rows: int) -> Ge
     if n is not None or not done:
         raise ValueError(
             f"{path}: expected {n or 'some'} entries to take conditions from, got {done}; "
-            "ask for fewer showers or name another file"
+            "ask for fewer or name another file"
         )
 
 
@@ -124,17 +160,17 @@ def _arrays(model: OnnxGenerator, cells: Float32) -> dict[str, Any]:
     return {
         branch: cells[:, place].reshape(-1, *shape)
         for branch, place, shape in zip(
-            model.data.calorimeter.branches, calorimeter.slices(), calorimeter.shapes, strict=True
+            model.data.calo.branches, calorimeter.slices(), calorimeter.shapes, strict=True
         )
     }
 
 
 def _cells(model: OnnxGenerator, cells: Float32) -> dict[str, Any]:
-    return {model.data.calorimeter.cells.format(k): cells[:, k] for k in range(cells.shape[1])}
+    return {model.data.calo.cells.format(k): cells[:, k] for k in range(cells.shape[1])}
 
 
 def _hits(model: OnnxGenerator, cells: Float32) -> dict[str, Any]:
-    hits = model.data.calorimeter.hits
+    hits = model.data.calo.hits
     if hits is None:  # the configuration does not allow it
         raise ValueError("data.calorimeter.hits: expected the names of the branches, got none")
     event, cell = np.nonzero(cells)
@@ -158,20 +194,29 @@ _LAYOUTS: dict[str, Callable[[OnnxGenerator, Float32], dict[str, Any]]] = {
 }
 
 
-def _branches(model: OnnxGenerator, condition: Float32, cells: Float32, overflow: Float32) -> dict[str, Any]:
+def _condition(condition: ConditionConfig, values: Float32) -> NDArray[Any]:
+    """The values to write: counts, and categories with whole numbers such as PDG codes, as integers."""
+    categories = condition.categories.values()
+    whole = condition.integer or (categories and all(value.is_integer() for value in categories))
+    return values.astype(np.int32) if whole else values
+
+
+def _branches(model: OnnxGenerator, condition: Float32, outputs: Sequence[Float32]) -> dict[str, Any]:
     """The branches of a chunk, named and shaped as in the training file."""
     data = model.data
     branches: dict[str, Any] = {
-        _branch(c.expression, c.name): condition[:, k] for k, c in enumerate(data.conditions)
+        _branch(c.expression, c.name): _condition(c, condition[:, k]) for k, c in enumerate(data.conditions)
     }
     if data.weight is not None:
         branches[_branch(data.weight, "weight")] = np.ones(len(condition), np.float32)
-    tail = model.n_overflow > 0 and data.calorimeter.overflow == "tail"
-    branches |= _LAYOUTS[data.calorimeter.layout](
-        model, np.concatenate([cells, overflow], 1) if tail else cells
-    )
+    if data.kind == "observables":
+        columns = zip(data.targets, outputs[0].T, strict=True)
+        return branches | {_branch(target.expression, target.name): column for target, column in columns}
+    cells, overflow = outputs
+    tail = model.n_overflow > 0 and data.calo.overflow == "tail"
+    branches |= _LAYOUTS[data.calo.layout](model, np.concatenate([cells, overflow], 1) if tail else cells)
     if model.n_overflow and not tail:
-        branches[data.calorimeter.overflow or "overflow"] = overflow
+        branches[data.calo.overflow or "overflow"] = overflow
     return branches
 
 
@@ -180,7 +225,7 @@ def generate(
     out: str | Path,
     *,
     n: int | None = None,
-    conditions: Mapping[str, float | tuple[float, float]] | None = None,
+    conditions: Mapping[str, Value] | None = None,
     conditions_from: str | Path | None = None,
     seed: int = 1,
     batch_size: int = BATCH_SIZE,
@@ -188,23 +233,23 @@ def generate(
     format: Literal["ttree", "rntuple"] = "ttree",
     progress: bool = False,
 ) -> int:
-    """Write showers to a ROOT file.
+    """Write showers or tracks to a ROOT file.
 
     Args:
         model: The generator.
         out: The file; it appears when it is complete, and replaces one of that name.
-        n: Number of showers; default: as many as `conditions_from` has entries.
+        n: Number of showers or tracks; default: as many as `conditions_from` has.
         conditions: For each condition a value, or a range to draw from: log-uniform if the model takes its
-            logarithm, else uniform.
-        conditions_from: Take the conditions of this ROOT file instead, entry by entry, without the cut.
-        seed: The same seed gives the same showers, whatever the batch size.
-        batch_size: Showers that the network computes at once.
+            logarithm, else uniform; for a category its name.
+        conditions_from: Take the conditions of this ROOT file instead, one by one, without the cut.
+        seed: The same seed gives the same events, whatever the batch size.
+        batch_size: Events that the network computes at once.
         extrapolate: Accept conditions outside the trained range.
         format: Kind of the tree.
         progress: Show a progress bar.
 
     Returns:
-        The number of showers.
+        The number of showers or tracks.
 
     Raises:
         ValueError: If a condition is missing, unknown or outside its trained range.
@@ -212,19 +257,21 @@ def generate(
         OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     out = Path(out)
+    what = "showers" if model.data.kind == "calorimeter" else "tracks"
     if bool(conditions) == (conditions_from is not None):
         got = "both; leave one out" if conditions else "none; add --condition NAME=VALUE"
         raise ValueError(f"conditions, conditions_from: expected exactly one of them, got {got}")
     if (n is None and conditions) or (n is not None and n < 1):
         number = "none" if n is None else n
-        raise ValueError(f"n: expected a positive number of showers, got {number}; add -n N")
+        raise ValueError(f"n: expected a positive number of {what}, got {number}; add -n N")
     if batch_size < 1:
         raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
     if format not in ("ttree", "rntuple"):
         raise ValueError(f"format: expected 'ttree' or 'rntuple', got {format!r}; choose one")
     check_target(out)
     streams = [np.random.Generator(np.random.Philox(s)) for s in np.random.SeedSequence(seed).spawn(2)]
-    rows = max(batch_size, _CHUNK // (4 * model.calorimeter.n_cells))
+    numbers = len(model.data.targets) or model.calorimeter.n_cells
+    rows = max(batch_size, _CHUNK // (4 * numbers))
     if conditions and n is not None:
         intervals = _intervals(model, conditions, extrapolate=extrapolate)
         chunks = _drawn(model, intervals, n=n, rows=rows, rng=streams[0])
@@ -245,10 +292,10 @@ def generate(
                 tree: Any = None
                 for condition in chunks:
                     model.check_range(condition, extrapolate=extrapolate, first_row=done)
-                    cells, overflow = model.sample(
+                    outputs = model.sample(
                         condition, rng=streams[1], batch_size=batch_size, extrapolate=extrapolate
                     )
-                    branches = _branches(model, condition, cells, overflow)
+                    branches = _branches(model, condition, outputs)
                     if tree is None:
                         tree = _tree(file, model.metadata["tree"], branches, format=format)
                     else:
@@ -262,11 +309,11 @@ def generate(
             temporary.unlink()
         if error.errno is None or (conditions_from and str(error.filename) == str(conditions_from)):
             raise
-        raise not_written(out, "showers", error) from error
+        raise not_written(out, what, error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _LOG.info("%s: %d showers", out, done)
+    _LOG.info("%s: %d %s", out, done, what)
     return done
 
 

@@ -1,7 +1,8 @@
 """What is in a ROOT file, and a configuration to start from.
 
-`inspect` reads every branch once and keeps ranges, NaN and sentinel counts; `starting_config` recognises the
-layout of the showers (`hepgan.readers` describes them) and writes the TOML text that trains on them.
+`inspect` reads every branch once and keeps ranges, NaN counts, and values that occur exactly again and again;
+`starting_config` recognises the layout of the showers (`hepgan.readers` describes them), or the observables of
+tracks by their names, and writes the TOML text that trains on them.
 """
 
 from __future__ import annotations
@@ -9,24 +10,35 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
-from rich.console import Group
+import tomli_w
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from scipy.ndimage import median_filter
 
-from hepgan.config import TrainingConfig
+from hepgan.config import TrainingConfig, load
 from hepgan.rootfiles import chunks, find_trees, open_file, open_tree
 
 __all__ = ["SENTINELS", "Branch", "Report", "Tree", "inspect", "render", "starting_config"]
 
 SENTINELS = (-99.0, -999.0, -9999.0, -99999.0)  # values that stand for "not measured" in many ntuples
 _CHUNK = "64 MB"
+_SAMPLE = 100_000  # values of each branch in which exact values and equalities are looked for
+_OFTEN = 1e-3  # share of the values from which an exact value is a point mass, ...
+_FEWEST = 10  # ... if there are that many, ...
+_EXCESS = 10.0  # ... and that many times more than of the values around it,
+_AROUND = 21  # of which there are so many; a branch with fewer different ones is not continuous
+_MOST = 8  # exact values: with more of them a branch is rather digitised
+_EQUAL = 0.01  # share of the entries from which two branches count as equal
+_COMPARED = 4_000_000  # values compared with each other at once
 _MIN_CELLS = 8  # fewer numbered branches than this are not taken for the cells of a calorimeter
 _GEV_RATIO = 10.0  # cells above this multiple of the incident energy are in MeV, the incident energy in GeV
 
@@ -55,7 +67,9 @@ class Branch:
         maximum: Largest finite value.
         mean: Mean of the finite values.
         n_nan: Number of NaN and infinite values.
-        sentinels: Number of values equal to each of `SENTINELS` that occurs.
+        exact: Number of values equal to each of `SENTINELS` that occurs, and to each other point mass.
+        few: The different values of integers, if these are no more than `_MOST` in the first chunk.
+        integer: Whether these are integers.
         numeric: Whether it holds numbers at all.
     """
 
@@ -67,19 +81,32 @@ class Branch:
     maximum: float = float("nan")
     mean: float = float("nan")
     n_nan: int = 0
-    sentinels: tuple[tuple[float, int], ...] = ()
+    exact: tuple[tuple[float, int], ...] = ()
+    few: tuple[float, ...] = ()
+    integer: bool = False
     numeric: bool = True
 
 
 @dataclass(frozen=True)
 class Tree:
-    """One TTree or RNTuple."""
+    """One TTree or RNTuple.
+
+    Args:
+        name: Its name, with the folder.
+        kind: ``TTree`` or ``RNTuple``.
+        title: Its title.
+        entries: Their number.
+        branches: The branches.
+        ties: Pairs of continuous branches that are exactly equal, not at an exact value, and in which share of
+            the first entries.
+    """
 
     name: str
     kind: str
     title: str
     entries: int
     branches: tuple[Branch, ...]
+    ties: tuple[tuple[str, str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,11 @@ class _Summary:
         self.total = 0.0
         self.n_finite = 0
         self.n_nan = 0
-        self.sentinels: Counter[float] = Counter()
+        self.exact: Counter[float] = Counter()
+        self.masses = list(SENTINELS)
+        self.few: tuple[float, ...] = ()
+        self.integer = False
+        self.sample: NDArray[Any] = np.empty(0)
 
     def add(self, values: Any) -> None:
         try:
@@ -120,6 +151,8 @@ class _Summary:
         if flat.dtype.kind not in "biuf":
             self.numeric = False
             return
+        if not self.lengths:
+            self._look(flat[:_SAMPLE], scalar=shape in ((), None))
         self.shape = shape
         if shape is None:
             per_event = values
@@ -135,8 +168,24 @@ class _Summary:
             self.ranges.append((float(finite.min()), float(finite.max())))
             self.total += float(finite.sum(dtype=np.float64))
             self.n_finite += finite.size
-            if finite.dtype.kind != "b" and self.ranges[-1][0] <= max(SENTINELS):
-                self.sentinels.update({s: n for s in SENTINELS if (n := int(np.count_nonzero(finite == s)))})
+            low, high = self.ranges[-1]
+            inside = [value for value in self.masses if low <= value <= high and finite.dtype.kind != "b"]
+            self.exact.update({v: n for v in inside if (n := int(np.count_nonzero(finite == v)))})
+
+    def _look(self, values: NDArray[Any], *, scalar: bool) -> None:
+        """Find exact values in the first chunk: those that are far more frequent than the ones around them."""
+        self.integer = values.dtype.kind in "iu"
+        if not scalar or values.dtype.kind == "b":
+            return
+        distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+        if self.integer:
+            self.few = tuple(map(float, distinct)) if len(distinct) <= _MOST else ()
+        elif len(distinct) >= _AROUND:
+            self.sample = values
+            usual = _EXCESS * median_filter(counts, _AROUND, mode="mirror")
+            often = (counts > usual) & (counts >= max(_FEWEST, _OFTEN * len(values)))
+            found = [value for value in map(float, distinct[often]) if value not in SENTINELS]
+            self.masses += found if len(found) <= _MOST else []
 
     def branch(self, name: str, kind: str) -> Branch:
         if not self.numeric:
@@ -151,13 +200,37 @@ class _Summary:
             maximum=max((high for _, high in self.ranges), default=nan),
             mean=self.total / self.n_finite if self.n_finite else nan,
             n_nan=self.n_nan,
-            sentinels=tuple(sorted(self.sentinels.items())),
+            exact=tuple(sorted(self.exact.items())),
+            few=self.few,
+            integer=self.integer,
         )
+
+
+def _ties(chunk: Any, summaries: Mapping[str, _Summary]) -> tuple[tuple[str, str, float], ...]:
+    """Pairs of continuous branches that are exactly equal in many of the first entries, most frequent first."""
+    alike: dict[Any, list[str]] = {}  # one number an event, or as many tracks in each event
+    for name, summary in summaries.items():
+        if summary.sample.size:
+            counts = None if summary.shape is not None else ak.to_numpy(ak.num(chunk[name])).tobytes()
+            alike.setdefault((counts, summary.sample.size), []).append(name)
+    ties = []
+    for names in alike.values():
+        values = np.stack([summaries[name].sample[: _COMPARED // len(names)] for name in names], axis=1)
+        for column, name in zip(values.T, names, strict=True):
+            column[np.isin(column, summaries[name].masses)] = np.nan
+        order = np.argsort(values, axis=1, kind="stable")
+        values = np.take_along_axis(values, order, axis=1)
+        row, k = np.nonzero(values[:, 1:] == values[:, :-1])  # equal values are neighbours now
+        pairs, counts = np.unique([order[row, k], order[row, k + 1]], axis=1, return_counts=True)
+        found = zip(counts / len(values), pairs.T, strict=True)
+        ties += [(float(share), names[a], names[b]) for share, (a, b) in found if share >= _EQUAL]
+    return tuple((a, b, share) for share, a, b in sorted(ties, key=lambda tie: -tie[0]))
 
 
 def _tree(tree: Any, name: str, kind: str) -> Tree:
     found = dict(tree.items())
     summaries = {key: _Summary() for key in found}
+    ties: tuple[tuple[str, str, float], ...] | None = None
     if tree.num_entries:
         for chunk in chunks(tree, found, chunk=_CHUNK):
             fields = set(chunk.fields)
@@ -166,9 +239,15 @@ def _tree(tree: Any, name: str, kind: str) -> Tree:
                     summaries[key].add(chunk[key])
                 else:  # the parent of split branches
                     summaries[key].numeric = False
+            if ties is None:
+                ties = _ties(chunk, summaries)
+                for summary in summaries.values():
+                    summary.sample = np.empty(0)
     title = str(getattr(tree, "title", "") or "")
     branches = tuple(summaries[key].branch(key, str(found[key].typename)) for key in found)
-    return Tree(name, "RNTuple" if "RNTuple" in kind else "TTree", title, int(tree.num_entries), branches)
+    return Tree(
+        name, "RNTuple" if "RNTuple" in kind else "TTree", title, int(tree.num_entries), branches, ties or ()
+    )
 
 
 def inspect(path: str) -> Report:
@@ -196,13 +275,13 @@ def _number(value: float) -> str:
 
 def render(report: Report) -> Group:
     """The report for the terminal; numbered branches (``cell_0``, ``cell_1``, ...) share a line."""
-    tables = []
+    tables: list[RenderableType] = []
     for tree in report.trees:
         table = Table(title=escape(f"{tree.name}: {tree.kind}, {tree.entries} entries"))
         table.caption = escape(tree.title) or None
         table.add_column("branch", overflow="fold")
         table.add_column("type")
-        for heading in ("values", "min", "max", "NaN/inf", "sentinels"):
+        for heading in ("values", "min", "max", "NaN/inf", "exact values"):
             table.add_column(heading, justify="right")
         for names, branch in _grouped(tree.branches):
             names_type = (escape(names), escape(branch.type))
@@ -212,11 +291,15 @@ def render(report: Report) -> Group:
             low, high = branch.lengths
             shape = "x".join(map(str, branch.shape)) if branch.shape else "1"
             values = shape if branch.shape is not None else f"{low} to {high}"
-            marks = ", ".join(f"{count} x {value:g}" for value, count in branch.sentinels)
+            marks = ", ".join(f"{count} x {value:g}" for value, count in branch.exact)
             nan = f"[red]{branch.n_nan}[/red]" if branch.n_nan else "0"
             low_high = (_number(branch.minimum), _number(branch.maximum))
             table.add_row(*names_type, values, *low_high, nan, marks)
         tables.append(table)
+        if tree.ties:
+            pairs = [f"{a} = {b} in {share:.0%}" for a, b, share in tree.ties[:_MOST]]
+            more = f", and {len(tree.ties) - _MOST} more" if len(tree.ties) > _MOST else ""
+            tables.append(escape(f"exactly equal, not at exact values: {', '.join(pairs)}{more}"))
     return Group(report.path, *tables)
 
 
@@ -236,9 +319,7 @@ def _grouped(branches: Sequence[Branch]) -> list[tuple[str, Branch]]:
                 minimum=float(np.fmin.reduce([member.minimum for member in members])),
                 maximum=float(np.fmax.reduce([member.maximum for member in members])),
                 n_nan=sum(member.n_nan for member in members),
-                sentinels=tuple(
-                    sorted(sum((Counter(dict(m.sentinels)) for m in members), Counter()).items())
-                ),
+                exact=tuple(sorted(sum((Counter(dict(m.exact)) for m in members), Counter()).items())),
             )
             lines.append((f"{prefix}0 ... {prefix}{len(members) - 1}", whole))
     return lines
@@ -411,43 +492,112 @@ def _layer_lines(shapes: tuple[tuple[int, int], ...]) -> list[str]:
     return lines
 
 
-def starting_config(path: str) -> str:
-    """A configuration for the showers of a file.
+# Observables of tracks, by the names that ntuples give them; best first, case does not matter
 
-    Args:
-        path: ``FILE.root`` or ``FILE.root:TREE``.
+_TARGETS = "dll|pid|probnn"
+_MOMENTUM = (r"(^|[_.])p$", "momentum", r"(^|[_.])ptot")
+_ETA = (r"(^|[_.])eta($|[_.])", "pseudorapidity", "eta$")
+_OCCUPANCY = ("ntracks", "nspdhits", "nvelotracks", r"(^|[_.])n\w*(tracks|hits|clusters|pvs)")
+_WEIGHTS = ("sweight", r"(^|[_.])sw($|[_.])", "weight")
+_MEV_MEAN = 500.0  # a mean momentum above this is in MeV/c, below in GeV/c
+_PDG = {11: "e", 13: "mu", 211: "pi", 321: "K", 2212: "p"}  # Particle Data Group
 
-    Returns:
-        TOML text that `hepgan.config.parse` accepts; guesses are marked by comments.
 
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If no tree holds showers in a layout that hepgan reads and an incident energy.
-    """
-    report = inspect(path)
-    for tree in sorted(report.trees, key=lambda t: -t.entries):
-        showers = _arrays(tree) or _hits(tree, report.path) or _cells(tree)
-        energy = _incident_energy(tree)
-        if showers is not None and energy is not None:
-            break
-    else:
-        names = ", ".join(f"{tree.name!r}" for tree in report.trees)
-        raise ValueError(
-            f"{path}: expected a tree with an incident energy (a scalar named like {_ENERGY_NAMES[0]}) "
-            "and showers: 2-d array branches (one a layer), numbered scalar branches (one a cell) or "
-            f"variable-length hit branches (layer, ix, iy, energy); got none in {names}; write [data] by hand"
-        )
-    unit = "GeV" if showers.visible > _GEV_RATIO * energy.mean else "MeV"
-    lines = [
-        f"# Written by hepgan inspect --config from {tree.entries} entries; complete as it is. All other",
-        "# keys have defaults: the config.toml of a run folder lists them.",
-        "[data]",
-        f"files = {_toml([Path(report.path).as_posix()])}  # more files and globs may follow",
-        f"tree = {_toml(tree.name)}",
+def _named(branches: Sequence[Branch], patterns: Sequence[str], *, like: str) -> list[Branch]:
+    """The first branch that the best pattern describes, of several one with most words of the name `like`; or none."""
+    words = set(re.split("[_.]", like))
+    for pattern in patterns:
+        found = [b for b in branches if re.search(pattern, b.name, re.IGNORECASE)]
+        if found:
+            return [max(found, key=lambda b: len(words.intersection(re.split("[_.]", b.name))))]
+    return []
+
+
+def _species(branches: Sequence[Branch]) -> Branch | None:
+    """The first branch with the PDG codes of two or more particles that are told apart by the DLLs."""
+    return next((b for b in branches if len(b.few) > 1 and {abs(v) for v in b.few} <= set(_PDG)), None)
+
+
+def _tracks(tree: Tree) -> list[str] | None:
+    """Lines of [data] behind the tree, if it holds observables and something that they depend on."""
+    branches = [replace(b, name=b.name.rpartition("/")[2]) for b in tree.branches if b.minimum < b.maximum]
+    scalars = [b for b in branches if b.shape in ((), (1,))]
+    jagged = [b for b in branches if b.shape is None]
+    weighty = re.compile("|".join(_WEIGHTS), re.IGNORECASE)
+    observables = [
+        [b for b in group if re.search(_TARGETS, b.name, re.IGNORECASE)] for group in (jagged, scalars)
     ]
+    observables = [
+        [b for b in group if not b.integer and not weighty.search(b.name)] for group in observables
+    ]
+    targets = observables[0] or observables[1]
+    if not targets:
+        return None
+    others = [b for b in (jagged if observables[0] else []) + scalars if b not in targets]
+    floats = [b for b in others if not b.integer]
+    like = targets[0].name
+    weight = _named(floats, _WEIGHTS, like=like)
+    momentum, eta = _named(floats, _MOMENTUM, like=like), _named(floats, _ETA, like=like)
+    occupancy, species = _named(others, _OCCUPANCY, like=like), _species(others)
+    if not (momentum or eta or occupancy):
+        return None
+
+    needed = [f"{b.name} > 0" for b in momentum if b.minimum <= 0 or b.n_nan]
+    needed += [f"isfinite({b.name})" for b in (*eta, *occupancy, *weight, *targets) if b.n_nan]
+    needed += [f"{b.name} != {v:g}" for b in (*eta, *occupancy) for v, _ in b.exact if v in SENTINELS]
+    lines = [f"cut = {_toml(' and '.join(needed))}  # some values are not"] if needed else []
+    lines += [f"weight = {_toml(b.name)}" for b in weight]
+    names = {b.name for b in targets}
+    if any({a.rpartition("/")[2], b.rpartition("/")[2]} <= names for a, b, _ in tree.ties):
+        lines.append("ties = true  # some targets are often exactly equal")
+
+    for b in momentum:
+        unit = "MeV/c" if b.mean > _MEV_MEAN else "GeV/c"
+        lines += _table(
+            "conditions", b, f"unit = {_toml(unit)}  # guessed from its size", 'transform = "log"'
+        )
+    for b in (*eta, *occupancy):
+        lines += _table(
+            "conditions", b, 'transform = "linear"', *(["integer = true  # a count"] if b.integer else [])
+        )
+    if species is not None:
+        signed = min(species.few) < 0
+        known = [f"{name} = {code}" for code, name in _PDG.items() if {code, -code} & set(species.few)]
+        lines += [
+            "",
+            "# One model for all species; for one of them, leave this out and add it to the cut, as in "
+            f"{species.name} == {species.few[0]:g}",
+            *_table("conditions", species)[1:],
+            *([f"branch = {_toml(f'abs({species.name})')}"] if signed else []),
+            'transform = "category"',
+            f"categories = {{ {', '.join(known)} }}",
+        ]
+    for b in targets:
+        counts = ", ".join(f"{n}" for _, n in b.exact)
+        atoms = [f"atoms = {[v for v, _ in b.exact]}  # found {counts} times"] if b.exact else []
+        lines += _table("targets", b, *atoms)
+    return lines
+
+
+def _table(kind: str, branch: Branch, *lines: str) -> list[str]:
+    return ["", f"[[data.{kind}]]", f"name = {_toml(branch.name)}", *lines]
+
+
+def _recipe() -> list[str]:
+    """Objective and training of the shipped recipe for observables."""
+    shipped = load(Path(__file__).parent / "configs" / "rich.toml")
+    values = shipped.model_dump(mode="json", exclude_defaults=True, include={"objective", "training"})
+    return ["", "# as in hepgan/configs/rich.toml", tomli_w.dumps({k: v for k, v in values.items() if v})]
+
+
+def _shower_lines(showers: _Showers, energy: Branch) -> list[str]:
+    """Lines of [data] behind the tree, and the training."""
+    unit = "GeV" if showers.visible > _GEV_RATIO * energy.mean else "MeV"
+    lines = []
     if energy.minimum <= 0 or energy.n_nan:
         lines.append(f"cut = {_toml(f'{energy.name} > 0')}  # some values are not")
-    lines += [
+    return [
+        *lines,
         "",
         "[[data.conditions]]",
         'name = "incident_energy"',
@@ -465,4 +615,52 @@ def starting_config(path: str) -> str:
         f"seed = {TrainingConfig().seed}",
         "",
     ]
-    return "\n".join(lines)
+
+
+def starting_config(path: str) -> str:
+    """A configuration for the showers or the observables of a file.
+
+    Args:
+        path: ``FILE.root`` or ``FILE.root:TREE``.
+
+    Returns:
+        TOML text that `hepgan.config.parse` accepts; guesses are marked by comments.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If no tree holds showers in a layout that hepgan reads and an incident energy, or observables and
+            conditions with names that are known.
+    """
+    report = inspect(path)
+    trees = sorted(report.trees, key=lambda t: -t.entries)
+    for tree in trees:
+        showers = _arrays(tree) or _hits(tree, report.path) or _cells(tree)
+        energy = _incident_energy(tree)
+        if showers is not None and energy is not None:
+            lines = _shower_lines(showers, energy)
+            break
+    else:
+        for tree in trees:
+            if (found := _tracks(tree)) is not None:
+                lines = [*found, *_recipe()]
+                break
+        else:
+            names = ", ".join(f"{tree.name!r}" for tree in report.trees)
+            raise ValueError(
+                f"{path}: expected a tree with an incident energy (a scalar named like {_ENERGY_NAMES[0]}) "
+                "and showers: 2-d array branches (one a layer), numbered scalar branches (one a cell) or "
+                "variable-length hit branches (layer, ix, iy, energy); or one with observables of tracks (numbers "
+                "named like DLL, PID or ProbNN) and momentum, pseudorapidity or occupancy (P, ETA, nTracks); "
+                f"got none in {names}; write [data] by hand: name, branch, unit and transform of each input in "
+                "[[data.conditions]] and of each output in [[data.targets]]"
+            )
+    return "\n".join(
+        [
+            f"# Written by hepgan inspect --config from {tree.entries} entries; complete as it is. All other",
+            "# keys have defaults: the config.toml of a run folder lists them.",
+            "[data]",
+            f"files = {_toml([Path(report.path).as_posix()])}  # more files and globs may follow",
+            f"tree = {_toml(tree.name)}",
+            *lines,
+        ]
+    )

@@ -30,9 +30,12 @@ __all__ = [
     "GENERATED",
     "REFERENCE",
     "Curve",
+    "Lines",
     "Overlay",
     "Profile",
     "layer_images",
+    "lines",
+    "matrices",
     "overlays",
     "profiles",
     "ranking",
@@ -52,6 +55,8 @@ REFERENCE = "#3b3f46"
 GENERATED = "#e42536"  # with its companions from Petroff, arXiv:2107.02270: told apart in every colour vision
 ACCENT = "#5790fc"
 FLOOR = "#c9ccd1"
+SERIES = ("#5790fc", "#f89c20", "#964a8b", "#e42536", "#7a21dd", "#9c9ca1")  # the same palette
+MARKERS = ("o", "s", "^", "v", "D", "P")  # for those who do not see the colours
 
 STYLE: Any = {
     "axes.axisbelow": False,
@@ -80,6 +85,8 @@ STYLE: Any = {
 BULK = (0.05, 0.99)  # quantiles between which most showers lie
 WIDE_RANGE = 30.0  # an observable whose bulk spans more than this factor is drawn in log-spaced bins
 RATIO_LIMITS = (0.5, 1.5)
+LONG_NUMBERS = 1e4  # from here on the ticks of a logarithmic axis are powers of ten
+TINY = 1e-6  # half the height of a panel of differences that are all zero
 MOST_OFF = 9.0  # ratios further from 1 become triangles
 COLUMNS = 3
 
@@ -100,6 +107,7 @@ class Overlay:
         generated_weights: (N2,) or None.
         totals: What the two histograms are divided by; default: their sums (unit-sum histograms).
         decades: May be drawn in log-spaced bins, if it is positive and spans decades.
+        tails: Over the whole range of the reference, with a logarithmic ordinate.
     """
 
     label: str
@@ -109,6 +117,7 @@ class Overlay:
     generated_weights: Array | None = None
     totals: tuple[float, float] | None = None
     decades: bool = False
+    tails: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ class Profile:
         limits: Range of the lower panel; default: chosen from the values.
         band: Half-width of the shaded band of agreement in the lower panel; 0: none.
         curves: Fits to the reference and to the sample, drawn dotted instead of lines between the points.
+        difference: Draw the difference to the reference below, not the ratio: for what may be zero.
     """
 
     label: str
@@ -130,6 +140,28 @@ class Profile:
     limits: tuple[float, float] | None = None
     band: float = 0.0
     curves: Sequence[Curve] | None = None
+    difference: bool = False
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Several quantities against one condition.
+
+    Attributes:
+        label: Label of the condition.
+        x: (B,) place of each bin on the axis.
+        series: (B, 2) values and uncertainties of each quantity, by name.
+        floor: (B, 2) what statistics alone give: centre and half-width of a band.
+        logarithmic: Whether the axis of the condition is logarithmic.
+        ticks: Names of the bins, if they are categories.
+    """
+
+    label: str
+    x: Array
+    series: Mapping[str, Array]
+    floor: Array
+    logarithmic: bool = False
+    ticks: Sequence[str] | None = None
 
 
 def _styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -174,7 +206,6 @@ def _panels(n: int, *, columns: int = COLUMNS) -> tuple[Figure, list[tuple[Axes,
         upper.tick_params(labelbottom=False)
         lower.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], prune="upper"))
         lower.yaxis.set_minor_locator(NullLocator())
-        lower.axhline(1.0, color=REFERENCE, linewidth=0.8)
         axes.append((upper, lower))
     return figure, axes
 
@@ -197,6 +228,22 @@ def _points(axes: Axes, x: Array, y: Array, error: Array, *, limits: tuple[float
         )
 
 
+def _abscissa(axes: Axes, label: str, *, logarithmic: bool, ticks: Sequence[str] | None) -> None:
+    axes.set_xlabel(_plain(label))
+    if ticks is not None:
+        axes.set_xticks(range(len(ticks)), [_plain(tick) for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        low, high = axes.get_xlim()
+        if (
+            high < LONG_NUMBERS or high < 10 * low
+        ):  # else powers of ten, which is what the scale does by itself
+            axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter("{x:g}")
+
+
 def _edges(panel: Overlay, bins: int) -> tuple[Edges, bool]:
     """Bins that show the bulk of the reference, and whether they are log-spaced.
 
@@ -204,6 +251,8 @@ def _edges(panel: Overlay, bins: int) -> tuple[Edges, bool]:
     observable with evenly spaced values (an occupancy) hold equal numbers of them.
     """
     values, weights = np.asarray(panel.reference, dtype=np.float64), panel.reference_weights
+    if panel.tails and values.min() < values.max():
+        return np.linspace(values.min(), values.max(), bins + 1), False
     positive = values[values > 0]
     if panel.decades and values.min() >= 0 and len(positive) > 1:
         low, high = np.quantile(positive, BULK)
@@ -261,9 +310,13 @@ def overlays(panels: Sequence[Overlay], *, names: tuple[str, str], bins: int = 4
         upper.errorbar(middle, h2, e2, fmt="none", color=GENERATED, linewidth=0.9)
         top = max(h1.max(), h2.max())
         upper.set_ylim(0, 1.12 * top if top > 0 else 1)
+        if panel.tails and top > 0:
+            upper.set_yscale("log")
+            upper.set_ylim(0.5 * h1[h1 > 0].min(), 3 * top)
         filled = h1 > 0
         ratio = np.divide(h2, h1, out=np.zeros_like(h1), where=filled)
         band = np.divide(e1, h1, out=np.zeros_like(h1), where=filled)
+        lower.axhline(1.0, color=REFERENCE, linewidth=0.8)
         lower.stairs(1 + band, edges, baseline=1 - band, fill=True, color=REFERENCE, alpha=0.18, linewidth=0)
         relative = np.divide(e2, h1, out=np.zeros_like(h1), where=filled)
         _points(lower, middle[filled], ratio[filled], relative[filled], limits=RATIO_LIMITS, color=GENERATED)
@@ -282,9 +335,15 @@ def overlays(panels: Sequence[Overlay], *, names: tuple[str, str], bins: int = 4
 
 @_styled
 def profiles(
-    x: Array, panels: Sequence[Profile], *, label: str, names: tuple[str, str], logarithmic: bool = True
+    x: Array,
+    panels: Sequence[Profile],
+    *,
+    label: str,
+    names: tuple[str, str],
+    logarithmic: bool = True,
+    ticks: Sequence[str] | None = None,
 ) -> Figure:
-    """Quantities in bins of a condition, with the ratio of the sample to the reference below.
+    """Quantities in bins of a condition, with the ratio of the sample to the reference (or difference) below.
 
     Args:
         x: (B,) place of each bin on the axis.
@@ -292,6 +351,7 @@ def profiles(
         label: Label of the common axis.
         names: What the reference and the sample are called.
         logarithmic: Whether the common axis is logarithmic.
+        ticks: Names of the bins, if they are categories: `x` counts them from 0.
 
     Raises:
         ValueError: If there is no panel.
@@ -312,36 +372,122 @@ def profiles(
                 values[:, 1],
                 color=color,
                 label=_plain(name),
-                linestyle="none" if panel.curves else "-",
+                linestyle="none" if panel.curves or ticks is not None else "-",
                 marker=marker,
                 markersize=3.5,
                 fillstyle="none" if marker == "s" else "full",
             )
-        filled = panel.reference[:, 0] != 0
-        divisor = np.where(filled, panel.reference[:, 0], 1.0)
-        ratio = (panel.generated[:, 0] / divisor)[filled]
+        ideal = 0.0 if panel.difference else 1.0
+        filled = np.isfinite(panel.reference[:, 0]) & (panel.difference | (panel.reference[:, 0] != 0))
+        divisor = np.where(filled & (not panel.difference), panel.reference[:, 0], 1.0)
+        offset = panel.reference[:, 0] if panel.difference else 0.0
+        ratio = ((panel.generated[:, 0] - offset) / divisor)[filled]
         error = np.abs(panel.generated[:, 1] / divisor)[filled]
         band = np.abs(panel.reference[:, 1] / divisor)
-        lower.fill_between(x, 1 - band, 1 + band, color=REFERENCE, alpha=0.18, linewidth=0)
+        lower.axhline(ideal, color=REFERENCE, linewidth=0.8)
+        lower.fill_between(x, ideal - band, ideal + band, color=REFERENCE, alpha=0.18, linewidth=0)
         limits = panel.limits
         if limits is None:
-            reach = float(
-                np.clip(1.2 * np.max(np.abs(ratio - 1) + error, initial=panel.band), 0.01, MOST_OFF)
-            )
-            limits = (max(1 - reach, 0.0), 1 + reach)
+            reach = 1.2 * float(np.nanmax(np.abs(ratio - ideal) + error, initial=panel.band))
+            smallest, largest = (TINY, math.inf) if panel.difference else (0.01, MOST_OFF)
+            reach = min(max(reach, smallest), largest)
+            limits = (ideal - reach if panel.difference else max(1 - reach, 0.0), ideal + reach)
         if panel.band:
-            lower.axhspan(1 - panel.band, 1 + panel.band, color=ACCENT, alpha=0.12, linewidth=0)
+            lower.axhspan(ideal - panel.band, ideal + panel.band, color=ACCENT, alpha=0.12, linewidth=0)
         _points(lower, x[filled], ratio, error, limits=limits, color=GENERATED)
         upper.set_title(_plain(panel.label), loc="right")  # left is where the power of ten stands
-        lower.set_xlabel(_plain(label))
-        if logarithmic:
-            lower.set_xscale("log")
-            lower.xaxis.set_minor_formatter(NullFormatter())
-            lower.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-            lower.xaxis.set_major_formatter("{x:g}")
-    for _, lower in axes[::COLUMNS]:
-        lower.set_ylabel("ratio", loc="center")
+        _abscissa(lower, label, logarithmic=logarithmic, ticks=ticks)
+    for (_, lower), panel in zip(axes[::COLUMNS], panels[::COLUMNS], strict=True):
+        lower.set_ylabel("diff." if panel.difference else "ratio", loc="center")
     _legend(figure, axes[0][0])
+    return figure
+
+
+@_styled
+def lines(panels: Sequence[Lines], *, axis: str, limit: float | None = None) -> Figure:
+    """Several quantities in bins of conditions, one panel a condition, above what statistics alone give.
+
+    Args:
+        panels: One panel each, with the same quantities.
+        axis: Label of the quantities, which are not negative.
+        limit: Largest value that is good, drawn dashed.
+
+    Raises:
+        ValueError: If there is no panel.
+    """
+    if not panels:
+        raise ValueError("lines: expected at least one panel, got none")
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(columns * _PANEL_WIDTH, 0.35 + 2.6 * rows), layout="constrained")
+    grid = np.ravel(figure.subplots(rows, columns, squeeze=False, sharey=True))
+    for spare in grid[len(panels) :]:
+        spare.remove()
+    for axes, panel in zip(grid, panels, strict=False):
+        low, high = panel.floor[:, 0] - panel.floor[:, 1], panel.floor[:, 0] + panel.floor[:, 1]
+        axes.fill_between(panel.x, low, high, color=FLOOR, alpha=0.7, linewidth=0, label="floor")
+        for k, (name, values) in enumerate(panel.series.items()):
+            axes.errorbar(
+                panel.x,
+                values[:, 0],
+                values[:, 1],
+                color=SERIES[k % len(SERIES)],
+                marker=MARKERS[k % len(MARKERS)],
+                markersize=3,
+                linewidth=0.9,
+                linestyle="none" if panel.ticks is not None else "-",
+                label=_plain(name),
+            )
+        if limit is not None:
+            axes.axhline(limit, color=REFERENCE, linestyle="--", linewidth=0.8, label=f"limit {limit:g}")
+        _abscissa(axes, panel.label, logarithmic=panel.logarithmic, ticks=panel.ticks)
+    for axes in grid[: len(panels) : columns]:
+        axes.set_ylabel(axis)
+    grid[0].set_ylim(bottom=0)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 2 + 2 * columns))
+    return figure
+
+
+@_styled
+def matrices(labels: Sequence[str], reference: Array, generated: Array, *, names: tuple[str, str]) -> Figure:
+    """Correlation matrices of the reference and of the sample, and their difference.
+
+    Args:
+        labels: Names of the F observables.
+        reference: (F, F) coefficients.
+        generated: (F, F).
+        names: What the reference and the sample are called.
+    """
+    difference = generated - reference
+    reach = max(float(np.abs(difference).max()), 0.01)
+    n = len(labels)
+    figure = Figure(figsize=(9.6, 1.3 + 0.38 * max(n, 4)), layout="constrained")
+    titles = (names[0], names[1], f"{names[1]} - {names[0]}")
+    for k, (axes, matrix) in enumerate(
+        zip(figure.subplots(1, 3, sharey=True), (reference, generated, difference), strict=True)
+    ):
+        most = reach if k == 2 else 1.0
+        image = axes.imshow(matrix, cmap="RdBu_r", vmin=-most, vmax=most)
+        for (row, column), value in np.ndenumerate(matrix):
+            dark = abs(value) > 0.6 * most
+            axes.text(
+                column,
+                row,
+                f"{round(value, 2 + k // 2) + 0.0:.{2 + k // 2}f}",  # no -0.00
+                ha="center",
+                va="center",
+                fontsize=min(7.5, 45 / n),
+                color="white" if dark else "black",
+            )
+        plain = [_plain(label) for label in labels]
+        axes.set_xticks(range(n), plain, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(n), plain)
+        axes.tick_params(which="both", length=0)
+        axes.minorticks_off()
+        axes.set_title(_plain(titles[k]))
+        if k:
+            figure.colorbar(image, ax=axes, pad=0.02)
     return figure
 
 

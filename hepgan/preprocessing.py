@@ -16,9 +16,12 @@ occupancy follow the incident energy as it should.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from hepgan.config import ConditionConfig
 from hepgan.geometry import Calorimeter
 from hepgan.layers import exporting
 
@@ -27,7 +30,10 @@ __all__ = [
     "ConditionalMoments",
     "ConditionalQuantile",
     "EnergyNodes",
+    "QuantileScaling",
     "ShowerScaling",
+    "Tents",
+    "differences",
     "weighted_quantiles",
 ]
 
@@ -38,6 +44,8 @@ _LEAST_VARIANCE = (
     0.05  # of the variance over all energies: a variable that is constant at some energy stays finite
 )
 _CONSTANT = 1e-4  # spread relative to 1 + size, up to which a variable counts as constant
+_LEAST_GAP = 1e-4  # between nodes, in spreads of the condition
+_LEAST_SLOPE = 1e-3  # of a quantile transform, relative to its mean slope: keeps it invertible
 _KNOT_RANGE = 4.0  # standard deviations; one number in 16,000 lies outside and is moved to the edge
 
 
@@ -71,21 +79,43 @@ def weighted_quantiles(values: Tensor, weights: Tensor, probabilities: Tensor) -
     return ordered.gather(0, right - 1).lerp(ordered.gather(0, right), fraction.to(ordered))
 
 
+def differences(n: int, *, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Weight (n + 1, n) and bias (n + 1,) that turn n numbers falling from 1 to 0 into their n + 1 steps."""
+    weight = torch.zeros(n + 1, n, device=device)
+    k = torch.arange(n, device=device)
+    weight[k + 1, k], weight[k, k] = 1.0, -1.0
+    bias = torch.zeros(n + 1, device=device)
+    bias[0] = 1.0
+    return weight, bias
+
+
 class ConditionScaling(nn.Module):
-    """Conditions in physical units -> standardised numbers, log(x) or x as the configuration says.
+    """Conditions in physical units -> what networks see.
+
+    First the numbers, log(x) or x as the configuration says, standardised; then for each category as many zeros and
+    ones as it has values, one of them one.
 
     Args:
-        logarithmic: For each condition, whether its logarithm is taken.
+        conditions: Name and transform of each condition.
     """
 
     mean: Tensor
     scale: Tensor
+    logarithmic: Tensor
 
-    def __init__(self, logarithmic: list[bool]) -> None:
+    def __init__(self, conditions: Sequence[ConditionConfig]) -> None:
         super().__init__()
-        self.logarithmic = logarithmic
-        self.register_buffer("mean", torch.zeros(len(logarithmic)))
-        self.register_buffer("scale", torch.ones(len(logarithmic)))
+        self.columns = [k for k, c in enumerate(conditions) if c.transform != "category"]
+        self.n_numbers = len(self.columns)
+        logarithmic = [conditions[k].transform == "log" for k in self.columns]
+        self.any_log = any(logarithmic)
+        self.categories = {
+            k: list(c.categories.values()) for k, c in enumerate(conditions) if c.transform == "category"
+        }
+        self.n_features = self.n_numbers + sum(map(len, self.categories.values()))
+        self.register_buffer("logarithmic", torch.tensor(logarithmic), persistent=False)
+        self.register_buffer("mean", torch.zeros(self.n_numbers))
+        self.register_buffer("scale", torch.ones(self.n_numbers))
 
     def fit(self, condition: Tensor, weights: Tensor) -> None:
         """Set mean and scale from (N, n_conditions) physical values and (N,) weights."""
@@ -96,23 +126,75 @@ class ConditionScaling(nn.Module):
         self.scale.copy_((w * (x - mean) ** 2).sum(0).clamp(min=_TINY).sqrt())
 
     def _transformed(self, condition: Tensor) -> Tensor:
-        columns = [
-            torch.log(condition[:, k : k + 1]) if log else condition[:, k : k + 1]
-            for k, log in enumerate(self.logarithmic)
-        ]
-        return torch.cat(columns, 1)
+        x = condition[:, self.columns] if self.categories else condition
+        if not self.any_log:
+            return x
+        return torch.where(self.logarithmic, torch.log(x.clamp(min=_TINY)), x)
+
+    def numbers(self, condition: Tensor) -> Tensor:
+        """Map (B, n_conditions) physical to (B, n_numbers) standardised; categories are left out."""
+        x = condition[:, self.columns] if self.categories else condition
+        centred = x - self.mean
+        if self.any_log:  # log(x / x0), not log x - log x0: float32 keeps a digit more
+            middle = torch.exp(torch.where(self.logarithmic, self.mean, 0))
+            centred = torch.where(self.logarithmic, torch.log((x / middle).clamp(min=_TINY)), centred)
+        return centred / self.scale
+
+    def indicators(self, condition: Tensor) -> list[Tensor]:
+        """Zeros and ones (B, n_values) for each category in (B, n_conditions)."""
+        found = []
+        for k, values in self.categories.items():
+            value = torch.tensor(values, device=condition.device)
+            gap = min((abs(a - b) for a in values for b in values if a != b), default=1.0)
+            found.append(torch.relu(1 - (condition[:, k : k + 1] - value).abs() / gap))
+        return found
 
     def forward(self, condition: Tensor) -> Tensor:
-        """Map (B, n_conditions) physical to (B, n_conditions) standardised."""
-        return (self._transformed(condition) - self.mean) / self.scale
+        """Map (B, n_conditions) physical to (B, n_features)."""
+        parts = [self.numbers(condition), *self.indicators(condition)]
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
-    def inverse(self, x: Tensor) -> Tensor:
-        """Undo `forward`."""
-        y = x * self.scale + self.mean
-        columns = [
-            torch.exp(y[:, k : k + 1]) if log else y[:, k : k + 1] for k, log in enumerate(self.logarithmic)
-        ]
-        return torch.cat(columns, 1)
+
+class Tents(nn.Module):
+    r"""Each condition as tent functions on its quantiles: linear interpolation, ready for a network.
+
+    A dense network that is given these responds to a threshold (of momentum, say) as sharply as its events allow. The
+    tents of a condition sum to one; outside the fitted range the outermost stays at one.
+
+    Args:
+        numbers: Number of conditions C.
+        nodes: Tents H of each (>= 2).
+    """
+
+    place: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, numbers: int, *, nodes: int) -> None:
+        super().__init__()
+        self.nodes = nodes
+        self.n_features = numbers * nodes
+        self.register_buffer("place", torch.arange(nodes, dtype=torch.float32).repeat(numbers, 1))
+        weight, bias = differences(nodes - 1)
+        self.register_buffer("weight", torch.kron(torch.eye(numbers), weight), persistent=False)
+        self.register_buffer("bias", bias.repeat(numbers), persistent=False)
+
+    def fit(self, x: Tensor, weights: Tensor) -> None:
+        """Put the nodes on quantiles of (N, C) standardised conditions under (N,) weights."""
+        levels = torch.linspace(0, 1, self.nodes, dtype=torch.float64)
+        quantiles = weighted_quantiles(x.double(), weights.double(), levels).T.contiguous()
+        quantiles[:, 0], quantiles[:, -1] = x.amin(0), x.amax(0)
+        steps = torch.arange(self.nodes) * _LEAST_GAP
+        self.place.copy_((quantiles - steps).cummax(1).values + steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C) standardised conditions to (B, C * H) numbers from 0 to 1."""
+        # how far x has come from each node to the next one: 1 in the pieces behind it, 0 in those ahead
+        numbers, pieces = self.place.shape[0], self.nodes - 1
+        slope = 1 / (self.place[:, 1:] - self.place[:, :-1])
+        spread = torch.eye(numbers, device=x.device).repeat_interleave(pieces, 0) * slope.flatten()[:, None]
+        way = nn.functional.linear(x, spread, -(slope * self.place[:, :-1]).flatten()).clamp(0, 1)
+        return nn.functional.linear(way, self.weight, self.bias)
 
 
 class EnergyNodes(nn.Module):
@@ -320,6 +402,94 @@ class ConditionalQuantile(nn.Module):
         fraction = ((values - low) / (high - low).clamp(min=_TINY)).clamp(0, 1)
         z: Tensor = (index[:, 0] + fraction) * self.spacing - _KNOT_RANGE
         return z
+
+
+class QuantileScaling(nn.Module):
+    """Targets in physical units <-> normal numbers of equal rank, target by target.
+
+    Piecewise-linear and strictly monotone between `knots` normal numbers from -4 to 4, with the slopes of the first and
+    last piece beyond, hence invertible everywhere. ``linear`` and ``log`` targets are a single straight line (of x or
+    of log x) instead.
+
+    Args:
+        transforms: For each of V targets "quantile", "linear" or "log".
+        knots: Knots K of each.
+    """
+
+    table: Tensor
+    grid: Tensor
+    bends: Tensor
+    sign: Tensor
+
+    def __init__(self, transforms: Sequence[str], *, knots: int = 65) -> None:
+        super().__init__()
+        self.transforms = tuple(transforms)
+        self.middle = knots // 2
+        grid = torch.linspace(-_KNOT_RANGE, _KNOT_RANGE, knots)
+        self.register_buffer("grid", grid, persistent=False)
+        self.register_buffer("table", grid.repeat(len(self.transforms), 1))
+        # where each piece begins, seen from the middle, and in which direction it goes
+        bends = torch.cat([grid[1 : self.middle + 1], grid[self.middle : -1]])
+        self.register_buffer("bends", bends, persistent=False)
+        self.register_buffer(
+            "sign", torch.sign(torch.arange(knots - 1) - self.middle + 0.5), persistent=False
+        )
+
+    def fit(self, values: Tensor, weights: Tensor, continuous: Tensor) -> None:
+        """Tabulate the quantiles, or mean and spread, of (N, V) values under (N,) weights.
+
+        Args:
+            values: (N, V).
+            weights: (N,), of either sign.
+            continuous: (N, V) bool: which values count; the others are atoms.
+        """
+        levels = torch.special.ndtr(self.grid.double())
+        for k, transform in enumerate(self.transforms):
+            chosen = continuous[:, k]
+            x, w = values[chosen, k].double(), weights[chosen].double()
+            if len(x) < 2 or not w.sum() > 0:
+                continue  # nothing but atoms
+            x = torch.log(x) if transform == "log" else x
+            if transform == "quantile":
+                column = weighted_quantiles(x[:, None], w, levels)[:, 0]
+            else:
+                mean = (w * x).sum() / w.sum()
+                column = (
+                    mean
+                    + ((w * (x - mean) ** 2).sum() / w.sum()).clamp(min=_TINY).sqrt() * self.grid.double()
+                )
+            gap = _LEAST_SLOPE * (column[-1] - column[0]).clamp(min=_TINY) / len(column)
+            steps = gap * torch.arange(len(column))
+            self.table[k] = ((column - steps).cummax(0).values + steps).to(self.table)
+
+    def from_normal(self, z: Tensor) -> Tensor:
+        """Map (B, V) normal numbers to (B, V) values."""
+        # a sum of rectified numbers, outwards from the middle: two matrix products, and little to cancel
+        slope = (self.table[:, 1:] - self.table[:, :-1]) / (self.grid[1:] - self.grid[:-1])
+        inner, outer, m = slope[:, :-1], slope[:, 1:], self.middle
+        turn = torch.cat([(inner - outer)[:, : m - 1], slope[:, m - 1 : m + 1], (outer - inner)[:, m:]], 1)
+        own = torch.eye(len(self.table), device=z.device, dtype=z.dtype)[:, :, None]
+        way = nn.functional.linear(
+            z, (own * self.sign).transpose(1, 2).flatten(0, 1), (-self.sign * self.bends).repeat(len(own))
+        )
+        x = nn.functional.linear(torch.relu(way), (own * self.sign * turn).flatten(1), self.table[:, m])
+        if "log" not in self.transforms:
+            return x
+        columns = [
+            torch.exp(c) if t == "log" else c
+            for t, c in zip(self.transforms, torch.split(x, 1, 1), strict=True)
+        ]
+        return torch.cat(columns, 1)
+
+    def to_normal(self, values: Tensor) -> Tensor:
+        """Undo `from_normal`; (B, V) to (B, V), and never further out than 8."""
+        logs = torch.log(values.clamp(min=_TINY))
+        columns = [(logs if t == "log" else values)[:, k] for k, t in enumerate(self.transforms)]
+        x = torch.stack(columns).contiguous()
+        index = torch.searchsorted(self.table, x, right=True).sub(1).clamp(0, len(self.grid) - 2)
+        low, high = self.table.gather(1, index), self.table.gather(1, index + 1)
+        z: Tensor = self.grid[index] + (x - low) / (high - low) * (self.grid[index + 1] - self.grid[index])
+        return z.clamp(-2 * _KNOT_RANGE, 2 * _KNOT_RANGE).T
 
 
 _SLOPE_EVENTS = 100.0  # events above the floor from which a slope in energy counts half

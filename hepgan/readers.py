@@ -1,4 +1,4 @@
-"""ROOT files (TTree and RNTuple) to arrays of showers, chunk by chunk.
+"""ROOT files (TTree and RNTuple) to arrays of showers or tracks, chunk by chunk.
 
 `read` gives all events of a `DataConfig` at once, `iterate` one chunk after the other. Whatever is wrong with
 the input (a missing branch, NaN, a layer of another shape, hits outside the geometry, ...) stops here with a
@@ -10,13 +10,17 @@ flat cells:
 * ``arrays``: one branch a layer with a fixed shape (``layer_0[3][96]``), or as many numbers in C order;
 * ``cells``: one scalar branch a cell (``cell_0 ... cell_506``), layers one after the other;
 * ``hits``: variable-length branches, with layer and indices or a flat cell number for each energy.
+
+Observables need no layout: one row is one entry of the tree or, where conditions or targets are variable-length
+branches (one number a track), one track; numbers of the event are then repeated for each of its tracks. Expressions
+are evaluated before, so that ``sum(track_pt > 500)`` is a number of the event.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from hepgan.config import CalorimeterConfig, DataConfig
+from hepgan.config import CalorimeterConfig, ConditionConfig, DataConfig, TargetConfig
 from hepgan.expressions import Expression
 from hepgan.geometry import Calorimeter
 from hepgan.rootfiles import branch_keys, chunks, digest, expand, find_trees, near, open_file, open_tree
@@ -41,25 +45,39 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Events:
-    """Showers as flat arrays: float32, C-contiguous, axis 0 = events.
+    """Showers or tracks as flat arrays: float32, C-contiguous, axis 0 = events.
 
     Args:
         conditions: (N, n_conditions), physical units, in the order of ``data.conditions``.
-        cells: (N, n_cells), layers one after the other, C order, unit of the calorimeter.
-        overflow: (N, n_layers), or (N, 0) when there is none; unit of the calorimeter.
+        outputs: What a generator gives: for showers `cells` and `overflow`, for tracks `targets`.
         weights: (N,), ones when the configuration names no weight.
     """
 
     conditions: Float32
-    cells: Float32
-    overflow: Float32
+    outputs: tuple[Float32, ...]
     weights: Float32
 
+    @property
+    def cells(self) -> Float32:
+        """Showers: (N, n_cells), layers one after the other, C order, unit of the calorimeter."""
+        return self.outputs[0]
+
+    @property
+    def overflow(self) -> Float32:
+        """Showers: (N, n_layers), or (N, 0) when there is none; unit of the calorimeter."""
+        return self.outputs[1]
+
+    @property
+    def targets(self) -> Float32:
+        """Tracks: (N, n_targets), in the order of ``data.targets``."""
+        return self.outputs[0]
+
     def __len__(self) -> int:
-        return len(self.cells)
+        return len(self.conditions)
 
     def __getitem__(self, index: NDArray[Any] | slice) -> Events:
-        return Events(self.conditions[index], self.cells[index], self.overflow[index], self.weights[index])
+        outputs = tuple(output[index] for output in self.outputs)
+        return Events(self.conditions[index], outputs, self.weights[index])
 
 
 @dataclass(frozen=True)
@@ -70,14 +88,56 @@ class _Chunk:
         path: The file.
         entries: (N,) entry numbers in the tree, for messages.
         values: One awkward array an expression, axis 0 = events that pass the cut.
+        row: What a row is, for messages: an event or a track.
     """
 
     path: str
     entries: NDArray[np.int64]
     values: Mapping[str, Any]
+    row: str = "event"
 
-    def __getitem__(self, index: slice) -> _Chunk:
-        return _Chunk(self.path, self.entries[index], {name: v[index] for name, v in self.values.items()})
+    def __getitem__(self, index: slice | NDArray[Any]) -> _Chunk:
+        values = {name: v[index] for name, v in self.values.items()}
+        return replace(self, entries=self.entries[index], values=values)
+
+    def tracks(self, names: Collection[str]) -> _Chunk:
+        """One row a track if any of these values has a variable length, else the chunk as it is.
+
+        Raises:
+            ValueError: If values of variable length differ in it, or are lists of lists.
+        """
+        first = next((name for name in names if _is_jagged(self.values[name])), None)
+        if first is None:
+            return self
+        counts = self.counts(
+            [name for name, values in self.values.items() if _is_jagged(values)], first=first
+        )
+        event = np.repeat(np.arange(len(counts)), counts)
+        values = {n: ak.flatten(v, axis=1) if _is_jagged(v) else v[event] for n, v in self.values.items()}
+        for name, flat in values.items():
+            if flat.ndim > 1 and _is_jagged(self.values[name]):
+                raise ValueError(
+                    f"{self.path}: {name!r}: expected one number for each track, got {_kind(flat)}; name another branch"
+                )
+        return replace(self, entries=self.entries[event], values=values)
+
+    def counts(self, names: Collection[str], *, first: str) -> NDArray[np.int64]:
+        """Number of tracks in each event (N,), which must be the same in these values as in the first.
+
+        Raises:
+            ValueError: If it is not; with the first entry.
+        """
+        expected: NDArray[np.int64] = ak.to_numpy(ak.num(self.values[first]))
+        for name in names:
+            got = ak.to_numpy(ak.num(self.values[name]))
+            if (got != expected).any():
+                row = int(np.argmax(got != expected))
+                raise ValueError(
+                    f"{self.path}: {name!r}: expected as many numbers as {first!r} has in each event, got "
+                    f"{(got != expected).sum()} events that differ, the first in entry {self.entries[row]}: {got[row]} "
+                    f"of {name!r} for {expected[row]} of {first!r}; name branches of the same tracks"
+                )
+        return expected
 
     def dense(self, name: str, shape: tuple[int, ...]) -> Float32:
         """Numbers of a fixed shape an event as (N, prod(shape)).
@@ -101,9 +161,12 @@ class _Chunk:
             )
         got = dense.shape[1:]
         if got not in (shape, (size,)) and [n for n in got if n != 1] != [n for n in shape if n != 1]:
+            expected = f"shape {list(shape)} an event" if shape else f"one number for each {self.row}"
+            remedy = (
+                "change the shape in data.calorimeter.layers" if shape else f"take one of them ({name}[0])"
+            )
             raise ValueError(
-                f"{self.path}: {name!r}: expected shape {list(shape)} an event, got {list(got)}; change the "
-                "shape in data.calorimeter.layers or name another branch"
+                f"{self.path}: {name!r}: expected {expected}, got {list(got)}; {remedy} or name another branch"
             )
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported as such
             return dense.reshape(len(self.entries), size).astype(np.float32)
@@ -118,8 +181,8 @@ class _Chunk:
             self.reject(
                 (counts != size)[:, None],
                 name=name,
-                expected=f"{size} numbers an event",
-                got="events with other lengths",
+                expected=f"{size} numbers an event" if size > 1 else f"one number for each {self.row}",
+                got=f"{self.row}s with other lengths",
             )
 
     def reject(
@@ -150,9 +213,9 @@ class _Chunk:
         if callable(name):
             name = name(int(np.argmax(bad[row])))
         raise ValueError(
-            f"{self.path}: {name!r}: expected {expected}, got {bad.sum()} {got} in {rows.sum()} events of "
+            f"{self.path}: {name!r}: expected {expected}, got {bad.sum()} {got} in {rows.sum()} {self.row}s of "
             f"entries {self.entries[0]} to {self.entries[-1]}, the first in entry {self.entries[row]}; "
-            f"{remedy or 'leave such events out with data.cut or repair the file'}"
+            f"{remedy or f'leave such {self.row}s out with data.cut or repair the file'}"
         )
 
     def reject_infinite(self, values: Float32, *, name: str | Callable[[int], str]) -> None:
@@ -168,6 +231,12 @@ class _Chunk:
 def _kind(values: Any) -> str:
     """The type of one event of an array, for messages."""
     return str(values.type.content)
+
+
+def _is_jagged(values: Any) -> bool:
+    """Whether each event has a variable number of values (text is one value)."""
+    kind = values.type.content
+    return isinstance(kind, ak.types.ListType) and "__array__" not in kind.parameters
 
 
 # Layouts: which branches are needed, and how a chunk of them becomes (N, cells) float32.
@@ -266,12 +335,14 @@ _LAYOUTS: dict[str, tuple[_Names, _Cells]] = {
 }
 
 
-def _wanted(data: DataConfig, calorimeter: Calorimeter) -> dict[str, str]:
+def _wanted(data: DataConfig, calorimeter: Calorimeter | None) -> dict[str, str]:
     """All expressions to read, and the key of the configuration that asks for each."""
-    calo = data.calorimeter
-    wanted = dict.fromkeys(_LAYOUTS[calo.layout][0](calo, calorimeter), "data.calorimeter")
-    if calo.overflow is not None and not _has_tail(calo):
-        wanted[calo.overflow] = "data.calorimeter.overflow"
+    wanted = {target.expression: "data.targets" for target in data.targets}
+    if calorimeter is not None:
+        calo = data.calo
+        wanted = dict.fromkeys(_LAYOUTS[calo.layout][0](calo, calorimeter), "data.calorimeter")
+        if calo.overflow is not None and not _has_tail(calo):
+            wanted[calo.overflow] = "data.calorimeter.overflow"
     if data.weight is not None:
         wanted[data.weight] = "data.weight"
     return wanted | {condition.expression: "data.conditions" for condition in data.conditions}
@@ -284,7 +355,7 @@ def _has_tail(calo: CalorimeterConfig) -> bool:
 def _scan(
     path: str, data: DataConfig, wanted: Mapping[str, str], *, entry_bytes: int = 0
 ) -> Iterator[_Chunk]:
-    """Chunks of one file after the cut, none of them empty."""
+    """Chunks of one file after the cut, none of them empty; for observables one row a track."""
     with open_file(path) as file:
         tree = open_tree(file, data.tree)
         known = branch_keys(tree)
@@ -311,46 +382,100 @@ def _scan(
         for part in chunks(tree, needed.values(), chunk=data.chunk, entry_bytes=entry_bytes):
             entries = np.arange(start, start + len(part))
             start += len(part)
-            chunk = _Chunk(path, entries, {name: part[key] for name, key in needed.items()})
-            if cut:
-                passed = _passed(cut, chunk)
-                chunk = _Chunk(path, entries[passed], {name: v[passed] for name, v in chunk.values.items()})
+            row = "track" if data.kind == "observables" else "event"
+            chunk = _Chunk(path, entries, {name: part[key] for name, key in needed.items()}, row)
+            if data.kind == "observables":
+                chunk = _evaluated(chunk, [*expressions.values(), *([cut] if cut else [])]).tracks(wanted)
+                chunk = chunk[_passed(cut, chunk, chunk.values[cut.text])] if cut else chunk
+            else:
+                chunk = chunk[_passed(cut, chunk, cut(chunk.values))] if cut else chunk
+                chunk = _evaluated(chunk, expressions.values()) if len(chunk.entries) else chunk
             if len(chunk.entries):
-                values = {text: expression(chunk.values) for text, expression in expressions.items()}
-                yield _Chunk(path, chunk.entries, values)
+                yield chunk
 
 
-def _passed(cut: Expression, chunk: _Chunk) -> NDArray[np.bool_]:
-    result = cut(chunk.values)
+def _evaluated(chunk: _Chunk, expressions: Iterable[Expression]) -> _Chunk:
+    """The values of expressions from those of branches."""
+    values = {}
+    for expression in expressions:
+        try:
+            values[expression.text] = expression(chunk.values)
+        except ValueError:
+            jagged = [name for name in sorted(expression.names) if _is_jagged(chunk.values[name])]
+            if jagged:
+                chunk.counts(jagged[1:], first=jagged[0])  # says it if this is the reason
+            raise
+    return replace(chunk, values=values)
+
+
+def _passed(cut: Expression, chunk: _Chunk, result: Any) -> NDArray[np.bool_]:
     try:
         passed = ak.to_numpy(result, allow_missing=False)
     except ValueError:
         passed = np.empty((0, 0))
     if passed.shape != chunk.entries.shape or passed.dtype.kind not in "bui":
         raise ValueError(
-            f"{chunk.path}: data.cut {cut.text!r}: expected true or false for each event, got "
+            f"{chunk.path}: data.cut {cut.text!r}: expected true or false for each {chunk.row}, got "
             f"{_kind(result)} for each; compare it with a number, or reduce it with any() or all()"
         )
     return np.asarray(passed, dtype=np.bool_)
 
 
+def _condition(chunk: _Chunk, condition: ConditionConfig) -> Float32:
+    """The checked values of a condition, (N, 1)."""
+    column = _column(chunk, condition)
+    bad, expected, remedy = np.zeros(column.shape, np.bool_), "", ""
+    if condition.categories:
+        bad = ~np.isin(column, np.asarray([*condition.categories.values()], np.float32))
+        known = ", ".join(f"{name} = {value:g}" for name, value in condition.categories.items())
+        expected, remedy = f"one of the categories {known}", "add it to them"
+    elif condition.integer:
+        bad = column != np.rint(column)
+        expected, remedy = "whole numbers (integer = true)", "leave integer out"
+    if bad.any():
+        chunk.reject(
+            bad,
+            name=condition.expression,
+            expected=expected,
+            got=f"other values such as {column[bad][0]:g}",
+            remedy=f"{remedy}, or leave such {chunk.row}s out with data.cut",
+        )
+    return column
+
+
+def _column(chunk: _Chunk, number: ConditionConfig | TargetConfig) -> Float32:
+    """The finite values of a condition or target, (N, 1); positive or an atom if its logarithm is taken."""
+    column = chunk.dense(number.expression, ())
+    chunk.reject_infinite(column, name=number.expression)
+    if number.transform == "log":
+        atoms = number.atoms if isinstance(number, TargetConfig) else ()
+        bad = (column <= 0) & ~np.isin(column, np.asarray(atoms, np.float32))
+        chunk.reject(
+            bad, name=number.expression, expected='values > 0 (transform = "log")', got="values <= 0"
+        )
+    return column
+
+
 def _conditions(chunk: _Chunk, data: DataConfig) -> Float32:
     """The checked conditions of one chunk, (N, n_conditions)."""
-    columns = []
-    for condition in data.conditions:
-        name = condition.expression
-        columns.append(chunk.dense(name, ()))
-        chunk.reject_infinite(columns[-1], name=name)
-        if condition.transform == "log":
-            chunk.reject(
-                columns[-1] <= 0, name=name, expected='values > 0 (transform = "log")', got="values <= 0"
-            )
-    return np.concatenate(columns, axis=1)
+    return np.concatenate([_condition(chunk, condition) for condition in data.conditions], axis=1)
 
 
-def _events(chunk: _Chunk, data: DataConfig, calorimeter: Calorimeter) -> Events:
+def _events(chunk: _Chunk, data: DataConfig, calorimeter: Calorimeter | None) -> Events:
     """Turn one chunk into checked arrays."""
-    calo = data.calorimeter
+    weights = np.ones((len(chunk.entries), 1), np.float32)
+    if data.weight is not None:
+        weights = chunk.dense(data.weight, ())
+        chunk.reject_infinite(weights, name=data.weight)
+    if calorimeter is None:
+        outputs: tuple[Float32, ...] = (np.concatenate([_column(chunk, t) for t in data.targets], axis=1),)
+    else:
+        outputs = _showers(chunk, data.calo, calorimeter)
+    return Events(_conditions(chunk, data), outputs, weights[:, 0])
+
+
+def _showers(chunk: _Chunk, calo: CalorimeterConfig, calorimeter: Calorimeter) -> tuple[Float32, Float32]:
+    """The checked cells (N, n_cells) and overflow (N, n_overflow) of one chunk."""
 
     def cell_branch(column: int) -> str:
         if calo.layout == "arrays":
@@ -366,19 +491,21 @@ def _events(chunk: _Chunk, data: DataConfig, calorimeter: Calorimeter) -> Events
     elif calo.overflow is not None:
         overflow = chunk.dense(calo.overflow, (calorimeter.n_layers,))
         chunk.reject_energies(overflow, name=calo.overflow)
-    weights = np.ones((len(cells), 1), np.float32)
-    if data.weight is not None:
-        weights = chunk.dense(data.weight, ())
-        chunk.reject_infinite(weights, name=data.weight)
-    return Events(_conditions(chunk, data), cells, overflow, weights[:, 0])
+    return cells, overflow
 
 
-def _iterate(data: DataConfig, paths: Sequence[str], calorimeter: Calorimeter) -> Iterator[Events]:
+def _calorimeter(data: DataConfig, base: str | Path) -> Calorimeter | None:
+    """The geometry; none for observables."""
+    return data.calo.calorimeter(base=base) if data.kind == "calorimeter" else None
+
+
+def _iterate(data: DataConfig, paths: Sequence[str], calorimeter: Calorimeter | None) -> Iterator[Events]:
     wanted = _wanted(data, calorimeter)
+    entry_bytes = _CELL_BYTES * (calorimeter.n_cells if calorimeter else 0)
     left = data.max_events
     total, some_weight = 0.0, False
     for path in paths:
-        for chunk in _scan(path, data, wanted, entry_bytes=_CELL_BYTES * calorimeter.n_cells):
+        for chunk in _scan(path, data, wanted, entry_bytes=entry_bytes):
             events = _events(chunk if left is None else chunk[:left], data, calorimeter)
             total += float(events.weights.sum(dtype=np.float64))
             some_weight = some_weight or bool(events.weights.any())
@@ -411,7 +538,7 @@ def iterate_conditions(data: DataConfig, path: str | Path) -> Iterator[Float32]:
         path: The file.
 
     Yields:
-        (N, n_conditions) in physical units, one row an entry.
+        (N, n_conditions) in physical units, one row an entry (a track where conditions have a variable length).
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -426,52 +553,55 @@ def iterate_conditions(data: DataConfig, path: str | Path) -> Iterator[Float32]:
 
 
 def _count(data: DataConfig, paths: Sequence[str]) -> int:
-    """Number of events to read (only the cut's branches are).
+    """Number of rows to read (for showers only the cut's branches are).
 
     Raises:
         ValueError: If the files are empty, or the cut leaves nothing.
     """
+    rows = "showers" if data.kind == "calorimeter" else "tracks"
+    wanted = {} if data.kind == "calorimeter" else _wanted(data, None)
     entries, passed = 0, 0
     for path in paths:
         with open_file(path) as file:
             entries += int(open_tree(file, data.tree).num_entries)
-        if data.cut:
-            passed += sum(len(chunk.entries) for chunk in _scan(path, data, {}))
+        if data.cut or wanted:
+            passed += sum(len(chunk.entries) for chunk in _scan(path, data, wanted))
         else:
             passed = entries
         if data.max_events is not None and passed >= data.max_events:
             return data.max_events
-    if not entries:
-        raise ValueError(f"{', '.join(paths)}: expected showers, got zero entries; name other files")
-    if not passed:
+    if passed:
+        return passed
+    if entries and data.cut:
         raise ValueError(
-            f"data.cut {data.cut!r}: expected events that pass, got none of {entries}; loosen the cut "
-            "(hepgan inspect shows the ranges)"
+            f"data.cut {data.cut!r}: expected {'tracks' if wanted else 'events'} that pass, got none of "
+            f"{entries}{' entries' if wanted else ''}; loosen the cut (hepgan inspect shows the ranges)"
         )
-    return passed
+    got = f"none in {entries} entries" if entries else "zero entries"
+    raise ValueError(f"{', '.join(paths)}: expected {rows}, got {got}; name other files")
 
 
 def iterate(
     data: DataConfig, *, files: Sequence[str] | None = None, base: str | Path = "."
 ) -> Iterator[Events]:
-    """Read showers chunk by chunk, in the order of the files.
+    """Read showers or tracks chunk by chunk, in the order of the files.
 
     Memory is bounded by ``data.chunk`` (and by the largest basket or cluster of the files).
 
     Args:
-        data: What to read.
+        data: What to read; ``max_events`` counts showers or tracks.
         files: Read these instead of ``data.files``.
         base: Folder of relative paths.
 
     Yields:
-        The events that pass the cut, never an empty chunk.
+        The events or tracks that pass the cut, never an empty chunk.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If the input is not what the configuration says; see the module's text. Weights are
             judged behind the last chunk.
     """
-    calorimeter = data.calorimeter.calorimeter(base=base)
+    calorimeter = _calorimeter(data, base)
     paths = expand(data.files if files is None else files, base=base)
     nothing = True
     for events in _iterate(data, paths, calorimeter):
@@ -484,10 +614,10 @@ def iterate(
 def read(
     data: DataConfig, *, files: Sequence[str] | None = None, base: str | Path = ".", progress: bool = False
 ) -> Events:
-    """Read all showers; the memory is that of the result plus one chunk.
+    """Read all showers or tracks; for showers the memory is that of the result plus one chunk.
 
     Args:
-        data: What to read.
+        data: What to read; ``max_events`` counts showers or tracks.
         files: Read these instead of ``data.files``.
         base: Folder of relative paths.
         progress: Show a progress bar.
@@ -496,24 +626,36 @@ def read(
         FileNotFoundError: If a file is missing.
         ValueError: If the input is not what the configuration says; see the module's text.
     """
-    calorimeter = data.calorimeter.calorimeter(base=base)
+    calorimeter = _calorimeter(data, base)
     paths = expand(data.files if files is None else files, base=base)
-    n = _count(data, paths)
-    n_overflow = calorimeter.n_layers if data.calorimeter.overflow is not None else 0
-    result = Events(
-        np.empty((n, len(data.conditions)), np.float32),
-        np.empty((n, calorimeter.n_cells), np.float32),
-        np.empty((n, n_overflow), np.float32),
-        np.empty(n, np.float32),
-    )
-    start = 0
+    n = _count(data, paths) if calorimeter else data.max_events
     with Progress(transient=True, disable=not progress) as bar:
         task = bar.add_task("reading", total=n)
+        if (
+            calorimeter is None or n is None
+        ):  # few numbers a track: join the chunks instead of counting before
+            parts = []
+            for events in iterate(data, files=files, base=base):
+                parts.append(events)
+                bar.advance(task, len(events))
+            outputs = zip(*(part.outputs for part in parts), strict=True)
+            return Events(
+                np.concatenate([part.conditions for part in parts]),
+                tuple(np.concatenate(output) for output in outputs),
+                np.concatenate([part.weights for part in parts]),
+            )
+        n_overflow = calorimeter.n_layers if data.calo.overflow is not None else 0
+        result = Events(
+            np.empty((n, len(data.conditions)), np.float32),
+            (np.empty((n, calorimeter.n_cells), np.float32), np.empty((n, n_overflow), np.float32)),
+            np.empty(n, np.float32),
+        )
+        start = 0
         for events in _iterate(data, paths, calorimeter):
             place = slice(start, start + len(events))
             result.conditions[place] = events.conditions
-            result.cells[place] = events.cells
-            result.overflow[place] = events.overflow
+            for whole, part in zip(result.outputs, events.outputs, strict=True):
+                whole[place] = part
             result.weights[place] = events.weights
             start = place.stop
             bar.update(task, completed=start)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["VERDICTS", "checks", "description", "format_measurement", "summary", "verdict"]
+__all__ = ["VERDICTS", "checks", "description", "format_limit", "format_measurement", "summary", "verdict"]
 
 VERDICTS = {
     "pass": "good",
@@ -37,6 +37,13 @@ def format_measurement(measurement: Sequence[float | None] | None, *, percent: b
         digits = max(digits, 0)
         return f"{value:.{digits}f} ± {uncertainty:.{digits}f}{unit}"
     return f"{value:.4g}{unit}"
+
+
+def format_limit(row: Mapping[str, Any]) -> str:
+    """Largest value of a row of ``verdict`` that is called good: ``3 %``, or nothing if it is for information."""
+    if row["limit"] is None:
+        return ""
+    return f"{100 * row['limit']:g} %" if row["percent"] else f"{row['limit']:g}"
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -67,7 +74,7 @@ def verdict(metrics: Mapping[str, Any]) -> Table:
     """
     samples = [metrics["sample"][key]["name"] for key in ("generated", "reference")]
     events = metrics["sample"]["reference"]["events"]
-    title = f"{samples[0]} against {samples[1]} ({events} showers)"
+    title = f"{samples[0]} against {samples[1]} ({events} {metrics['sample']['what']})"
     table = Table(
         title=escape(title),
         title_justify="left",
@@ -80,8 +87,8 @@ def verdict(metrics: Mapping[str, Any]) -> Table:
     table.add_column("verdict", overflow="fold")
     for row in metrics["verdict"]:
         numbers = (format_measurement(row[key], percent=row["percent"]) for key in ("value", "floor"))
-        limit = "" if row["limit"] is None else f" (limit {100 * row['limit']:g} %)"
-        words = row["remark"] or f"{VERDICTS[row['verdict']]}{limit}"
+        limit = f"{VERDICTS[row['verdict']]} (limit {format_limit(row)})" if format_limit(row) else ""
+        words = "; ".join(part for part in (limit, row["remark"]) if part) or VERDICTS[row["verdict"]]
         table.add_row(escape(row["metric"]), *numbers, escape(words))
     return table
 

@@ -19,9 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,92 +28,24 @@ from hepgan import checkpoint
 from hepgan import config as configuration
 from hepgan.config import Config
 from hepgan.datasets import TensorEvents, training_events
-from hepgan.features import ShowerShapes
-from hepgan.metrics.distance import wasserstein
-from hepgan.models import MODELS, CaloGenerator
+from hepgan.models import MODELS, CaloGenerator, DllGenerator
 from hepgan.objectives import OBJECTIVES, gradient_penalty
-from hepgan.preprocessing import ConditionalMoments
 from hepgan.readers import digest, expand
+from hepgan.validation import PhysicsDistance
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["PhysicsDistance", "export_run", "load_generator", "train"]
+__all__ = ["export_run", "load_generator", "train"]
 
 logger = logging.getLogger(__name__)
 
-_PROJECTIONS = 64
-_MOST_RESPONSE = 2.0  # E_tot/E_inc; no calorimeter measures twice what came in
 _FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
 _EMA_WARM_UP = (
     10  # steps; the average starts short, so that the first checkpoints are not the initial weights
 )
-
-
-class PhysicsDistance:
-    """How far generated showers are from a reference sample, in one number.
-
-    Shower shapes (and log incident energy) are standardised at each incident energy; the distance is the mean
-    1-D Wasserstein distance, in standard deviations, over all of them and over fixed random directions between
-    them (sliced Wasserstein), which see correlations. Zero for the sample itself; of the order of 1/sqrt(N) for
-    another sample of the same distribution.
-
-    Args:
-        reference: The showers to compare with (the validation part).
-        generator: Gives geometry and units.
-        threshold: A cell is hit above this energy.
-        seed: Fixes the directions and the latent numbers, so that checkpoints are compared on equal terms.
-    """
-
-    def __init__(
-        self, reference: TensorEvents, generator: CaloGenerator, *, threshold: float = 0.0, seed: int = 0
-    ) -> None:
-        self.reference = reference
-        self.energy = generator.incident_energy(reference.condition)
-        self.shapes = ShowerShapes(
-            generator.calorimeter, n_overflow=generator.n_overflow, threshold=threshold
-        ).to(self.energy.device)
-        shapes = self.shapes(reference.cells, reference.overflow, self.energy)
-        self.moments = ConditionalMoments(shapes.shape[1]).to(self.energy.device)
-        self.moments.fit(shapes, self.energy, reference.weights)
-        self.rng = np.random.default_rng(seed)
-        directions = self.rng.standard_normal((shapes.shape[1] + 1, _PROJECTIONS))
-        directions /= np.linalg.norm(directions, axis=0)
-        self.directions = np.concatenate([np.eye(shapes.shape[1] + 1)[:, :-1], directions], 1)
-        self.weights = reference.weights.cpu().numpy()
-        self.target = self._projected(shapes)
-        self.latent = torch.randn(
-            len(reference), generator.n_latent, generator=torch.Generator().manual_seed(seed)
-        )
-
-    def _projected(self, shapes: Tensor) -> np.ndarray:
-        log_energy = torch.log(self.energy)
-        log_energy = (log_energy - log_energy.mean()) / log_energy.std().clamp(min=1e-6)
-        values = torch.cat([self.moments(shapes, self.energy), log_energy[:, None]], 1)
-        projected: np.ndarray = values.double().cpu().numpy() @ self.directions
-        return projected
-
-    def between(self, cells: Tensor, overflow: Tensor) -> float:
-        """Distance of showers at the reference's own conditions: (N, n_cells), (N, n_overflow)."""
-        sample = self._projected(self.shapes(cells, overflow, self.energy))
-        distances = [
-            wasserstein(
-                a, b, rng=self.rng, reference_weights=self.weights, sample_weights=self.weights, n_bootstrap=0
-            )[0]
-            for a, b in zip(self.target.T, sample.T, strict=True)
-        ]
-        return float(np.mean(distances))
-
-    @torch.no_grad()
-    def __call__(self, generator: CaloGenerator, *, batch_size: int = 2000) -> float:
-        """Distance of the generator's showers at the reference's conditions."""
-        device = self.energy.device
-        conditions = torch.split(self.reference.condition, batch_size)
-        latents = torch.split(self.latent, batch_size)
-        parts = [generator(c, z.to(device)) for c, z in zip(conditions, latents, strict=True)]
-        return self.between(torch.cat([cells for cells, _ in parts]), torch.cat([over for _, over in parts]))
 
 
 def _device(name: str) -> torch.device:
@@ -234,7 +165,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     saved = _check_folder(config, out, resume=resume, data_digest=data_digest, device=device)
 
     train_part, validation_part = training_events(config.data, seed=settings.seed, progress=progress)
-    events = TensorEvents.of(train_part, device=device)
+    events = TensorEvents.of(train_part, config.data, device=device)
     validation = TensorEvents.of(validation_part, device=device)
     if settings.batch_size > len(events):
         raise ValueError(
@@ -246,27 +177,18 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     drawn = torch.Generator().manual_seed(settings.seed)  # batches
     noise = torch.Generator(device).manual_seed(settings.seed)  # latent numbers and the penalty's mixing
     build_generator, build_critic = MODELS[config.model.name]
+    state_path = out / "checkpoint" / "state.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         generator = build_generator(config.data, config.model)
-        critic = build_critic(generator, config.model)
-    state_path = out / "checkpoint" / "state.safetensors"
-    if saved is None:
-        host = TensorEvents.of(train_part)
-        generator.fit(host.condition, host.cells, host.overflow, host.weights, generator=drawn)
-        critic.representation.fit(
-            host.cells, host.overflow, generator.incident_energy(host.condition), host.weights
-        )
-    mean_response = float(
-        (events.weights * (events.cells.sum(1) + events.overflow.sum(1))).sum()
-        / (events.weights * generator.incident_energy(events.condition).to(device)).sum()
-    )
-    if mean_response > _MOST_RESPONSE:
-        logger.warning(
-            "the calorimeter measures %.3g times the incident energy; check the units of the cells and of %r",
-            mean_response,
-            config.data.calorimeter.incident_energy,
-        )
+        if saved is None:
+            host = TensorEvents.of(train_part, config.data)
+            generator.fit(host, generator=drawn)
+        else:
+            generator.load_state_dict(checkpoint.part(saved[0], "generator"))
+        critic = build_critic(generator, config.model, scores=game.scores)
+        if saved is None:
+            critic.fit(generator, host)
     generator.to(device)
     critic.to(device)
     ema = copy.deepcopy(generator).requires_grad_(False)
@@ -305,11 +227,14 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         }
         checkpoint.save(state_path, parts, texts)
 
-    def fake_events(condition: Tensor, model: CaloGenerator) -> Tensor:
-        latent = torch.randn(len(condition), model.n_latent, generator=noise, device=device)
-        cells, overflow = model(condition, latent)
-        representation: Tensor = critic.representation(cells, overflow, model.incident_energy(condition))
-        return representation
+    def fakes(batch: TensorEvents, number: int) -> list[Tensor]:
+        """Independent generated events for each of a batch, as the critic sees them."""
+        shape = (len(batch), generator.n_latent)
+        latents = [torch.randn(shape, generator=noise, device=device) for _ in range(number)]
+        return [critic.fake(generator, batch, latent) for latent in latents]
+
+    def witness(x: Tensor, *, label: Tensor, other: Tensor) -> Tensor:
+        return game.witness(critic(x, label), other)
 
     def optimise(name: str, loss: Tensor, model: nn.Module) -> None:
         optimizers[name].zero_grad(set_to_none=True)
@@ -332,39 +257,53 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             best_distance = distance(ema)
             log.write({"step": 0, "time": 0.0, "distance": best_distance})
         started = time.monotonic() - elapsed
-        since, since_step = time.monotonic(), step
-        generator_loss: Tensor | None = None
+        since, used = time.monotonic(), 0
+        numbers: dict[str, Tensor] = {}
         limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
         while step < settings.steps and elapsed < limit and not stop:
             for name, optimizer in optimizers.items():
                 for group in optimizer.param_groups:
                     group["lr"] = rates[name] * _learning_rate(config, step)
 
-            for _ in range(config.objective.n_critic):
-                condition, cells, overflow, weights = events.batch(settings.batch_size, generator=drawn)
-                label = generator.condition_scaling(condition)
-                with torch.no_grad():
-                    real = critic.representation(cells, overflow, generator.incident_energy(condition))
-                    fake = fake_events(condition, generator)
-                with autocast:
-                    both = critic(torch.cat([real, fake]), torch.cat([label, label]))
-                    score_real, score_fake = both.split(len(real))
-                    estimate = game.distance(score_real, score_fake, weights)
-                    penalty = gradient_penalty(
-                        partial(critic, condition=label), real, fake, weights, generator=noise
-                    )
-                    loss = game.critic(score_real, score_fake, weights) + config.objective.penalty * penalty
-                optimise("critic", loss, critic)
+            played = OBJECTIVES["energy-score"] if step < settings.pretrain else game
+            if played.critic is not None:
+                for _ in range(config.objective.n_critic):
+                    batch = events.batch(settings.batch_size, generator=drawn)
+                    used += len(batch)
+                    label = critic.label(generator, batch)
+                    with torch.no_grad():
+                        real, fake = critic.real(generator, batch), fakes(batch, played.fakes)
+                    with autocast:
+                        seen = [real, *fake]
+                        scores = critic(torch.cat(seen), label.repeat(len(seen), 1)).split(len(real))
+                        other = scores[-1]
+                        witness_real, witness_fake = (played.witness(s, other) for s in scores[:2])
+                        estimate = played.distance(witness_real, witness_fake, batch.weights)
+                        penalty = gradient_penalty(
+                            partial(witness, label=label, other=other.detach()),
+                            real,
+                            fake[0],
+                            batch.weights,
+                            generator=noise,
+                        )
+                        loss = played.critic(witness_real, witness_fake, batch.weights)
+                        loss = loss + config.objective.penalty * penalty
+                    optimise("critic", loss, critic)
+                numbers |= {"critic_loss": loss, "wasserstein": estimate, "penalty": penalty}
 
-            if step >= settings.warm_up:
-                condition, _, _, weights = events.batch(settings.batch_size, generator=drawn)
+            if played.critic is None or step >= settings.pretrain + settings.warm_up:
+                batch = events.batch(settings.batch_size, generator=drawn)
+                used += len(batch)
+                with torch.no_grad():
+                    real, label = critic.real(generator, batch), critic.label(generator, batch)
                 critic.requires_grad_(False)
-                fake = fake_events(condition, generator)
+                seen = [real, *fakes(batch, played.fakes)]
                 with autocast:
-                    score = critic(fake, generator.condition_scaling(condition))
-                    generator_loss = game.generator(score, weights)
+                    scored = seen if played.critic is None else [critic(x, label) for x in seen]
+                    generator_loss = played.generator(scored[0], scored[1:], batch.weights)
                 optimise("generator", generator_loss, generator)
                 critic.requires_grad_(True)
+                numbers["generator_loss"] = generator_loss
             step += 1
             _average(ema, generator, decay=min(settings.ema, step / (step + _EMA_WARM_UP)))
 
@@ -373,17 +312,11 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             line: dict[str, float] = {}
             validating = step % settings.validate_every == 0 or last
             if step % settings.log_every == 0 or validating:
-                line = {
-                    "critic_loss": loss.item(),
-                    "wasserstein": estimate.item(),
-                    "penalty": penalty.item(),
-                    **({"generator_loss": generator_loss.item()} if generator_loss is not None else {}),
-                    "lr": optimizers["generator"].param_groups[0]["lr"],
-                }
+                line = {key: value.item() for key, value in numbers.items()}
+                line["lr"] = optimizers["generator"].param_groups[0]["lr"]
                 now = time.monotonic()
-                seen = (step - since_step) * settings.batch_size * (config.objective.n_critic + 1)
-                line["samples_per_second"] = seen / (now - since)
-                since, since_step = now, step
+                line["samples_per_second"] = used / (now - since)
+                since, used = now, 0
                 if not all(map(math.isfinite, line.values())):
                     raise FloatingPointError(
                         f"training: losses are not finite at step {step} ({line}); lower lr_critic or lr_generator, "
@@ -398,7 +331,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                 log.write({"step": step, "time": round(elapsed, 3), **line})
             if validating:
                 save()
-                since, since_step = time.monotonic(), step
+                since, used = time.monotonic(), 0
             bar.update(step, line)
         if stop and step < settings.steps:
             save()
@@ -495,7 +428,7 @@ class _Bar:
         self.progress.update(self.task, completed=step, numbers="  ".join(words))
 
 
-def load_generator(run: str | Path) -> tuple[CaloGenerator, Config, dict[str, Any]]:
+def load_generator(run: str | Path) -> tuple[CaloGenerator | DllGenerator, Config, dict[str, Any]]:
     """The selected generator of a run folder, its configuration and the checkpoint's texts.
 
     Raises:
@@ -516,18 +449,24 @@ def load_generator(run: str | Path) -> tuple[CaloGenerator, Config, dict[str, An
     return generator.eval(), config, texts
 
 
-def export_run(run: str | Path, out: str | Path, *, batch: int | None = None) -> Path:
-    """Write the selected generator of a run folder as one ONNX file.
+def export_run(
+    run: str | Path, out: str | Path, *, batch: int | None = None, format: Literal["onnx", "lwtnn"] = "onnx"
+) -> Path:
+    """Write the selected generator of a run folder as one file.
 
     Args:
         run: The run folder.
         out: The file.
-        batch: Fixed batch size; None leaves it free.
+        batch: ONNX: fixed batch size; None leaves it free.
+        format: Kind of file.
 
     Returns:
         The file.
+
+    Raises:
+        ValueError: If the format cannot express the generator.
     """
-    from hepgan.export import onnx
+    from hepgan.export import lwtnn, onnx
 
     generator, config, texts = load_generator(run)
     report = Path(run) / "report" / "metrics.json"
@@ -542,5 +481,9 @@ def export_run(run: str | Path, out: str | Path, *, batch: int | None = None) ->
         judged = measured["provenance"].get("model", {})
         if all(judged.get(key) == provenance[key] for key in ("step", "config_sha256")):
             metrics |= measured["headline"]
-    onnx.write(generator, Path(out), data=config.data, provenance=provenance, metrics=metrics, batch=batch)
+    described: dict[str, Any] = {"data": config.data, "provenance": provenance, "metrics": metrics}
+    if format == "lwtnn":
+        lwtnn.write(generator, out, **described)
+    else:
+        onnx.write(generator, out, **described, batch=batch)
     return Path(out)

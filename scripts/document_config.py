@@ -60,6 +60,35 @@ z = [197.0, 240.0]
 steps = 20000
 ```
 
+For observables of tracks, `[[data.targets]]` take the place of `[data.calorimeter]`:
+
+```toml
+[data]
+files = ["data/rich.root"]
+ties = true
+
+[[data.conditions]]
+name = "Brunel_P"
+unit = "MeV/c"
+
+[[data.conditions]]
+name = "nTracks_Brunel"
+transform = "linear"
+integer = true
+
+[[data.conditions]]
+name = "probe_PDG"
+transform = "category"
+categories = { pi = 211, K = 321, p = 2212, e = 11, mu = 13 }
+
+[[data.targets]]
+name = "RichDLLk"
+atoms = [-999.0, 0.0]
+```
+
+One row is an entry of the tree, or a track where the branches have a variable length: those of the same event must
+have the same length, and numbers of the event are repeated for each of its tracks.
+
 Instead of `layers`, `geometry = "file.toml"` reads a file with the same tables under `[[layers]]`, and
 `geometry = "binning.xml"` with `particle = "photon"` a CaloChallenge binning.
 
@@ -73,9 +102,12 @@ def tables(
     """The tables of the file below `model`, depth first, each with its header."""
     found = [(f"[[{name}]]" if several else f"[{name}]", model)] if name else []
     for key, field in model.model_fields.items():
-        nested = _model(field.annotation)
-        if nested is not None:
-            found += tables(nested, f"{name}.{key}".lstrip("."), several=_is_sequence(field.annotation))
+        nested = _models(field.annotation)
+        for table in nested:
+            below = tables(table, f"{name}.{key}".lstrip("."), several=_is_sequence(field.annotation))
+            if len(nested) > 1:  # one of several tables, told apart by a name
+                below[0] = (f'{below[0][0]} name = "{table.model_fields["name"].default}"', table)
+            found += below
     return found
 
 
@@ -87,13 +119,13 @@ def _is_sequence(annotation: Any) -> bool:
     return get_origin(annotation) is tuple
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
-    """The table that a key holds, if it holds one."""
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The tables that a key may hold, if it holds any."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+        return [annotation]
     if get_origin(annotation) is Literal:
-        return None
-    return next((m for a in _arguments(annotation) if (m := _model(a)) is not None), None)
+        return []
+    return [model for argument in _arguments(annotation) for model in _models(argument)]
 
 
 def _kind(annotation: Any) -> str:
@@ -106,6 +138,8 @@ def _kind(annotation: Any) -> str:
     if origin is tuple:
         count = "" if ... in get_args(annotation) else f"{len(arguments)} "
         return f"list of {count}{_kind(arguments[0])}" + ("" if arguments[0] is str else "s")
+    if origin is dict:
+        return f"table of name = {_kind(arguments[1])}"
     return {str: "text", int: "integer", float: "number", bool: "true or false"}[annotation]
 
 
@@ -124,7 +158,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.is_required():
         return "required"
-    if value is None or value in ("", ()):
+    if value is None or value in ("", (), {}):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -139,7 +173,7 @@ def page() -> str:
     for header, model in tables(Config):
         parts.append(f"## `{header}`\n\n{inspect.getdoc(model)}\n\n{TABLE_HEAD}")
         for key, field in model.model_fields.items():
-            if _model(field.annotation) is not None:
+            if _models(field.annotation):
                 continue
             if not field.description:
                 raise ValueError(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import uproot
+from numpy.typing import NDArray
 
 from hepgan.config import DataConfig, parse
 from hepgan.readers import Events, read
@@ -81,7 +82,8 @@ def tiny_events() -> Events:
     energy = rng.uniform(1, 50, size=(50, 1))
     cells = energy * 1000 * rng.dirichlet(np.ones(10), size=50) * (rng.random((50, 10)) < 0.7)
     overflow = energy * rng.exponential(2.0, size=(50, 2))
-    return Events(*(a.astype(np.float32) for a in (energy, cells, overflow, np.ones(50))))
+    energy, cells, overflow = (a.astype(np.float32) for a in (energy, cells, overflow))
+    return Events(energy, (cells, overflow), np.ones(50, np.float32))
 
 
 @pytest.fixture
@@ -175,5 +177,101 @@ def tiny_file(tmp_path: Path, tiny_events: Events, write_tree: Callable[..., str
         branches = branches_of(tiny_events, layout) | replaced
         path = tmp_path / (name or f"{layout}.root")
         return write_tree(path, branches, rntuple=layout == "rntuple")
+
+    return build
+
+
+# Observables: tracks instead of showers.
+
+TRACK_COUNTS = np.array([2, 0, 5, 1, 4] * 12)  # tracks of each event
+STORAGES: dict[str, tuple[Any, bool, bool]] = {  # precision, jagged, RNTuple
+    "scalars": (np.float32, False, False),
+    "doubles": (np.float64, False, False),
+    "jagged": (np.float32, True, False),
+    "jagged doubles": (np.float64, True, False),
+    "rntuple": (np.float32, False, True),
+    "jagged rntuple": (np.float32, True, True),
+    "half": (np.float16, False, True),
+    "jagged half": (np.float16, True, True),
+}
+
+
+@pytest.fixture
+def tiny_tracks() -> dict[str, NDArray[Any]]:
+    """Made-up tracks, flat, with atoms, ties, rows that were not reconstructed, and weights of both signs.
+
+    All numbers have half precision, so that every storage holds them exactly.
+    """
+    rng = np.random.default_rng(11)
+    n, event = int(TRACK_COUNTS.sum()), np.repeat(np.arange(len(TRACK_COUNTS)), TRACK_COUNTS)
+    dll_k, dll_p = rng.normal(0, 10, (2, n))
+    below = rng.random(n) < 0.3
+    tracks = {
+        "track_P": rng.uniform(2, 60, n),
+        "track_ETA": rng.uniform(2, 5, n),
+        "track_DLLk": np.where(below, 0, dll_k),
+        "track_DLLp": np.where(below, 0, np.where(rng.random(n) < 0.3, dll_k, dll_p)),
+        "track_sWeight": rng.normal(1, 1, n),
+    }
+    lost = rng.random(n) < 0.1
+    for name in ("track_P", "track_DLLk", "track_DLLp"):
+        tracks[name][lost] = -999
+    return {
+        **{name: values.astype(np.float16).astype(np.float32) for name, values in tracks.items()},
+        "track_ID": rng.choice(np.array([211, 321], np.int32), n),
+        "nTracks": rng.integers(20, 300, len(TRACK_COUNTS), dtype=np.int32)[event],
+        "event": event.astype(np.int32),
+    }
+
+
+@pytest.fixture
+def track_file(
+    tmp_path: Path,
+    tiny_tracks: dict[str, NDArray[Any]],
+    write_tree: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., str]:
+    """Write the tiny tracks with some branches replaced, in one of `STORAGES`."""
+    # uproot reads half-precision columns of an RNTuple (ROOT's Real16) but does not write them of its own accord
+    writer = uproot.writing._cascadentuple
+    monkeypatch.setitem(writer._ak_primitive_to_typename_dict, "float16", "float")
+    real16 = uproot.const.rntuple_col_type_to_num_dict["real16"]
+    monkeypatch.setitem(writer._ak_primitive_to_num_dict, "float16", real16)
+
+    def build(storage: str = "scalars", *, name: str = "tracks.root", **replaced: Any) -> str:
+        precision, jagged, rntuple = STORAGES[storage]
+        branches: dict[str, Any] = tiny_tracks | replaced
+        for branch, values in branches.items():
+            if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+                branches[branch] = values.astype(precision)
+            if jagged and branch in ("nTracks", "event"):
+                branches[branch] = values[(np.cumsum(TRACK_COUNTS) - 1).clip(0)]
+            elif jagged and isinstance(values, np.ndarray):
+                branches[branch] = ak.unflatten(branches[branch], TRACK_COUNTS)
+        return write_tree(tmp_path / name, branches, tree="tracks", rntuple=rntuple)
+
+    return build
+
+
+@pytest.fixture
+def track_data() -> Callable[..., DataConfig]:
+    """How to read files of tiny tracks."""
+
+    def build(files: list[str], **settings: Any) -> DataConfig:
+        values = {
+            "files": files,
+            "cut": "track_P > 0",
+            "ties": True,
+            "conditions": [
+                {"name": "P", "branch": "track_P", "unit": "GeV/c"},
+                {"name": "ETA", "branch": "track_ETA", "transform": "linear"},
+                {"name": "nTracks", "transform": "linear", "integer": True},
+            ],
+            "targets": [
+                {"name": "DLLk", "branch": "track_DLLk", "atoms": [0.0, -999.0]},
+                {"name": "DLLp", "branch": "track_DLLp", "atoms": [0.0, -999.0]},
+            ],
+        }
+        return parse({"data": values | settings}).data
 
     return build

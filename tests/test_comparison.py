@@ -1,143 +1,10 @@
+"""What all kinds of data share: lights, weights off the atoms."""
+
 import numpy as np
 import pytest
 
-from hepgan.comparison import LIMITS, Setup, headline, judge, measure
-from hepgan.config import EvaluationConfig
-from hepgan.features import ShowerShapes
-from hepgan.metrics.classifier import BOOSTING
-from hepgan.readers import Events, read
-
-CONFIG = EvaluationConfig(folds=2, energy_bins=4, bins=20)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """Fewer trees: what is looked for here is plain to see."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BOOSTING, "max_iter", 40)
-        yield
-
-
-@pytest.fixture(scope="module")
-def halves(sample_config):
-    """Two samples of the same distribution: what a perfect generator would give."""
-    events = read(sample_config.model_copy(update={"max_events": 2400}))
-    return events[:1200], events[1200:]
-
-
-@pytest.fixture(scope="module")
-def setup(sample_config):
-    calorimeter = sample_config.calorimeter.calorimeter()
-    return Setup(calorimeter, sample_config, CONFIG, ShowerShapes(calorimeter, n_overflow=3), paired=False)
-
-
-@pytest.fixture(scope="module")
-def compared(setup):
-    def run(reference: Events, sample: Events):
-        samples = [
-            setup.sample(name, events) for name, events in (("reference", reference), ("sample", sample))
-        ]
-        metrics, _ = measure(*samples, setup, seed=3, step=lambda _: None)
-        return metrics
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def perfect(compared, halves):
-    return compared(*halves)
-
-
-def changed(events, *, cells=None, weights=None, overflow=None):
-    return Events(
-        events.conditions,
-        events.cells if cells is None else cells.astype(np.float32),
-        events.overflow if overflow is None else overflow.astype(np.float32),
-        events.weights if weights is None else weights.astype(np.float32),
-    )
-
-
-def test_perfect_generator_is_at_the_floor(perfect, setup):
-    assert list(perfect["features"]) == setup.shapes.names
-    for name, numbers in perfect["features"].items():
-        floor, scatter = numbers["separation_floor"]
-        # the floor comes from half the showers, and is thus about twice as high
-        assert numbers["separation"][0] < floor + 4 * scatter + 4 * numbers["separation"][1], name
-        assert numbers["wasserstein_sigma"][0] < 0.2, name
-    auc, uncertainty = perfect["classifier"]["auc"]
-    assert auc == pytest.approx(0.5, abs=4 * uncertainty)
-    assert uncertainty < 0.02
-    single = np.array(list(perfect["classifier"]["single"].values()))
-    assert (np.abs(single[:, 0] - 0.5) < 4.5 * single[:, 1] + 1e-6).all()
-    assert {row["verdict"] for row in perfect["verdict"][:7]} <= {"pass", "warn"}
-    bias, error = perfect["closure"]["response"]["worst"]
-    assert abs(bias) < 4 * error
-    assert abs(bias) < LIMITS["response"]
-
-
-def test_energy_scale_of_two_percent_is_seen(compared, halves):
-    reference, sample = halves
-    metrics = compared(reference, changed(sample, cells=1.02 * sample.cells, overflow=1.02 * sample.overflow))
-    bias, error = metrics["closure"]["response"]["worst"]
-    assert bias == pytest.approx(0.02, abs=0.002)
-    assert bias > 10 * error
-    assert metrics["features"]["response"]["wasserstein"][0] == pytest.approx(0.02, rel=0.05)
-    assert metrics["features"]["response"]["separation"][0] > 0.9
-    assert metrics["classifier"]["auc"][0] > 0.99
-    assert max(metrics["classifier"]["single"].items(), key=lambda item: item[1])[0] == "response"
-    assert metrics["verdict"][0]["verdict"] == "pass"  # within the three percent that are asked for
-
-
-def test_one_cell_scaled_is_seen(compared, halves):
-    reference, sample = halves
-    cells = sample.cells.copy()
-    brightest = cells.mean(axis=0).argmax()
-    cells[:, brightest] *= 1.2
-    metrics = compared(reference, changed(sample, cells=cells))
-    assert metrics["classifier"]["auc"][0] > 0.95
-
-
-def test_dead_cells_fail_the_occupancy(compared, halves, setup):
-    reference, sample = halves
-    cells = sample.cells.copy()
-    cells[:, setup.calorimeter.slices()[1]][:, ::3] = 0
-    metrics = compared(reference, changed(sample, cells=cells))
-    rows = {row["metric"]: row for row in metrics["verdict"]}
-    assert rows["Mean occupancy bias, layer_1"]["verdict"] == "fail"
-    assert rows["Mean occupancy bias, layer_0"]["verdict"] == "pass"
-    assert metrics["closure"]["occupancy"]["layer_1"]["bias"][0] < -0.2
-    assert headline(metrics)["occupancy_bias_layer_1"] == tuple(
-        metrics["closure"]["occupancy"]["layer_1"]["bias"]
-    )
-
-
-def test_weights_repair_a_wrong_spectrum(compared, halves):
-    reference, sample = halves
-    energy = sample.conditions[:, 0]
-    kept = sample[np.random.default_rng(1).uniform(size=len(sample)) < np.where(energy < 8, 1.0, 0.4)]
-    wrong = compared(reference, kept)
-    weights = np.where(kept.conditions[:, 0] < 8, 1.0, 2.5)
-    repaired = compared(reference, changed(kept, weights=weights))
-    assert repaired["conditions"]["incident_energy"]["wasserstein_sigma"][0] < 0.1
-    assert wrong["conditions"]["incident_energy"]["wasserstein_sigma"][0] > 0.15
-    assert abs(repaired["closure"]["fractions"]["layer_0"]["bias"][0]) < 0.05
-    assert wrong["closure"]["fractions"]["layer_0"]["bias"][0] > 0.05
-
-
-def test_dead_layer_is_defined(compared, halves, setup):
-    layer = setup.calorimeter.slices()[2]
-    dead = [changed(events, cells=events.cells * (np.arange(504) < layer.start)) for events in halves]
-    metrics = compared(dead[0][:120], dead[1][:120])
-    assert metrics["closure"]["occupancy"]["layer_2"]["bias"] == (0.0, 0.0)
-    assert metrics["features"]["energy_layer_2"]["separation"][0] == 0
-    assert metrics["features"]["energy_layer_2"]["wasserstein_sigma"] is None
-    alive = compared(dead[0][:120], halves[1][:120])  # energy where the reference has none
-    assert alive["closure"]["occupancy"]["layer_2"]["bias"] is None
-    assert (
-        next(r for r in alive["verdict"] if r["metric"].endswith("occupancy bias, layer_2"))["verdict"]
-        == "warn"
-    )
-    assert "occupancy_bias_layer_2" not in headline(alive)
+from hepgan.comparison import MIN_CONTINUOUS, Sample, effective, judge, row
+from hepgan.readers import Events
 
 
 @pytest.mark.parametrize(
@@ -155,17 +22,33 @@ def test_judge(bias, verdict):
     assert judge(bias, 0.03) == verdict
 
 
-def test_samples_that_do_not_fit(setup, halves):
-    reference, _ = halves
-    fewer = Events(reference.conditions, reference.cells[:, :-1], reference.overflow, reference.weights)
-    with pytest.raises(
-        ValueError, match="fast: expected 504 cells and 3 overflow numbers a shower, got 503 and 3"
-    ):
-        setup.sample("fast", fewer)
-    with pytest.raises(ValueError, match="fast: expected at least one shower, got none"):
-        setup.sample("fast", reference[:0])
-    low, high = (
-        reference[keep] for keep in (reference.conditions[:, 0] < 5, reference.conditions[:, 0] > 20)
-    )
-    with pytest.raises(ValueError, match="incident energy: no bin holds 10 showers of both samples"):
-        measure(setup.sample("a", low), setup.sample("b", high), setup, seed=1, step=lambda _: None)
+@pytest.mark.parametrize(
+    ("auc", "verdict"),
+    [((0.49, 0.01), "pass"), ((0.6, 0.01), "pass"), ((0.65, 0.01), "warn"), ((0.75, 0.01), "fail")],
+)
+def test_areas_are_judged_by_their_distance_to_one_half(auc, verdict):
+    assert judge(auc, 0.6, ideal=0.5) == verdict
+
+
+def test_rows_without_a_limit_are_for_information():
+    numbers = {"section": "ks", "value": (0.5, 0.1), "floor": None}
+    assert row("a", **numbers)["verdict"] == "info"
+    assert row("a", **numbers, limit=0.1)["verdict"] == "fail"
+
+
+def test_effective_events():
+    assert effective(np.ones(7)) == pytest.approx(7)
+    assert effective(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
+    assert effective(np.array([1.0, -1.0])) == 0
+    assert effective(np.zeros(3)) == 0
+
+
+def test_atoms_have_no_weight_unless_they_are_nearly_all():
+    def observed(n_free):
+        values = np.full((200, 1), -999.0)
+        values[:n_free] = 1.0
+        events = Events(np.ones((200, 1), np.float32), (values,), np.full(200, 2, np.float32))
+        return Sample("tracks", events, values, values == -999).observed(0)[1]
+
+    assert observed(100).tolist() == [2.0] * 100 + [0.0] * 100
+    assert (observed(MIN_CONTINUOUS - 1) == 2).all()

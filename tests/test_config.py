@@ -97,9 +97,14 @@ def test_unknown_keys_in_lists_name_their_place(values) -> None:
 
 
 def test_missing_keys_are_named(values) -> None:
-    del values["data"]["files"]
     del values["data"]["calorimeter"]
-    with pytest.raises(ValueError, match=r"'data\.files' is missing(?s:.*)'data\.calorimeter' is missing"):
+    with pytest.raises(
+        ValueError, match=r"expected either \[data\.calorimeter\] .*, got none; hepgan inspect"
+    ):
+        parse(values)
+    del values["data"]["files"]
+    del values["data"]["conditions"]
+    with pytest.raises(ValueError, match=r"'data\.files' is missing(?s:.*)'data\.conditions' is missing"):
         parse(values)
 
 
@@ -157,3 +162,102 @@ def test_geometry_file(values, tmp_path) -> None:
     (tmp_path / "geometry.toml").write_text(text.replace("shape", "shpe", 1))
     with pytest.raises(ValueError, match="unknown key 'shpe'; did you mean 'shape'"):
         config.data.calorimeter.calorimeter(base=tmp_path)
+
+
+# Observables
+
+
+TRACKS: dict[str, Any] = {
+    "data": {
+        "files": ["tracks.root"],
+        "ties": True,
+        "conditions": [
+            {"name": "P", "unit": "MeV/c"},
+            {"name": "nTracks", "transform": "linear", "integer": True},
+            {"name": "species", "transform": "category", "categories": {"pi": 211, "K": 321}},
+        ],
+        "targets": [{"name": "DLLk", "branch": "RichDLLk", "atoms": [-999, 0]}, {"name": "DLLp"}],
+    }
+}
+
+
+@pytest.fixture
+def tracks() -> dict[str, Any]:
+    return copy.deepcopy(TRACKS)
+
+
+def test_observables_complete_and_round_trip(tracks, tmp_path) -> None:
+    config = parse(tracks)
+    assert (config.data.kind, config.model.name) == ("observables", "dll")
+    assert [target.expression for target in config.data.targets] == ["RichDLLk", "DLLp"]
+    assert config.data.targets[0].atoms == (-999.0, 0.0)
+    assert config.data.conditions[2].categories == {"pi": 211.0, "K": 321.0}
+    path = tmp_path / "config.toml"
+    path.write_text(dump(config), encoding="utf-8")
+    assert load(path) == config
+    assert load(path, settings=["model.width=17"]).model.width == 17
+    with pytest.raises(
+        ValueError, match=r"data\.calorimeter: expected a table, got none; the data are observ"
+    ):
+        _ = config.data.calo
+
+
+def test_the_model_follows_the_data(values, tracks) -> None:
+    calorimeter = parse(values)
+    assert (calorimeter.data.kind, calorimeter.model.name) == ("calorimeter", "calo")
+    assert calorimeter.data.calo == calorimeter.data.calorimeter
+    for wrong, right, data in (("dll", "calo", values), ("calo", "dll", tracks)):
+        data["model"] = {"name": wrong}
+        with pytest.raises(
+            ValueError, match=rf"model\.name: expected '{right}' for .*, got '{wrong}'; leave it out"
+        ):
+            parse(data)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "data.targets=[]",
+            r"either \[data\.calorimeter\] .* or \[\[data\.targets\]\] .*, got none; hepgan inspect",
+        ),
+        (
+            "data.targets=[{ name = 'a' }, { name = 'a' }]",
+            r"names of conditions and targets must differ, got 'a' twice; rename one of them",
+        ),
+        ("data.conditions=[{ name = 'a' }, { name = 'a' }]", r"must differ, got 'a' twice"),
+        (
+            "data.targets=[{ name = 'a', atom = [0] }]",
+            r"unknown key 'data\.targets\.0\.atom'; did you mean 'atoms'",
+        ),
+        ("data.targets=[{ name = 'a', transform = 'rank' }]", r"'quantile', 'log' or 'linear', got 'rank'"),
+        (
+            "data.conditions=[{ name = 'a', transform = 'category' }]",
+            r"belong together; give both or neither",
+        ),
+        (
+            "data.conditions=[{ name = 'a', categories = { K = 1 } }]",
+            r"belong together; give both or neither",
+        ),
+        (
+            "data.conditions=[{ name = 'a', transform = 'category', categories = { K = 1, pi = 1 } }]",
+            r"categories: expected different values, got \{'K': 1\.0, 'pi': 1\.0\}",
+        ),
+        (
+            "data.conditions=[{ name = 'a', transform = 'category', categories = { K = 1 }, integer = true }]",
+            r"integer = true is for counts; a category is not dithered: leave it out",
+        ),
+        ("model.chanels=3", r"unknown key 'model\.chanels'"),
+        ("model.name=dlll", r"model.name: expected one of 'calo', 'dll', got 'dlll'; correct it"),
+    ],
+)
+def test_mistakes_in_observables_are_explained(tracks, setting, message) -> None:
+    override(tracks, setting)
+    with pytest.raises(ValueError, match=message):
+        parse(tracks, source="my.toml")
+
+
+def test_showers_and_observables_exclude_each_other(values, tracks) -> None:
+    values["data"]["targets"] = tracks["data"]["targets"]
+    with pytest.raises(ValueError, match=r"expected either .*, got both"):
+        parse(values)

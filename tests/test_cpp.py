@@ -13,9 +13,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from tiny_generator import TinyGenerator, tiny_data
+from tiny_generator import TinyGenerator, tiny_data, tracks_config, tracks_generator
 
-from hepgan.config import DataConfig, ModelConfig
+from hepgan.config import CaloModelConfig, DataConfig
+from hepgan.datasets import TensorEvents
 from hepgan.export.onnx import OnnxGenerator, write
 from hepgan.models.calo import CaloGenerator
 from hepgan.readers import read
@@ -59,9 +60,8 @@ def runtime() -> str:
 def calo(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
     """A calorimeter generator that knows the statistics of the shipped sample, untrained."""
     events = read(sample_config.model_copy(update={"max_events": 1500}))
-    generator = CaloGenerator(sample_config, ModelConfig(width=16, depth=1, channels=2, latent=8))
-    arrays = (events.conditions, events.cells, events.overflow, events.weights)
-    generator.fit(*map(torch.from_numpy, arrays), generator=torch.Generator().manual_seed(1))
+    generator = CaloGenerator(sample_config, CaloModelConfig(width=16, depth=1, channels=2, latent=8))
+    generator.fit(TensorEvents.of(events), generator=torch.Generator().manual_seed(1))
     path = tmp_path_factory.mktemp("calo") / "model.onnx"
     write(generator, path, data=sample_config, provenance={}, metrics={})
     return OnnxGenerator(path)
@@ -81,7 +81,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OnnxGenerato
 
 
 @pytest.fixture(scope="module")
-def built(runtime: str, calo: OnnxGenerator) -> Path:
+def rich(tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
+    """A generator of DLLs with a category, sentinels and ties."""
+    config = tracks_config()
+    path = tmp_path_factory.mktemp("rich") / "model.onnx"
+    write(tracks_generator(config), path, data=config.data, provenance={}, metrics={})
+    return OnnxGenerator(path)
+
+
+@pytest.fixture(scope="module")
+def built(runtime: str, calo: OnnxGenerator, rich: OnnxGenerator) -> Path:
     """The build folder: headers fetched, example and tests compiled without a warning."""
     for program in ("cmake", os.environ.get("CXX", "c++"), "make"):
         if shutil.which(program) is None:
@@ -94,6 +103,7 @@ def built(runtime: str, calo: OnnxGenerator) -> Path:
         *("-S", ROOT / "export", "-B", BUILD, "-DCMAKE_CXX_FLAGS=-Werror", "-DCMAKE_BUILD_TYPE=Release"),
         f"-DONNXRUNTIME_ROOT={ROOT / headers.stdout.strip()}",
         f"-DHEPGAN_TEST_MODEL={calo.path}",
+        f"-DHEPGAN_TEST_TRACKS={rich.path}",
     )
     assert configured.returncode == 0, configured.stdout + configured.stderr
     compiled = run("cmake", "--build", BUILD, "--parallel", "2")
@@ -116,8 +126,8 @@ def test_reference_vectors_and_errors(built: Path, runtime: str) -> None:
         "ctest", "--test-dir", built, "--output-on-failure", environment={"HEPGAN_ONNXRUNTIME": runtime}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # "100% tests passed, 0 tests failed out of 9", and since CMake 4 without the middle
-    assert re.search(r"^100% tests passed.* out of 9$", done.stdout, re.MULTILINE)
+    # "100% tests passed, 0 tests failed out of 16", and since CMake 4 without the middle
+    assert re.search(r"^100% tests passed.* out of 16$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("which", ["calo", "tiny", "fixed"])
@@ -169,7 +179,8 @@ def test_seed_decides_and_threads_of_numbers_agree(calo: OnnxGenerator, shoot: R
     [
         (["--energy", "200"], "GeV (the trained range), got 200 GeV in row 0; stay inside"),
         (["--energy", "ten"], "--energy: expected a number, got 'ten'"),
-        (["--energy", "1,2"], "--energy: expected 1 values, got 2"),
+        (["--energy", "1,2"], "--condition: expected 1 values, got 2"),
+        (["--condition", "1,2"], "--condition: expected 1 values, got 2"),
         (["-n"], "-n: expected a value, got none"),
         (["--fast"], "unknown argument '--fast'"),
     ],
@@ -186,6 +197,54 @@ def test_both_languages_refuse_with_the_same_words(calo: OnnxGenerator, shoot: R
     with pytest.raises(ValueError, match="incident_energy") as info:
         calo.sample(np.array([[200.0]]), seed=1)
     assert str(info.value) in shoot(calo.path, "--energy", "200").stderr
+
+
+def track_rows(model: OnnxGenerator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(8)
+    condition = np.stack([rng.permutation(c.spanning(n)) for c in model.conditions], axis=1)
+    return condition.astype(np.float32), rng.standard_normal((n, model.n_latent), dtype=np.float32)
+
+
+def test_tracks_are_those_of_python(rich: OnnxGenerator, shoot: Run, tmp_path: Path) -> None:
+    condition, latent = track_rows(rich, 500)
+    np.savetxt(tmp_path / "rows.txt", np.concatenate([condition, latent], axis=1), fmt="%.9g")
+    done = shoot(rich.path, "--rows", tmp_path / "rows.txt", "--csv")
+    assert done.returncode == 0, done.stderr
+    got = np.array([line.split(",") for line in done.stdout.splitlines()], dtype=np.float32)
+    (expected,) = rich(condition, latent)
+    scale = np.array([output["scale"] for output in rich.metadata["outputs"]])
+    assert got.shape == expected.shape
+    assert np.all(np.abs(got - expected) <= 1e-5 * np.maximum(np.abs(expected), scale))
+    assert np.array_equal(got == -999, expected == -999), "sentinels are exact"
+    assert (got == -999).any()
+    assert np.array_equal(got[:, 1] == got[:, 2], expected[:, 1] == expected[:, 2]), "ties are exact"
+    assert (got[:, 1] == got[:, 2]).any()
+
+
+def test_example_shoots_tracks(rich: OnnxGenerator, shoot: Run) -> None:
+    done = shoot(rich.path, "--condition", "30000,321,3.5,150", "-n", "2000", "--seed", "4")
+    assert done.returncode == 0, done.stderr
+    assert ", passed" in done.stdout
+    assert "probe_PDG: trained with p = 2212, pi = 211, K = 321\n" in done.stdout
+    (targets,) = rich.sample(np.tile([[30000.0, 321.0, 3.5, 150.0]], (2000, 1)), seed=1)
+    for name, values in zip(rich.outputs, targets.T, strict=True):
+        line = next(line for line in done.stdout.splitlines() if line.split()[:1] == [name])
+        share = float(re.search(r"-999 in (\S+) %", line)[1]) / 100
+        assert share == pytest.approx(np.mean(values == -999), abs=0.03)
+        free = values[(values != -999) & (values != 0)]
+        assert float(line.split()[1]) == pytest.approx(free.mean(), abs=5 * free.std() / np.sqrt(len(free)))
+    for batch in (1, 100, 1000):
+        assert re.search(rf"batch {batch:4d}: \S+ us per track, one thread", done.stdout)
+
+
+def test_both_languages_refuse_an_unknown_category(rich: OnnxGenerator, shoot: Run) -> None:
+    with pytest.raises(
+        ValueError, match=r"'probe_PDG': expected one of .*K = 321.*, got 13 in row 0"
+    ) as info:
+        rich.sample(np.array([[30000.0, 13.0, 3.5, 150.0]]), seed=1)
+    done = shoot(rich.path, "--condition", "30000,13,3.5,150", "--extrapolate")
+    assert done.returncode == 2
+    assert str(info.value) in done.stderr
 
 
 def test_extrapolation_on_request(calo: OnnxGenerator, shoot: Run) -> None:

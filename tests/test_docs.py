@@ -52,8 +52,15 @@ def test_page_of_configuration_keys_is_current(monkeypatch):
 
 def test_page_of_configuration_keys_knows_every_key():
     page = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
-    for table in (config.DataConfig, config.ModelConfig, config.ObjectiveConfig, config.TrainingConfig):
-        for key in table.model_fields.keys() - {"conditions", "calorimeter"}:
+    for table in (
+        config.DataConfig,
+        config.TargetConfig,
+        config.CaloModelConfig,
+        config.DllModelConfig,
+        config.ObjectiveConfig,
+        config.TrainingConfig,
+    ):
+        for key in table.model_fields.keys() - {"conditions", "calorimeter", "targets"}:
             assert f"| `{key}` |" in page
 
 
@@ -61,14 +68,21 @@ def test_page_of_configuration_keys_knows_every_key():
 def test_toml_examples_are_configurations(text):
     values = tomllib.loads(text)
     if "data" not in values:  # an excerpt: what it says must fit into a whole configuration
-        values = merged(tomllib.loads(RECIPES[0].read_text(encoding="utf-8")), values)
+        values = merged(
+            tomllib.loads((ROOT / "hepgan" / "configs" / "demo.toml").read_text(encoding="utf-8")), values
+        )
     assert config.parse(values).data.files
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_are_configurations(path):
     recipe = config.load(path)
-    assert recipe.data.calorimeter.calorimeter().n_cells == 504  # CaloGAN: 3 x 96 + 12 x 12 + 12 x 6
+    if recipe.data.kind == "calorimeter":
+        assert recipe.data.calo.calorimeter().n_cells == 504  # CaloGAN: 3 x 96 + 12 x 12 + 12 x 6
+    else:
+        assert [target.name for target in recipe.data.targets] == [
+            f"RichDLL{h}" for h in ("e", "k", "mu", "p", "bt")
+        ]
     assert recipe.data.test_files
 
 

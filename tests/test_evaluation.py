@@ -4,11 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hepgan import evaluation
-from hepgan.comparison import Setup
+from hepgan import evaluation, sections_showers
 from hepgan.config import EvaluationConfig, parse
 from hepgan.evaluation import compare, evaluate
-from hepgan.features import ShowerShapes
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.readers import Events, read
 
@@ -132,7 +130,7 @@ def test_reference_with_other_conditions(make_model, showers, tmp_path):
 def test_compare_two_files_with_weights(showers, sample_config, tmp_path):
     second = showers[500:]
     noisy = Events(
-        second.conditions, second.cells * (second.cells > 1.0), second.overflow, second.weights * 2
+        second.conditions, (second.cells * (second.cells > 1.0), second.overflow), second.weights * 2
     )
     metrics = compare(
         showers[:500],
@@ -161,7 +159,7 @@ def test_compare_two_files_with_weights(showers, sample_config, tmp_path):
 def test_weights_of_either_sign(make_model, showers, tmp_path):
     reference = showers[:200]
     signs = np.where(np.arange(200) % 10 == 0, -0.5, 1.0).astype(np.float32)
-    signed = Events(reference.conditions, reference.cells, reference.overflow, signs)
+    signed = Events(reference.conditions, reference.outputs, signs)
     metrics = evaluate(make_model(), signed, config=CONFIG, out=tmp_path, progress=False)
     auc, uncertainty = metrics["classifier"]["auc"]
     assert 0.4 < auc < 1 + 3 * uncertainty
@@ -170,19 +168,8 @@ def test_weights_of_either_sign(make_model, showers, tmp_path):
     assert sum(layers) == pytest.approx(mean, rel=1e-4)
 
 
-def test_no_spectrum_of_cells_that_only_one_sample_hits(showers, sample_config):
-    full = showers[:20]
-    empty = Events(full.conditions, full.cells * 0, full.overflow + 1, full.weights)
-    shapes = ShowerShapes(sample_config.calorimeter.calorimeter(), n_overflow=3)
-    setup = Setup(shapes.calorimeter, sample_config, CONFIG, shapes, paired=False)
-    samples = [setup.sample(name, events) for name, events in (("full", full), ("empty", empty))]
-    assert evaluation._cell_spectra(*samples, setup, layers=[0, 1, 2]) == []
-    (section,) = evaluation._cell_spectra(samples[0], samples[0], setup, layers=[1])
-    assert section.anchor == "cells"
-
-
 def test_compare_without_overflow_and_many_layers(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "MAX_LAYERS_DRAWN", 1)
+    monkeypatch.setattr(sections_showers, "MAX_LAYERS_DRAWN", 1)
     layers = [{"shape": [2, 2], "x": [-1, 1], "y": [-1, 1], "z": [k, k + 1]} for k in range(3)]
     data = parse(
         {
@@ -198,7 +185,7 @@ def test_compare_without_overflow_and_many_layers(tmp_path, monkeypatch):
 
     def sample():
         cells = rng.dirichlet(np.ones(12), 200).astype(np.float32) * energy
-        return Events(energy, cells, np.zeros((200, 0), np.float32), np.ones(200, np.float32))
+        return Events(energy, (cells, np.zeros((200, 0), np.float32)), np.ones(200, np.float32))
 
     metrics = compare(sample(), sample(), data=data, config=CONFIG, out=tmp_path, progress=False)
     assert metrics["closure"]["energy"]["mean"] == [16.0, 64.0]

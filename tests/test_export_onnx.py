@@ -13,10 +13,11 @@ import onnx
 import pytest
 import tomli_w
 import torch
-from tiny_generator import LAYERS, TinyGenerator, tiny_data
+from tiny_generator import LAYERS, TRACK_TARGETS, TinyGenerator, tiny_data, tracks_config, tracks_generator
 
 import hepgan
-from hepgan.config import DataConfig, ModelConfig
+from hepgan.config import CaloModelConfig, Config, DataConfig
+from hepgan.datasets import TensorEvents
 from hepgan.export.onnx import OPERATORS, TOLERANCE, OnnxGenerator, write
 from hepgan.models.calo import CaloGenerator
 from hepgan.readers import read
@@ -233,7 +234,7 @@ def _no_schema(proto: Any, metadata: dict[str, Any]) -> None:
         (_weights, "the weights were altered: expected sha256 .* take the original file"),
         (_newer, "expected metadata of schema 1 or older, got 2; .* install that version"),
         (_foreign, "not one of hepgan: expected the metadata entry 'hepgan', got none"),
-        (_kind, "kind: expected 'calorimeter', got 'rich'"),
+        (_kind, r"kind: expected one of \['calorimeter', 'observables'\], got 'rich'"),
         (_incomplete, "damaged metadata .'geometry'"),
         (_no_schema, "damaged metadata .'schema'"),
     ],
@@ -356,7 +357,7 @@ class _TwoFaced(TinyGenerator):
         (
             _Infinite,
             {},
-            "generator: expected finite energies over the trained range, got NaN or infinite ones",
+            "generator: expected finite numbers over the trained range, got NaN or infinite ones",
         ),
         (TinyGenerator, {"batch": 0}, "batch: expected a positive number, .* got 0"),
     ],
@@ -445,9 +446,8 @@ def test_trained_range_is_rounded_outwards(bounds: Any, rounded: Any, tmp_path: 
 
 def test_calorimeter_generator_exports_within_tolerance(sample_config: DataConfig, tmp_path: Path) -> None:
     events = read(sample_config.model_copy(update={"max_events": 1500}))
-    generator = CaloGenerator(sample_config, ModelConfig(width=16, depth=1, channels=2, latent=8))
-    arrays = (events.conditions, events.cells, events.overflow, events.weights)
-    generator.fit(*map(torch.from_numpy, arrays), generator=torch.Generator().manual_seed(1))
+    generator = CaloGenerator(sample_config, CaloModelConfig(width=16, depth=1, channels=2, latent=8))
+    generator.fit(TensorEvents.of(events), generator=torch.Generator().manual_seed(1))
     write(generator, tmp_path / "m.onnx", data=sample_config, provenance={}, metrics={})
     model = OnnxGenerator(tmp_path / "m.onnx")
     assert model.outputs == ["layer_0", "layer_1", "layer_2", "overflow"]
@@ -456,3 +456,173 @@ def test_calorimeter_generator_exports_within_tolerance(sample_config: DataConfi
     response = (cells.sum(1) + overflow.sum(1)) / events.conditions[:, 0] / 1000
     assert response.mean() == pytest.approx(1, abs=0.02), "contained showers"
     assert TOLERANCE == 1e-5
+
+
+@pytest.fixture(scope="module")
+def rich_config() -> Config:
+    return tracks_config()
+
+
+@pytest.fixture(scope="module")
+def rich_generator(rich_config: Config) -> Any:
+    return tracks_generator(rich_config).eval()
+
+
+@pytest.fixture(scope="module")
+def rich(rich_config: Config, rich_generator: Any, tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
+    path = tmp_path_factory.mktemp("rich") / "model.onnx"
+    write(rich_generator, path, data=rich_config.data, provenance={}, metrics={})
+    return OnnxGenerator(path)
+
+
+def track_rows(model: OnnxGenerator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(8)
+    condition = np.stack([rng.permutation(c.spanning(n)) for c in model.conditions], axis=1)
+    return condition.astype(np.float32), rng.standard_normal((n, model.n_latent), dtype=np.float32)
+
+
+def test_tracks_are_those_of_torch_in_any_batch(rich: OnnxGenerator, rich_generator: Any) -> None:
+    condition, latent = track_rows(rich, 2000)
+    with torch.no_grad():
+        expected = rich_generator(torch.from_numpy(condition), torch.from_numpy(latent))[0].numpy()
+    (got,) = rich(condition, latent)
+    size = np.maximum(np.abs(expected), [output["scale"] for output in rich.metadata["outputs"]])
+    assert got.shape == (2000, 3)
+    assert np.all(np.abs(got - expected) <= 1e-5 * size)
+    assert np.array_equal(got == -999, expected == -999), "sentinels are exact"
+    assert 0 < (got == -999).mean() < 0.5
+    assert np.array_equal(got[:, 1] == got[:, 2], expected[:, 1] == expected[:, 2]), "ties are exact"
+    singles = np.concatenate([rich(condition[k : k + 1], latent[k : k + 1])[0] for k in range(200)])
+    assert np.all(np.abs(singles - got[:200]) <= 1e-5 * size[:200])
+
+
+def test_graph_of_tracks_is_small(rich: OnnxGenerator) -> None:
+    proto = onnx.load(rich.path)
+    kinds = [node.op_type for node in proto.graph.node]
+    # an activation is one with its Gemm when it runs; each further node costs a track half a microsecond
+    assert len([k for k in kinds if k not in ("Relu", "LeakyRelu")]) <= 26 + 2 * 2, kinds
+    assert [v.name for v in proto.graph.output] == ["RichDLLe", "RichDLLk", "RichDLLp"]
+    assert all(v.type.tensor_type.shape.dim[1].dim_value == 1 for v in proto.graph.output)
+
+
+def test_metadata_of_tracks(rich: OnnxGenerator, rich_config: Config) -> None:
+    metadata = rich.metadata
+    assert (rich.kind, metadata["kind"], metadata["tree"]) == ("observables", "observables", "tracks")
+    assert "geometry" not in metadata
+    momentum, species, eta, occupancy = metadata["conditions"]
+    assert momentum == {"name": "Brunel_P", "unit": "MeV/c", "transform": "log", "range": momentum["range"]}
+    assert momentum["range"][0] == pytest.approx(2000, rel=0.02)
+    assert species["categories"] == {"p": 2212, "pi": 211, "K": 321}
+    assert species["range"] == [211, 2212]
+    assert "integer" not in eta
+    assert occupancy["integer"] is True
+    assert all(isinstance(end, int) for end in occupancy["range"]), "a count has whole ends"
+    scale = [output["scale"] for output in metadata["outputs"]]
+    assert all(s > 0 for s in scale)
+    assert metadata["outputs"] == [
+        {"name": t["name"], "unit": "", "shape": [1], "role": "target", "scale": s, "atoms": t["atoms"]}
+        for t, s in zip(TRACK_TARGETS, scale, strict=True)
+    ]
+    assert rich.data == rich_config.data
+    assert {row[1] for row in metadata["reference"]["condition"]} == {211, 321, 2212}, "every category"
+
+
+def test_check_of_tracks(rich: OnnxGenerator) -> None:
+    results = {name: (ok, detail) for name, ok, detail in rich.check()}
+    assert all(ok for ok, _ in results.values()), results
+    assert "exactly at an atom" in results["targets"][1]
+
+
+def test_check_finds_smeared_sentinels(rich: OnnxGenerator, tmp_path: Path) -> None:
+    proto = onnx.load(rich.path)
+    metadata = json.loads(proto.metadata_props[0].value)
+    for output in metadata["outputs"]:
+        output["atoms"] = [-998.5 if atom == -999 else atom for atom in output["atoms"]]
+    proto.metadata_props[0].value = json.dumps(metadata)
+    (tmp_path / "smeared.onnx").write_bytes(proto.SerializeToString())
+    results = {name: (ok, detail) for name, ok, detail in OnnxGenerator(tmp_path / "smeared.onnx").check()}
+    assert results["targets"] == (False, "RichDLLe: -999 instead of -998.5")
+
+
+@pytest.mark.parametrize(
+    ("row", "extrapolate", "message"),
+    [
+        ([3e4, 13, 3, 100], False, "'probe_PDG': expected one of .*pi = 211.*, got 13 in row 1; .* no other"),
+        ([3e4, 13, 3, 100], True, "got 13 in row 1; the generator was trained with no other"),
+        ([3e4, np.nan, 3, 100], True, "'probe_PDG': .* got nan in row 1"),
+        ([3e4, 321, 3, 5000], False, "'nTracks_Brunel': expected .* got 5000 in row 1; stay inside"),
+        ([-1, 321, 3, 100], True, "'Brunel_P': .* got -1 MeV/c in row 1; extrapolation needs"),
+    ],
+)
+def test_conditions_of_tracks_are_checked(
+    row: Any, extrapolate: bool, message: str, rich: OnnxGenerator
+) -> None:
+    good = [30000.0, 321.0, 3.0, 100.0]
+    with pytest.raises(ValueError, match=message):
+        rich.sample(np.array([good, row]), seed=1, extrapolate=extrapolate)
+    (targets,) = rich.sample(np.array([good] * 3), seed=1)
+    assert targets.shape == (3, 3)
+    with pytest.raises(ValueError, match="give one row a track"):
+        rich(np.array([good]), np.zeros((1, 2)))
+    assert rich.sample(np.empty((0, 4)), seed=1)[0].shape == (0, 3)
+
+
+def test_tracks_in_a_fixed_batch(
+    rich: OnnxGenerator, rich_generator: Any, rich_config: Config, tmp_path: Path
+) -> None:
+    write(rich_generator, tmp_path / "m.onnx", data=rich_config.data, provenance={}, metrics={}, batch=4)
+    condition, latent = track_rows(rich, 6)
+    np.testing.assert_allclose(
+        OnnxGenerator(tmp_path / "m.onnx")(condition, latent)[0],
+        rich(condition, latent)[0],
+        rtol=1e-5,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [{"name": "RichDLLe"}],
+        [
+            {"name": "momentum", "branch": "Brunel_P", "transform": "log"},
+            {"name": "RichDLLe", "atoms": [-999.0]},
+        ],
+    ],
+)
+def test_other_targets_and_a_single_condition(targets: Any, tmp_path: Path) -> None:
+    config = tracks_config(
+        targets=targets, conditions=[{"name": "Brunel_ETA", "transform": "linear"}], ties=False
+    )
+    generator = tracks_generator(config, n=1000)
+    write(generator, tmp_path / "m.onnx", data=config.data, provenance={}, metrics={})
+    model = OnnxGenerator(tmp_path / "m.onnx")
+    assert all(ok for _, ok, _ in model.check()), model.check()
+    condition, latent = track_rows(model, 200)
+    with torch.no_grad():
+        (expected,) = generator(torch.from_numpy(condition), torch.from_numpy(latent))
+    np.testing.assert_allclose(model(condition, latent)[0], expected, rtol=1e-4, atol=1e-3)
+
+
+class _Logarithm(torch.nn.Module):
+    """Observables of another kind of generator: one log-normal target."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_latent, self.target_scale = 1, torch.tensor([2.0])
+        self.register_buffer("condition_range", torch.tensor([[2.0, 5.0]]))
+
+    def forward(self, condition: torch.Tensor, latent: torch.Tensor) -> tuple[torch.Tensor]:
+        return (condition * torch.exp(latent),)
+
+
+def test_any_generator_of_observables_can_be_exported(tmp_path: Path) -> None:
+    data = tracks_config(
+        conditions=[{"name": "Brunel_ETA", "transform": "linear"}], targets=[{"name": "x", "unit": "mm"}]
+    ).data
+    write(_Logarithm(), tmp_path / "m.onnx", data=data, provenance={}, metrics={})
+    (x,) = OnnxGenerator(tmp_path / "m.onnx").sample(np.full((20000, 1), 3.0), seed=1)
+    assert np.median(x) == pytest.approx(3, rel=0.02)
+    taken = data.model_copy(update={"targets": (data.targets[0].model_copy(update={"name": "latent"}),)})
+    with pytest.raises(ValueError, match="outputs: expected names that differ"):
+        write(_Logarithm(), tmp_path / "n.onnx", data=taken, provenance={}, metrics={})

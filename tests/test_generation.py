@@ -7,7 +7,7 @@ import signal
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -46,13 +46,15 @@ def model(exported: Callable[..., OnnxGenerator]) -> OnnxGenerator:
         ("incident_energy=10", ("incident_energy", 10.0)),
         (" eta = -1.5e0", ("eta", -1.5)),
         ("incident_energy=1:65", ("incident_energy", (1.0, 65.0))),
+        ("species=K", ("species", "K")),
+        ("species = pi:K", ("species", "pi:K")),
     ],
 )
 def test_condition_syntax(text: str, expected: Any) -> None:
     assert parse_condition(text) == expected
 
 
-@pytest.mark.parametrize("text", ["10", "=10", "e=", "e=ten", "e=1:2:3", ""])
+@pytest.mark.parametrize("text", ["10", "=10", "e=", "e= ", "e=1:2:3", ""])
 def test_condition_syntax_errors(text: str) -> None:
     with pytest.raises(ValueError, match="expected name=value or name=low:high, got"):
         parse_condition(text)
@@ -165,6 +167,10 @@ def test_seed_decides_and_batches_do_not(
         ({"incident_energy": 100.0, "eta": 0}, r"expected 1 to 65 GeV .*got 100 GeV .*--extrapolate"),
         ({"incident_energy": (1.0, 66.0), "eta": 0}, "got 66 GeV"),
         ({"incident_energy": 10.0}, r"got none for \['eta'\]; add --condition eta=VALUE"),
+        (
+            {"incident_energy": 10.0, "eta": "small"},
+            r"condition 'eta': expected a number, or a range low:high, got 'small'; write eta=VALUE",
+        ),
         ({"incident_energi": 10.0, "eta": 0}, "'incident_energi': the model has none .*'incident_energy'"),
     ],
 )
@@ -328,3 +334,130 @@ def test_progress_bar_ends_at_the_number(
     with caplog.at_level("INFO", logger="hepgan.generation"):
         generate(model, tmp_path / "g.root", n=20, conditions=POINT, progress=True)
     assert "g.root: 20 showers" in caplog.text
+
+
+# Observables
+
+
+class TrackModel:
+    """What `generate` asks of an exported model of observables; two targets, exact zeros for pions."""
+
+    path = Path("tracks.onnx")
+    metadata: ClassVar[dict[str, Any]] = {"tree": "tracks", "weights_sha256": "0"}
+
+    def __init__(self, data: DataConfig) -> None:
+        self.data = data
+
+    def check_range(self, condition: Any, *, extrapolate: bool, first_row: int = 0) -> None:
+        assert condition.shape[1] == len(self.data.conditions)
+
+    def sample(self, condition: Any, *, rng: np.random.Generator, **_: Any) -> tuple[Any, ...]:
+        targets = rng.standard_normal((len(condition), 2), dtype=np.float32)
+        targets[condition[:, -1] == 211] = 0
+        return (targets,)
+
+
+@pytest.fixture
+def tracks(track_data: Callable[..., DataConfig]) -> Any:
+    conditions = [
+        {"name": "P", "branch": "track_P", "unit": "GeV/c"},
+        {"name": "nTracks", "transform": "linear", "integer": True},
+        {"name": "nHits", "integer": True},
+        {
+            "name": "species",
+            "branch": "track_ID",
+            "transform": "category",
+            "categories": {"pi": 211, "K": 321},
+        },
+    ]
+    return TrackModel(track_data(["a.root"], conditions=conditions, weight="track_sWeight"))
+
+
+TRACK: dict[str, Any] = {"P": (2.0, 100.0), "nTracks": (50.0, 53.0), "nHits": (1.0, 100.0), "species": "K"}
+
+
+@pytest.mark.parametrize("format", ["ttree", "rntuple"])
+def test_tracks_look_like_the_training_file(
+    format: Any,
+    tracks: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(generation, "_CHUNK", 4000)  # several chunks
+    out = tmp_path / "g.root"
+    with caplog.at_level("INFO", logger="hepgan.generation"):
+        assert generate(tracks, out, n=3000, conditions=TRACK, format=format) == 3000
+    assert "g.root: 3000 tracks" in caplog.text
+    with uproot.open(out) as file:
+        arrays = {name: branch.array(library="np") for name, branch in file["tracks"].items()}
+    kinds = {"track_P": "f4", "nTracks": "i4", "nHits": "i4", "track_ID": "i4", "track_sWeight": "f4"}
+    assert {name: a.dtype.str[1:] for name, a in arrays.items()} == kinds | {
+        "track_DLLk": "f4",
+        "track_DLLp": "f4",
+    }
+    events = read(tracks.data, files=[str(out)])
+    np.testing.assert_array_equal(events.targets, np.stack([arrays["track_DLLk"], arrays["track_DLLp"]], 1))
+    assert len(np.unique(events.targets)) > 5900
+    np.testing.assert_array_equal(events.weights, 1)
+
+
+def test_counts_are_drawn_whole_and_categories_by_name(tracks: Any, tmp_path: Path) -> None:
+    out = tmp_path / "g.root"
+    generate(tracks, out, n=8000, conditions=TRACK)
+    momentum, n_tracks, n_hits, species = read(tracks.data, files=[str(out)]).conditions.T
+    assert np.mean(momentum < np.sqrt(200)) == pytest.approx(0.5, abs=0.03), "log-uniform"
+    values, counts = np.unique(n_tracks, return_counts=True)
+    np.testing.assert_array_equal(values, [50, 51, 52, 53])
+    np.testing.assert_allclose(counts, 2000, atol=5 * np.sqrt(1500))
+    assert (n_hits.min(), n_hits.max()) == (1, 100)
+    np.testing.assert_array_equal(n_hits, np.rint(n_hits))
+    expected = np.log(1.5 / 0.5) / np.log(100.5 / 0.5)
+    assert np.mean(n_hits == 1) == pytest.approx(expected, abs=0.025)
+    assert set(species) == {321}
+    generate(tracks, out, n=10, conditions=TRACK | {"species": "pi", "nTracks": 100.0})
+    events = read(tracks.data, files=[str(out)])
+    assert not events.targets.any(), "pions"
+    np.testing.assert_array_equal(events.conditions[:, 1], 100)
+
+
+def test_conditions_of_tracks_from_a_file(
+    tracks: Any, tmp_path: Path, track_file: Any, tiny_tracks: Any
+) -> None:
+    momentum = np.abs(tiny_tracks["track_P"])
+    hits = np.arange(1, len(momentum) + 1, dtype=np.int32)
+    path = track_file("jagged", name="c.root", track_P=momentum, nHits=hits)
+    out = tmp_path / "g.root"
+    assert generate(tracks, out, conditions_from=path) == len(momentum)
+    conditions = read(tracks.data, files=[str(out)]).conditions
+    expected = np.stack([momentum, tiny_tracks["nTracks"], hits, tiny_tracks["track_ID"]], axis=1)
+    np.testing.assert_array_equal(conditions, expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"species": "k"}, r"condition 'species': there is no category 'k'; there is 'pi', 'K'"),
+        ({"species": "pii"}, r"condition 'species': there is no category 'pii'; did you mean 'pi'\?"),
+        ({"species": 321.0}, r"condition 'species': there is no category '321'; there is 'pi', 'K'"),
+        (
+            {"species": (211.0, 321.0)},
+            r"condition 'species': expected one category, got the range 211 to 321; choose of \['pi', 'K'\]",
+        ),
+        (
+            {"nTracks": (50.5, 60.0)},
+            r"condition 'nTracks': expected whole numbers \(it is a count\), got 50\.5 to 60; round them",
+        ),
+        ({"nTracks": 50.5}, r"got 50\.5; round them"),
+        ({"P": "K"}, r"condition 'P': expected a number, or a range low:high, got 'K'; write P=VALUE"),
+    ],
+)
+def test_bad_conditions_of_tracks(value: dict[str, Any], message: str, tracks: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate(tracks, tmp_path / "g.root", n=10, conditions=TRACK | value)
+    without = {name: v for name, v in TRACK.items() if name != "species"}
+    with pytest.raises(ValueError, match=r"got none for \['species'\]; add --condition species=VALUE"):
+        generate(tracks, tmp_path / "g.root", n=10, conditions=without)
+    with pytest.raises(ValueError, match="n: expected a positive number of tracks, got none"):
+        generate(tracks, tmp_path / "g.root", conditions=TRACK)
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -8,7 +9,8 @@ import uproot
 from conftest import CALOGAN_LAYERS
 from rich.console import Console
 
-from hepgan.config import parse, tomllib
+from hepgan import inspection
+from hepgan.config import load, parse, tomllib
 from hepgan.inspection import Report, inspect, render, starting_config
 from hepgan.readers import Events, read
 
@@ -57,8 +59,8 @@ def test_ranges_nan_and_sentinels(tiny_file) -> None:
     branches = {branch.name: branch for branch in tree.branches}
     found = branches["incident_energy"]
     assert (found.n_nan, found.minimum, found.maximum) == (2, -999, 50)
-    assert found.sentinels == ((-999.0, 1),)
-    assert branches["number"].sentinels == ((-99.0, 50),)
+    assert found.exact == ((-999.0, 1),)
+    assert branches["number"].exact == ((-99.0, 50),)
     assert (branches["hits"].shape, branches["hits"].lengths) == (None, (1, 2))
     assert (branches["hits"].maximum, branches["hits"].mean) == (74, 37)
     text = printed(inspect(path))
@@ -181,4 +183,97 @@ def test_config_guesses_mev_and_cuts_what_has_no_logarithm(tiny_file, tiny_event
 def test_config_needs_showers(tmp_path, write_tree) -> None:
     path = write_tree(tmp_path / "tracks.root", {"p": np.ones(3), "eta": np.ones(3)}, tree="tracks")
     with pytest.raises(ValueError, match=r"expected a tree with an incident energy .*got none in 'tracks'"):
+        starting_config(path)
+
+
+# Observables
+
+
+def test_exact_values_and_equal_branches(track_file, tiny_tracks) -> None:
+    for storage in ("scalars", "jagged", "jagged half"):
+        (tree,) = inspect(track_file(storage)).trees
+        branches = {branch.name: branch for branch in tree.branches}
+        for name in ("track_DLLk", "track_DLLp"):
+            expected = tuple((v, int((tiny_tracks[name] == v).sum())) for v in (-999.0, 0.0))
+            assert branches[name].exact == expected
+        assert branches["track_ETA"].exact == branches["track_sWeight"].exact == ()
+        assert (branches["track_ID"].few, branches["track_ID"].integer) == ((211, 321), True)
+        k, p = tiny_tracks["track_DLLk"], tiny_tracks["track_DLLp"]
+        share = np.mean((k == p) & (k != 0) & (k != -999))
+        assert tree.ties == (("track_DLLk", "track_DLLp", pytest.approx(share)),)
+    text = printed(inspect(track_file()))
+    assert f"{(tiny_tracks['track_DLLk'] == 0).sum()} x 0" in text
+    assert f"exactly equal, not at exact values: track_DLLk = track_DLLp in {share:.0%}" in text
+
+
+def test_discrete_and_rounded_numbers_are_no_exact_values(tmp_path, write_tree) -> None:
+    rng = np.random.default_rng(5)
+    n = 20_000
+    atom = np.where(rng.random(n) < 0.003, 0.25, rng.normal(size=n))
+    branches = {
+        "atom": atom,
+        "charge": rng.choice([-1.0, 1.0], n, p=[0.2, 0.8]),  # two values
+        "time": np.round(rng.normal(0, 20, n)),  # every value again and again
+        "half": rng.exponential(1, n).astype(np.float16).astype(np.float32),
+        "copy": rng.permutation(atom),
+    }
+    (tree,) = inspect(write_tree(tmp_path / "a.root", branches, basket=7000)).trees
+    exact = {branch.name: branch.exact for branch in tree.branches}
+    assert exact["atom"] == exact["copy"] == ((0.25, int((atom == 0.25).sum())),)
+    assert exact["charge"] == exact["time"] == exact["half"] == ()
+    assert tree.ties == ()
+
+
+def test_config_of_the_shipped_tracks(data_dir) -> None:
+    config, events = started(str(data_dir / "rich.root"))
+    data = config["data"]
+    assert [(c.name, c.unit, c.transform, c.integer) for c in data.conditions] == [
+        ("Brunel_P", "MeV/c", "log", False),
+        ("Brunel_ETA", "", "linear", False),
+        ("nTracks_Brunel", "", "linear", True),
+        ("probe_PDG", "", "category", False),
+    ]
+    assert data.conditions[3].categories == {"e": 11, "mu": 13, "pi": 211, "K": 321, "p": 2212}
+    assert [t.name for t in data.targets] == [f"RichDLL{h}" for h in ("e", "k", "mu", "p", "bt")]
+    assert data.targets[1].atoms == (-999, 0)
+    assert data.ties
+    assert (data.weight, data.cut) == (None, None)  # each weight is 1
+    assert "probe_PDG == 11" in config["text"]
+    assert len(events) == 110_000
+    shipped = load(Path(inspection.__file__).parent / "configs" / "rich.toml")
+    assert parse(tomllib.loads(config["text"])).training == shipped.training
+
+
+@pytest.mark.parametrize("storage", ["scalars", "jagged", "jagged half"])
+def test_config_of_other_tracks(track_file, tiny_tracks, storage) -> None:
+    eta = tiny_tracks["track_ETA"].copy()
+    eta[tiny_tracks["track_P"] < 0] = -999
+    dll = tiny_tracks["track_DLLp"].copy()
+    dll[17] = np.nan
+    config, events = started(
+        track_file(
+            storage,
+            track_ETA=eta,
+            track_DLLp=dll,
+            track_ID=-tiny_tracks["track_ID"],
+            constant_PIDx=np.ones(len(dll)),  # nothing to learn
+            other_P=tiny_tracks["track_P"],  # of something else
+        )
+    )
+    data = config["data"]
+    assert data.cut == "track_P > 0 and isfinite(track_DLLp) and track_ETA != -999"
+    assert data.weight == "track_sWeight"
+    assert [c.name for c in data.conditions] == ["track_P", "track_ETA", "nTracks", "track_ID"]
+    assert (data.conditions[0].unit, data.conditions[3].branch) == ("GeV/c", "abs(track_ID)")
+    assert [t.name for t in data.targets] == ["track_DLLk", "track_DLLp"]
+    assert data.ties
+    assert len(events) == (tiny_tracks["track_P"] > 0).sum() - (tiny_tracks["track_P"][17] > 0)
+
+
+def test_config_needs_conditions_of_the_observables(tmp_path, write_tree) -> None:
+    path = write_tree(tmp_path / "a.root", {"DLLk": np.arange(30.0), "x": np.arange(30.0)}, tree="tracks")
+    with pytest.raises(
+        ValueError,
+        match=r"observables of tracks .* got none in 'tracks'; write \[data\] by hand: .*data\.targets",
+    ):
         starting_config(path)

@@ -3,7 +3,15 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from hepgan.metrics import histogram, quantile_edges, separation_power, uniform_edges
+from hepgan.metrics import (
+    bin_number,
+    histogram,
+    mean,
+    profile,
+    quantile_edges,
+    separation_power,
+    uniform_edges,
+)
 
 
 @pytest.fixture
@@ -133,3 +141,24 @@ def test_negative_weights(rng):
 def test_bad_samples(values, weights, message, rng):
     with pytest.raises(ValueError, match=message):
         separation_power([1.0, 2.0], values, rng=rng, sample_weights=weights)
+
+
+def test_profile_is_the_weighted_mean_of_each_bin(rng):
+    condition = rng.uniform(0, 2, 4000)
+    values = 3 * (condition > 1) + rng.normal(size=4000)
+    weights = rng.choice([-0.5, 1.0], 4000, p=[0.1, 0.9])
+    result = profile(values, condition, np.array([0.0, 1.0, 2.0, 9.0]), weights=weights)
+    for k, inside in enumerate((condition < 1, condition >= 1)):
+        assert result[k] == pytest.approx(mean(values[inside], weights[inside]))
+        assert result[k, 0] == pytest.approx(3 * k, abs=4 * result[k, 1])
+    assert np.isnan(result[2]).all()
+
+
+def test_bins_include_their_left_edge_and_what_lies_outside():
+    assert bin_number(np.array([-5.0, 0.0, 1.0, 2.0, 7.0]), np.array([0.0, 1.0, 2.0])).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]

@@ -1,9 +1,11 @@
 """WGAN-GP: hand-computed losses and penalties."""
 
+import math
+
 import pytest
 import torch
 
-from hepgan.objectives import OBJECTIVES, expectation, gradient_penalty
+from hepgan.objectives import OBJECTIVES, energy_distance, energy_score, expectation, gradient_penalty
 
 
 def test_losses_on_hand_computed_scores():
@@ -12,7 +14,8 @@ def test_losses_on_hand_computed_scores():
     # E_w D(x) = (1.5 + 1.5) / 2, E_w D(G) = 0.25
     assert game.critic(real, fake, weights).item() == pytest.approx(-1.25)
     assert game.distance(real, fake, weights).item() == pytest.approx(1.25)
-    assert game.generator(fake, weights).item() == pytest.approx(-0.25)
+    assert game.generator(real[:, None], [fake[:, None]], weights).item() == pytest.approx(-0.25)
+    torch.testing.assert_close(game.witness(real[:, None], fake[:, None]), real)
 
 
 def test_expectation_with_doubled_event_equals_weight_two():
@@ -74,3 +77,36 @@ def test_negative_weights_do_not_reward_a_steep_critic():
     arguments = (x, x, -torch.ones(8))
     value = gradient_penalty(lambda x: 5 * x[:, 0], *arguments, generator=torch.Generator().manual_seed(0))
     assert value.item() == pytest.approx(16, abs=1e-4)
+
+
+def test_energy_distance_has_its_closed_form_for_shifted_gaussians():
+    """E|X - X'| = 2 / sqrt(pi) for standard normal numbers, and 2 E|X - Y| - E|X - X'| - E|Y - Y'| is zero at home."""
+    rng = torch.Generator().manual_seed(0)
+    x, g, other = (torch.randn(200_000, 1, generator=rng) for _ in range(3))
+    ones = torch.ones(200_000)
+    own = 2 / math.sqrt(math.pi)
+    assert energy_distance(x, g, other, ones).item() == pytest.approx(own, abs=0.01)
+    # E|N(m, 2)| = 2/sqrt(pi) exp(-m^2/4) + m erf(m/2)
+    shifted = 2 * (own * math.exp(-1 / 4) + math.erf(1 / 2)) - own
+    assert energy_distance(x, g + 1, other + 1, ones).item() == pytest.approx(shifted, abs=0.01)
+    assert energy_distance(x, 0.5 * g, 0.5 * other, ones).item() > own  # too narrow costs as well
+    assert energy_distance(x, 2 * g, 2 * other, ones).item() > own
+
+
+def test_energy_score_counts_each_coordinate_once_more():
+    rng = torch.Generator().manual_seed(0)
+    x, g, other = (torch.randn(64, 3, generator=rng) for _ in range(3))
+    weights = torch.rand(64, generator=rng) - 0.2
+    each = [energy_distance(*(t[:, k : k + 1] for t in (x, g, other)), weights) for k in range(3)]
+    total = energy_distance(x, g, other, weights) + sum(each)
+    assert energy_score(x, g, other, weights).item() == pytest.approx(float(total), rel=1e-4)
+
+
+def test_cramer_game_on_hand_computed_scores():
+    game = OBJECTIVES["cramer"]
+    real, fake, other = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+    assert game.witness(real, other).item() == pytest.approx(3 - 5, abs=1e-5)
+    assert game.witness(fake, other).item() == pytest.approx(4 - 0, abs=1e-5)
+    loss = game.critic(game.witness(real, other), game.witness(fake, other), torch.ones(1))
+    assert loss.item() == pytest.approx(6, abs=1e-5)  # -(f(x) - f(g))
+    assert game.generator(real, [fake, other], torch.ones(1)).item() == pytest.approx(5 + 3 - 4, abs=1e-5)

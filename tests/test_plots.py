@@ -92,6 +92,73 @@ def test_profiles(rng):
     nothing_is_clipped(figure)
 
 
+def test_profiles_of_differences_and_categories():
+    shares = np.array([[0.0, 0.01], [0.5, 0.02], [np.nan, np.nan]])
+    more = shares + np.array([0.01, 0])
+    panels = [
+        plots.Profile("DLL > 0", shares, more, band=0.02, difference=True),
+        plots.Profile("the same", shares, shares, difference=True),
+    ]
+    figure = plots.profiles(
+        np.arange(3.0), panels, label="species", names=NAMES, logarithmic=False, ticks=["e", "$mu", "K"]
+    )
+    x, difference = points(figure.axes[0]).T
+    assert x.tolist() == [0, 1]  # what is not defined is not drawn
+    assert np.allclose(difference, 0.01)  # also where the reference is zero
+    assert figure.axes[0].get_ylabel() == "diff."
+    low, high = figure.axes[0].get_ylim()
+    assert -low == high > 0.02
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["e", r"\$mu", "K"]
+    nothing_is_clipped(figure)
+
+
+def test_long_numbers_on_a_logarithmic_axis_are_powers_of_ten():
+    momentum = np.geomspace(2000, 100_000, 5)
+    values = np.column_stack([np.ones(5), np.full(5, 0.1)])
+    figure = plots.profiles(momentum, [plots.Profile("a", values, values)], label="P [MeV]", names=NAMES)
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels() if label.get_text()]
+    assert labels
+    assert all("10^{" in label for label in labels)
+
+
+def test_tails_reach_to_the_last_event(rng):
+    values = rng.standard_cauchy(2000)
+    figure = plots.overlays([plots.Overlay("x", values, values, tails=True)], names=NAMES)
+    lower, upper = figure.axes
+    assert upper.get_yscale() == "log"
+    assert lower.get_xlim() == pytest.approx((values.min(), values.max()))
+    nothing_is_clipped(figure)
+
+
+def test_lines_above_their_floor(rng):
+    x = np.geomspace(2000, 100_000, 6)
+    floor = np.column_stack([np.full(6, 0.03), np.full(6, 0.005)])
+    series = {f"DLL_{k}": np.column_stack([rng.uniform(0, 0.2, 6), np.full(6, 0.01)]) for k in range(7)}
+    panels = [
+        plots.Lines("P [MeV]", x, series, floor, logarithmic=True),
+        plots.Lines("ETA", np.arange(6.0), series, floor),
+        plots.Lines("nTracks", np.arange(6.0), series, floor),
+        plots.Lines("species", np.arange(6.0), series, floor, ticks=list("abcdef")),
+    ]
+    figure = plots.lines(panels, axis="KS distance", limit=0.08)
+    assert len(figure.axes) == 4
+    assert [axes.get_xscale() for axes in figure.axes] == ["log", "linear", "linear", "linear"]
+    highest = max(values.sum(axis=1).max() for values in series.values())
+    assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > highest for axes in figure.axes)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["floor", "limit 0.08", *series]
+    nothing_is_clipped(figure)
+
+
+def test_matrices(rng):
+    r = np.array([[1.0, 0.5], [0.5, 1.0]])
+    figure = plots.matrices(["RichDLLe", "RichDLL$"], r, r - [[0, 0.004], [0.004, 0]], names=NAMES)
+    numbers = [[text.get_text() for text in axes.texts] for axes in figure.axes[:3]]
+    assert numbers == [["1.00", "0.50", "0.50", "1.00"]] * 2 + [["0.000", "-0.004", "-0.004", "0.000"]]
+    nothing_is_clipped(figure)
+
+
 @pytest.mark.parametrize("coordinates", ["cartesian", "polar"])
 def test_layer_images(coordinates):
     calorimeter = Calorimeter.from_dicts(
@@ -169,6 +236,8 @@ def test_figures_are_reproducible_and_leave_no_trace(rng):
 def test_nothing_to_draw():
     with pytest.raises(ValueError, match="overlays: expected at least one panel, got none"):
         plots.overlays([], names=NAMES)
+    with pytest.raises(ValueError, match="lines: expected at least one panel, got none"):
+        plots.lines([], axis="KS")
     with pytest.raises(ValueError, match="profiles: expected at least one panel, got none"):
         plots.profiles(np.ones(2), [], label="E", names=NAMES)
     with pytest.raises(ValueError, match=r"expected lines with step and one of .*'wasserstein'.*, got none"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hepgan.config import ConditionConfig
 from hepgan.geometry import Calorimeter
 from hepgan.preprocessing import (
     ConditionalMoments,
@@ -68,17 +69,18 @@ def test_negative_weights_subtract():
         weighted_quantiles(signal, -torch.ones(60_000), torch.tensor([0.5]))
 
 
-def test_condition_scaling_standardises_and_inverts():
+def test_condition_scaling_standardises():
     rng = torch.Generator().manual_seed(0)
     condition = torch.stack(
         [torch.exp(torch.randn(5000, generator=rng) * 2), torch.randn(5000, generator=rng) * 7], 1
     )
-    scaling = ConditionScaling([True, False])
+    scaling = ConditionScaling(
+        [ConditionConfig(name="p", transform="log"), ConditionConfig(name="eta", transform="linear")]
+    )
     scaling.fit(condition, torch.ones(5000))
     x = scaling(condition)
     torch.testing.assert_close(x.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0), torch.ones(2), atol=1e-3, rtol=0)
-    torch.testing.assert_close(scaling.inverse(x), condition, rtol=1e-4, atol=1e-5)
 
 
 def test_energy_nodes_sum_to_one_and_interpolate_linearly_in_log_energy():

@@ -5,7 +5,7 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from hepgan.report import Section, render
+from hepgan.report import Grid, Section, render
 from hepgan.tables import VERDICTS
 
 NUMBERS = {
@@ -47,9 +47,13 @@ def metrics():
             row("info", [0.7, 0.01], limit=None, percent=False, remark=EVIL),
         ],
         "sample": {
+            "what": "tracks",
             "reference": {"name": "Geant4", "events": 5000},
             "generated": {"name": EVIL, "events": 4000},
-            "conditions": [{"name": "incident_energy", "unit": "GeV", "range": [1.0, 64.96]}],
+            "conditions": [
+                {"name": "P", "unit": "MeV", "range": [2000.1, 199829.9], "categories": []},
+                {"name": "species", "unit": "", "range": [211.0, 321.0], "categories": ["pi", EVIL]},
+            ],
             "paired": True,
         },
         "provenance": {"model": {"step": 100, "file": EVIL}, "hepgan": "0.1.0"},
@@ -60,9 +64,16 @@ def metrics():
 def page(metrics):
     figure = Figure(figsize=(1, 1))
     figure.add_axes((0, 0, 1, 1)).plot([0, 1], [0, 1])
-    return render(
-        metrics, [Section("response", "Response & more", f"caption {EVIL}", figure)], title=f"Run {EVIL}"
-    )
+    sections = [
+        Section("response", "Response & more", f"caption {EVIL}", figure),
+        Section(
+            "species",
+            "Each species",
+            "a table",
+            grid=Grid(("", "KS"), [[("K", ""), ("0.02", "pass")], [(EVIL, ""), ("0.2", "fail")]]),
+        ),
+    ]
+    return render(metrics, sections, title=f"Run {EVIL}", note="Biases are relative.")
 
 
 class Checker(html.parser.HTMLParser):
@@ -93,12 +104,22 @@ def test_page_is_well_formed_and_links_to_its_own_figures(page):
     assert checker.open == []
     assert len(set(checker.ids)) == len(checker.ids)
     assert set(checker.links) == {"#response"}
-    assert {"verdict", "response", "features", "provenance"} <= set(checker.ids)
+    assert {"verdict", "response", "species", "features", "provenance"} <= set(checker.ids)
     (image,) = checker.images
     assert image["alt"] == "Response & more"
     kind, _, data = image["src"].partition(",")
     assert kind == "data:image/svg+xml;base64"
     assert b"<svg" in base64.b64decode(data)
+
+
+def test_sample_and_tables_in_words(page):
+    text = re.sub(r"\s+", " ", page)
+    assert "4000 tracks of" in text
+    assert "; P 2000 to 200000 MeV; species pi, &lt;script" in text
+    assert "(half the tracks)" in text
+    assert "Biases are relative." in text
+    assert '<td class="n"><span class="light pass">0.02</span></td>' in text
+    assert '<th></th><th class="n">KS</th>' in text
 
 
 def test_page_needs_nothing_from_outside(page):
@@ -109,7 +130,9 @@ def test_page_needs_nothing_from_outside(page):
 
 def test_everything_is_escaped(page):
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") >= 6  # title (twice), caption, names, remark, provenance
+    assert (
+        page.count("&lt;script&gt;") >= 8
+    )  # title (twice), caption, names, category, table, remark, provenance
 
 
 def test_verdicts_are_in_words(page):

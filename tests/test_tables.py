@@ -21,16 +21,23 @@ def test_verdict_shows_value_floor_and_limit():
         | {"percent": True, "verdict": "pass", "remark": ""},
         {"metric": "Occupancy bias", "value": None, "floor": None, "limit": 0.1}
         | {"percent": True, "verdict": "warn", "remark": ""},
+        {"metric": "KS", "value": [0.021, 0.001], "floor": [0.025, 0.002], "limit": 0.03}
+        | {"percent": False, "verdict": "pass", "remark": "perfect: 0.018"},
         {"metric": "Classifier AUC", "value": [0.75, 0.01], "floor": [0.5, 0.02], "limit": None}
         | {"percent": False, "verdict": "info", "remark": "often told apart"},
     ]
-    sample = {"generated": {"name": "fast", "events": 90}, "reference": {"name": "full", "events": 100}}
+    sample = {
+        "what": "tracks",
+        "generated": {"name": "fast", "events": 90},
+        "reference": {"name": "full", "events": 100},
+    }
     shown = text(tables.verdict({"verdict": rows, "sample": sample}))
-    assert "fast against full (100 showers)" in shown
+    assert "fast against full (100 tracks)" in shown
     for words in ("1.23 ± 0.10 %", "0.200 ± 0.050 %", "good (limit 3 %)", "undefined", "0.750 ± 0.010"):
         assert words in shown
     assert "often told apart" in shown
-    assert "1 of 2 requirements are met; look closer: Occupancy bias." in shown
+    assert "good (limit 0.03); perfect: 0.018" in shown
+    assert "2 of 3 requirements are met; look closer: Occupancy bias." in shown
 
 
 def test_summary_names_what_is_worst():

@@ -1,14 +1,19 @@
-"""A generator of a few hundred weights with the interface of the real ones, and how its data are read."""
+"""Generators of a few hundred weights, and how their data are read."""
 
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hepgan.config import DataConfig, parse
+from hepgan import toys
+from hepgan.config import Config, DataConfig, parse
+from hepgan.datasets import TensorEvents
 from hepgan.geometry import Calorimeter
+from hepgan.models.dll import DllGenerator
 
 LAYERS: list[dict[str, Any]] = [
     {"shape": [2, 3], "x": [-10.0, 10.0], "y": [-15.0, 15.0], "z": [0.0, 10.0]},
@@ -49,3 +54,47 @@ class TinyGenerator(nn.Module):
         energy = torch.relu(torch.exp(self.cells(hidden)) - 1) * condition[:, :1] * 100
         n = self.calorimeter.n_cells
         return energy[:, :n], energy[:, n:]
+
+
+TRACK_CONDITIONS: list[dict[str, Any]] = [
+    {"name": "Brunel_P", "unit": "MeV/c", "transform": "log"},
+    {"name": "probe_PDG", "transform": "category", "categories": {"p": 2212, "pi": 211, "K": 321}},
+    {"name": "Brunel_ETA", "transform": "linear"},
+    {"name": "nTracks_Brunel", "transform": "linear", "integer": True},
+]
+TRACK_TARGETS: list[dict[str, Any]] = [
+    {"name": "RichDLLe", "atoms": [-999.0]},
+    {"name": "RichDLLk", "atoms": [0.0, -999.0]},
+    {"name": "RichDLLp", "atoms": [-999.0, 0.0]},
+]
+
+
+def tracks_config(**data: Any) -> Config:
+    """Three DLLs with sentinels and ties, given momentum, species, pseudorapidity and occupancy."""
+    settings = {
+        "files": ["none.root"],
+        "conditions": TRACK_CONDITIONS,
+        "targets": TRACK_TARGETS,
+        "ties": True,
+    }
+    model = {"latent": 4, "width": 8, "depth": 2, "hinges": 6, "knots": 17}
+    return parse({"data": settings | data, "model": model})
+
+
+def tracks_generator(config: Config, *, n: int = 4000) -> DllGenerator:
+    """The generator fitted to the toy RICH, with every weight of its network moved as after some training."""
+    arrays = toys.rich(n, rng=np.random.default_rng(3), species=["pi", "K", "p"])
+    condition, targets = (
+        torch.from_numpy(np.stack([arrays[c.expression] for c in columns], axis=1).astype(np.float32))
+        for columns in (config.data.conditions, config.data.targets)
+    )
+    with torch.random.fork_rng(), mock.patch("hepgan.models.dll._CHANCE_STEPS", 50):
+        torch.manual_seed(2)
+        generator = DllGenerator(config.data, config.model)
+        generator.fit(
+            TensorEvents(condition, (targets,), torch.ones(n)), generator=torch.Generator().manual_seed(4)
+        )
+        with torch.no_grad():
+            for weight in generator.network.parameters():
+                weight.add_(0.1 * torch.randn_like(weight))
+    return generator

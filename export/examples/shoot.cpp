@@ -1,8 +1,11 @@
-// hepgan-shoot: showers from a model file, their mean energies and the time they take.
+// hepgan-shoot: showers or tracks from a model file, their means and the time they take.
 //
-//   hepgan-shoot model.onnx --energy 10 -n 1000 --seed 1
-//   hepgan-shoot model.onnx --rows rows.txt --csv     # conditions and latent numbers from a file, cells to stdout
+//   hepgan-shoot showers.onnx --energy 10 -n 1000 --seed 1
+//   hepgan-shoot rich.onnx --condition 30000,3.5,150
+//   hepgan-shoot model.onnx --rows rows.txt --csv     # conditions and latent numbers from a file, outputs to stdout
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -21,17 +24,18 @@
 namespace {
 
 const char* const usage =
-    "usage: hepgan-shoot MODEL.onnx [--energy E[,C2,...]] [-n N] [--seed S] [--csv] [--rows FILE] [--extrapolate]\n"
-    "  --energy  value of each condition, separated by commas (default: the middle of the trained range)\n"
-    "  -n        number of showers (default 1000)\n"
-    "  --seed    seed of std::mt19937_64 (default 1)\n"
-    "  --csv     write the showers instead, one a line: cells, then overflow\n"
-    "  --rows    take conditions and latent numbers from a text file, one shower a line\n"
-    "example: hepgan-shoot model.onnx --energy 10 -n 1000 --seed 1\n";
+    "usage: hepgan-shoot MODEL.onnx [--condition C1[,C2,...]] [-n N] [--seed S] [--csv] [--rows FILE] [--extrapolate]\n"
+    "  --condition  value of each condition, separated by commas (default: the middle of the trained range);\n"
+    "               --energy is the same\n"
+    "  -n           number of showers or tracks (default 1000)\n"
+    "  --seed       seed of std::mt19937_64 (default 1)\n"
+    "  --csv        write the showers or tracks instead, one a line: cells, then overflow; or targets\n"
+    "  --rows       take conditions and latent numbers from a text file, one shower or track a line\n"
+    "example: hepgan-shoot model.onnx --condition 10 -n 1000 --seed 1\n";
 
 struct Arguments {
   std::string model, rows;
-  std::vector<float> energy;
+  std::vector<float> condition;
   std::size_t n = 1000;
   std::uint64_t seed = 1;
   bool csv = false;
@@ -58,10 +62,10 @@ Arguments parse(const std::vector<std::string>& words) {
       if (k + 1 >= words.size()) throw std::invalid_argument(word + ": expected a value, got none");
       return words[++k];
     };
-    if (word == "--energy") {
+    if (word == "--condition" || word == "--energy") {
       std::istringstream list(value());
       for (std::string part; std::getline(list, part, ',');)
-        arguments.energy.push_back(static_cast<float>(number(part, word)));
+        arguments.condition.push_back(static_cast<float>(number(part, word)));
     } else if (word == "-n") {
       const double n = number(value(), word);
       if (!(n >= 1 && n <= 1e9)) throw std::invalid_argument("-n: expected a number from 1 to 1e9");
@@ -84,20 +88,23 @@ Arguments parse(const std::vector<std::string>& words) {
   return arguments;
 }
 
-/// One row of conditions `n` times; the middle of the range (geometric where the logarithm counts) if none is given.
+/// One row of conditions `n` times; if none is given, the middle of the range (geometric where the logarithm counts), or
+/// the first category.
 std::vector<float> repeated(const hepgan::Generator& generator, std::vector<float> row, std::size_t n) {
   if (row.empty())
     for (const hepgan::Condition& c : generator.conditions())
-      row.push_back(static_cast<float>(c.logarithmic ? std::sqrt(c.low * c.high) : 0.5 * (c.low + c.high)));
+      row.push_back(static_cast<float>(!c.categories.empty() ? c.categories.front().second
+                                       : c.logarithmic       ? std::sqrt(c.low * c.high)
+                                                             : 0.5 * (c.low + c.high)));
   if (row.size() != generator.conditions().size())
-    throw std::invalid_argument("--energy: expected " + std::to_string(generator.conditions().size()) + " values, got " +
+    throw std::invalid_argument("--condition: expected " + std::to_string(generator.conditions().size()) + " values, got " +
                                 std::to_string(row.size()));
   std::vector<float> result;
   for (std::size_t k = 0; k < n; ++k) result.insert(result.end(), row.begin(), row.end());
   return result;
 }
 
-hepgan::Showers from_file(const hepgan::Generator& generator, const std::string& path) {
+hepgan::Events from_file(const hepgan::Generator& generator, const std::string& path) {
   std::ifstream file(path);
   if (!file) throw std::runtime_error("file not found: " + path);
   std::vector<float> conditions, latent;
@@ -115,20 +122,46 @@ hepgan::Showers from_file(const hepgan::Generator& generator, const std::string&
   return generator.generate(conditions, latent);
 }
 
-void write_csv(const hepgan::Generator& generator, const hepgan::Showers& showers) {
+void write_csv(const hepgan::Events& events) {
   std::cout << std::setprecision(std::numeric_limits<float>::max_digits10);
-  for (std::size_t shower = 0; shower < showers.size(); ++shower) {
+  for (std::size_t event = 0; event < events.size(); ++event) {
     const char* separator = "";
-    for (std::size_t k = 0; k < generator.outputs().size(); ++k)
-      for (const float value : showers.output(shower, k)) {
-        std::cout << separator << value;
-        separator = ",";
-      }
+    for (const float value : events.values(event)) {
+      std::cout << separator << value;
+      separator = ",";
+    }
     std::cout << '\n';
   }
 }
 
-void describe(const hepgan::Generator& generator, const hepgan::Showers& showers) {
+/// Mean of each target away from its atoms, and the share of each atom.
+void describe_tracks(const hepgan::Generator& generator, const hepgan::Tracks& tracks) {
+  std::cout << tracks.size() << " tracks, means away from exact values\n";
+  for (std::size_t k = 0; k < generator.outputs().size(); ++k) {
+    const hepgan::Output& output = generator.outputs()[k];
+    std::vector<std::size_t> exact(output.atoms.size());
+    double total = 0;
+    std::size_t others = 0;
+    for (std::size_t track = 0; track < tracks.size(); ++track) {
+      const float value = tracks.output(track, k)[0];
+      const auto found = std::find_if(output.atoms.begin(), output.atoms.end(),
+                                      [&](double atom) { return value == static_cast<float>(atom); });
+      if (found != output.atoms.end()) {
+        ++exact[static_cast<std::size_t>(found - output.atoms.begin())];
+      } else {
+        total += static_cast<double>(value);
+        ++others;
+      }
+    }
+    std::cout << "  " << std::left << std::setw(12) << output.name << std::right << std::setw(12)
+              << total / static_cast<double>(std::max<std::size_t>(others, 1)) << " " << output.unit;
+    for (std::size_t a = 0; a < exact.size(); ++a)
+      std::cout << "   " << output.atoms[a] << " in " << 100.0 * static_cast<double>(exact[a]) / static_cast<double>(tracks.size()) << " %";
+    std::cout << "\n";
+  }
+}
+
+void describe_showers(const hepgan::Generator& generator, const hepgan::Showers& showers) {
   const auto n = static_cast<double>(showers.size());
   std::cout << showers.size() << " showers, mean energies in " << generator.unit() << "\n";
   double all = 0;
@@ -148,8 +181,8 @@ void describe(const hepgan::Generator& generator, const hepgan::Showers& showers
   std::cout << "  " << std::left << std::setw(12) << "total" << std::right << std::setw(12) << all / n << "\n";
 }
 
-/// Best time per shower of a few repetitions: the least disturbed by whatever else the machine does.
-double milliseconds(const hepgan::Generator& generator, const std::vector<float>& row, std::size_t batch) {
+/// Best time per event of a few repetitions: the least disturbed by whatever else the machine does.
+double seconds(const hepgan::Generator& generator, const std::vector<float>& row, std::size_t batch) {
   constexpr double enough = 0.3;  // seconds
   std::mt19937_64 engine(1);
   std::normal_distribution<float> normal;
@@ -164,30 +197,40 @@ double milliseconds(const hepgan::Generator& generator, const std::vector<float>
     spent += time.count();
     if (k > 0) best = std::min(best, time.count());
   }
-  return 1e3 * best / static_cast<double>(batch);
+  return best / static_cast<double>(batch);
 }
 
 int run(const Arguments& arguments) {
   const hepgan::Generator generator(arguments.model, arguments.options);
   if (!arguments.rows.empty()) {
-    write_csv(generator, from_file(generator, arguments.rows));
+    write_csv(from_file(generator, arguments.rows));
     return EXIT_SUCCESS;
   }
   std::mt19937_64 engine(arguments.seed);
-  const hepgan::Showers showers = generator.generate(repeated(generator, arguments.energy, arguments.n), engine);
+  const hepgan::Events events = generator.generate(repeated(generator, arguments.condition, arguments.n), engine);
   if (arguments.csv) {
-    write_csv(generator, showers);
+    write_csv(events);
     return EXIT_SUCCESS;
   }
   const double difference = generator.self_test();
   std::cout << arguments.model << " (ONNX Runtime " << generator.runtime_version() << ")\nself-test: largest difference "
             << difference << (difference <= hepgan::tolerance ? ", passed" : ", FAILED") << "\n";
-  for (const hepgan::Condition& c : generator.conditions())
-    std::cout << c.name << ": trained from " << c.low << " to " << c.high << " " << c.unit << "\n";
-  describe(generator, showers);
+  for (const hepgan::Condition& c : generator.conditions()) {
+    std::cout << c.name << ": trained ";
+    if (c.categories.empty()) std::cout << "from " << c.low << " to " << c.high << " " << c.unit;
+    const char* separator = "with ";
+    for (const auto& [name, value] : c.categories) {
+      std::cout << separator << name << " = " << value;
+      separator = ", ";
+    }
+    std::cout << "\n";
+  }
+  const bool tracks = generator.layers().empty();
+  (tracks ? describe_tracks : describe_showers)(generator, events);
   for (const std::size_t batch : {std::size_t{1}, std::size_t{100}, std::size_t{1000}})
-    std::cout << "batch " << std::setw(4) << batch << ": " << milliseconds(generator, arguments.energy, batch)
-              << " ms per shower, one thread\n";
+    std::cout << "batch " << std::setw(4) << batch << ": "
+              << (tracks ? 1e6 : 1e3) * seconds(generator, arguments.condition, batch)
+              << (tracks ? " us per track" : " ms per shower") << ", one thread\n";
   return difference <= hepgan::tolerance ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

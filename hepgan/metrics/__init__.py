@@ -13,8 +13,18 @@ from hepgan.metrics.classifier import (
     single_feature_auc,
     two_sample_test,
 )
+from hepgan.metrics.correlation import correlation_matrix
 from hepgan.metrics.distance import wasserstein
-from hepgan.metrics.histogram import histogram, quantile_edges, separation_power, uniform_edges
+from hepgan.metrics.efficiency import efficiency
+from hepgan.metrics.histogram import (
+    bin_number,
+    histogram,
+    profile,
+    quantile_edges,
+    separation_power,
+    uniform_edges,
+)
+from hepgan.metrics.ks import ks_distance, ks_in_bins, ks_projected
 from hepgan.metrics.moments import mean, relative_difference, relative_spread, spread
 from hepgan.metrics.resolution import ResolutionFit, resolution_fit
 
@@ -22,8 +32,15 @@ __all__ = [
     "ResolutionFit",
     "TwoSampleTest",
     "area_under_curve",
+    "bin_number",
+    "correlation_matrix",
+    "efficiency",
     "histogram",
+    "ks_distance",
+    "ks_in_bins",
+    "ks_projected",
     "mean",
+    "profile",
     "quantile_edges",
     "relative_difference",
     "relative_spread",

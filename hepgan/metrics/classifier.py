@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.histogram import histogram, quantile_edges
+from hepgan.metrics.histogram import bin_number, histogram, quantile_edges
 from hepgan.metrics.moments import Measurement, checked
 
 __all__ = [
@@ -291,7 +291,7 @@ def single_feature_auc(
         ratio = (h2 + one_event) / (h1 + one_event)
 
         def score(x: Array) -> Array:
-            result: Array = ratio[np.searchsorted(edges[1:-1], x, side="right")]
+            result: Array = ratio[bin_number(x, edges)]
             return result
 
         return score

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hepgan.metrics.moments import Measurement, checked
 
-__all__ = ["histogram", "quantile_edges", "separation_power", "uniform_edges"]
+__all__ = ["bin_number", "histogram", "profile", "quantile_edges", "separation_power", "uniform_edges"]
 
 Edges = NDArray[np.float64]
 
@@ -71,10 +71,13 @@ def uniform_edges(reference: ArrayLike, bins: int, *, weights: ArrayLike | None 
     return np.linspace(low, high, bins + 1)
 
 
-def histogram(values: ArrayLike, edges: Edges, *, weights: ArrayLike | None = None) -> tuple[Edges, Edges]:
-    """Sums of weights and of squared weights in each bin.
+def bin_number(values: Edges, edges: Edges) -> NDArray[np.intp]:
+    """In which bin each of (N,) values is: bins include their left edge, what lies outside is in the first or last."""
+    return np.searchsorted(edges[1:-1], values, side="right")
 
-    Bins include their left edge; what lies outside goes to the first and last bin.
+
+def histogram(values: ArrayLike, edges: Edges, *, weights: ArrayLike | None = None) -> tuple[Edges, Edges]:
+    """Sums of weights and of squared weights in each bin (see `bin_number`).
 
     Args:
         values: (N,).
@@ -85,10 +88,35 @@ def histogram(values: ArrayLike, edges: Edges, *, weights: ArrayLike | None = No
         Two arrays (B,): contents and variances.
     """
     x, w = checked(values, weights, name="sample")
-    place = np.searchsorted(edges[1:-1], x, side="right")
-    n = len(edges) - 1
+    place, n = bin_number(x, edges), len(edges) - 1
     content, variance = (np.bincount(place, u, n).astype(np.float64) for u in (w, w**2))
     return content, variance
+
+
+def profile(
+    values: ArrayLike, condition: ArrayLike, edges: Edges, *, weights: ArrayLike | None = None
+) -> Edges:
+    r"""Weighted mean :math:`m = \sum w x / \sum w` in each bin of a condition.
+
+    Args:
+        values: (N,).
+        condition: (N,).
+        edges: (B + 1,), increasing; what lies outside goes to the first and last bin.
+        weights: (N,), default ones.
+
+    Returns:
+        (B, 2) means and uncertainties :math:`\sqrt{\sum w^2 (x - m)^2} / \sum w`; NaN where the weights have no
+        positive sum.
+
+    Raises:
+        ValueError: If the sample is empty or not finite, or its weights have no positive sum.
+    """
+    x, w = checked(values, weights, name="sample")
+    n, number = len(edges) - 1, bin_number(checked(condition, None, name="condition")[0], edges)
+    sums = np.bincount(number, w, n)
+    sums = np.where(sums > 0, sums, np.nan)
+    means = np.bincount(number, w * x, n) / sums
+    return np.column_stack([means, np.sqrt(np.bincount(number, (w * (x - means[number])) ** 2, n)) / sums])
 
 
 def _replicas(content: Edges, variance: Edges, number: int, rng: np.random.Generator) -> Edges:

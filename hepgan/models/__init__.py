@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hepgan.models.calo import CaloCritic, CaloGenerator
+from hepgan.models.dll import DllCritic, DllGenerator
 
-__all__ = ["MODELS", "CaloCritic", "CaloGenerator"]
+__all__ = ["MODELS", "CaloCritic", "CaloGenerator", "DllCritic", "DllGenerator"]
 
-MODELS = {"calo": (CaloGenerator, CaloCritic)}
+MODELS: dict[str, tuple[type[Any], type[Any]]] = {
+    "calo": (CaloGenerator, CaloCritic),
+    "dll": (DllGenerator, DllCritic),
+}
+"""Conditional generator and its critic.
+
+A generator maps (condition, latent) in physical units to the outputs, and `fit` sets what statistics alone can know; a
+critic says what it sees of real and of generated events (`real`, `fake`), what they have in common (`label`), and how
+it scores them.
+"""

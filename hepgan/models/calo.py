@@ -14,13 +14,15 @@ connected layers, information handed from each layer to the next. What differs, 
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hepgan.config import DataConfig, ModelConfig
+from hepgan.config import CaloModelConfig, DataConfig
+from hepgan.datasets import TensorEvents
 from hepgan.features import ShowerShapes, energy_factor
 from hepgan.geometry import CaloLayer, Calorimeter
 from hepgan.layers import LocallyConnected2d
@@ -29,7 +31,10 @@ from hepgan.preprocessing import ConditionalMoments, ConditionalQuantile, Condit
 
 __all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]
 
+logger = logging.getLogger(__name__)
+
 _SLOPE = 0.1  # of LeakyReLU
+_MOST_RESPONSE = 2.0  # E_tot/E_inc; no calorimeter measures twice what came in
 
 
 def _overlap(source: tuple[float, ...], target: tuple[float, ...]) -> Tensor:
@@ -144,17 +149,18 @@ class CaloGenerator(nn.Module):
     condition_range: Tensor
 
     def __init__(
-        self, data: DataConfig, model: ModelConfig, *, calorimeter: Calorimeter | None = None
+        self, data: DataConfig, model: CaloModelConfig, *, calorimeter: Calorimeter | None = None
     ) -> None:
         super().__init__()
-        calo = data.calorimeter
+        calo = data.calo
         self.calorimeter = calorimeter or calo.calorimeter()
         self.n_conditions = len(data.conditions)
         self.n_overflow = self.calorimeter.n_layers if calo.overflow else 0
         names = [condition.name for condition in data.conditions]
-        self.energy_index = names.index(calo.incident_energy)
+        self.energy_name = calo.incident_energy
+        self.energy_index = names.index(self.energy_name)
         self.energy_unit = energy_factor(data.conditions[self.energy_index].unit or calo.unit, calo.unit)
-        self.condition_scaling = ConditionScaling([c.transform == "log" for c in data.conditions])
+        self.condition_scaling = ConditionScaling(data.conditions)
         self.scaling = ShowerScaling(self.calorimeter, n_overflow=self.n_overflow)
         variables = self.scaling.n_variables
         self.quantile = ConditionalQuantile(variables)
@@ -164,7 +170,8 @@ class CaloGenerator(nn.Module):
         self.n_latent = self.n_shared + self.n_own * variables
         self.copula = FactorCopula(variables, self.n_shared)
         n_global = self.scaling.n_global
-        sizes = [self.n_conditions + self.n_shared + self.n_own * n_global] + [model.width] * model.depth
+        first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
+        sizes = [first] + [model.width] * model.depth
         trunk: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
             trunk += [nn.Linear(fan_in, fan_out), nn.SiLU()]
@@ -188,32 +195,29 @@ class CaloGenerator(nn.Module):
         """(B,) incident energies in the unit of the cells."""
         return condition[:, self.energy_index] * self.energy_unit
 
-    def fit(
-        self,
-        condition: Tensor,
-        cells: Tensor,
-        overflow: Tensor,
-        weights: Tensor,
-        *,
-        generator: torch.Generator,
-    ) -> None:
+    def fit(self, events: TensorEvents, *, generator: torch.Generator) -> None:
         """Set everything that statistics alone can know: scalings, quantiles, factor model.
 
         Args:
-            condition: (N, n_conditions) physical.
-            cells: (N, n_cells).
-            overflow: (N, n_overflow).
-            weights: (N,).
+            events: Showers.
             generator: Source of the random numbers that stand in for empty cells in the copula's fit.
 
         Raises:
             ValueError: If there are too few events, or nothing but empty cells.
         """
+        (cells, overflow), condition, weights = events.outputs, events.condition, events.weights
         with torch.no_grad():
             self.condition_range.copy_(torch.stack([condition.amin(0), condition.amax(0)], 1))
             self.condition_scaling.fit(condition, weights)
             self.scaling.fit(cells, overflow, weights)
             energy = self.incident_energy(condition)
+            response = float((weights * (cells.sum(1) + overflow.sum(1))).sum() / (weights * energy).sum())
+            if response > _MOST_RESPONSE:
+                logger.warning(
+                    "the calorimeter measures %.3g times the incident energy; check the units of the cells and of %r",
+                    response,
+                    self.energy_name,
+                )
             variables = self.scaling(cells, overflow, energy)
             self.quantile.fit(variables, energy, weights)
             z = self.quantile.to_normal(variables, energy)
@@ -292,14 +296,17 @@ class CaloCritic(nn.Module):
     Args:
         generator: The generator it judges; gives geometry, conditions and units.
         model: Sizes.
+        scores: Numbers S that it gives of each shower.
     """
 
-    def __init__(self, generator: CaloGenerator, model: ModelConfig) -> None:
+    def __init__(self, generator: CaloGenerator, model: CaloModelConfig, *, scores: int = 1) -> None:
         super().__init__()
         self.calorimeter = generator.calorimeter
         self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
         streams = []
-        found = self.representation.n_features - self.calorimeter.n_cells + generator.n_conditions
+        found = (
+            self.representation.n_features - self.calorimeter.n_cells + generator.condition_scaling.n_features
+        )
         for layer in self.calorimeter.layers:
             size, channels = layer.shape, 1
             stack: list[nn.Module] = []
@@ -317,10 +324,31 @@ class CaloCritic(nn.Module):
         for _ in range(model.critic_depth):
             dense += [nn.Linear(found, model.critic_width), nn.LeakyReLU(_SLOPE)]
             found = model.critic_width
-        self.dense = nn.Sequential(*dense, nn.Linear(found, 1))
+        self.dense = nn.Sequential(*dense, nn.Linear(found, scores))
+
+    def fit(self, generator: CaloGenerator, events: TensorEvents) -> None:
+        """Standardise what it sees on a sample."""
+        cells, overflow = events.outputs
+        self.representation.fit(cells, overflow, generator.incident_energy(events.condition), events.weights)
+
+    def label(self, generator: CaloGenerator, events: TensorEvents) -> Tensor:
+        """What a shower and the one generated for it have in common: (B, n_conditions) standardised conditions."""
+        label: Tensor = generator.condition_scaling(events.condition)
+        return label
+
+    def real(self, generator: CaloGenerator, events: TensorEvents) -> Tensor:
+        """(B, n_features) representations of the showers."""
+        seen: Tensor = self.representation(*events.outputs, generator.incident_energy(events.condition))
+        return seen
+
+    def fake(self, generator: CaloGenerator, events: TensorEvents, latent: Tensor) -> Tensor:
+        """(B, n_features) representations of showers generated at the same conditions from (B, n_latent) numbers."""
+        energy = generator.incident_energy(events.condition)
+        seen: Tensor = self.representation(*generator(events.condition, latent), energy)
+        return seen
 
     def forward(self, event: Tensor, condition: Tensor) -> Tensor:
-        """Score (B, n_features) representations under (B, n_conditions) standardised conditions: (B,)."""
+        """Score (B, n_features) representations under (B, n_conditions) standardised conditions: (B, S)."""
         first, last = self.representation.n_global, self.representation.n_global + self.calorimeter.n_cells
         numbers = event.T.contiguous()
         parts = [numbers[:first], numbers[last:], condition.T]
@@ -328,7 +356,7 @@ class CaloCritic(nn.Module):
             self.streams, self.calorimeter.layers, self.calorimeter.slices(), strict=True
         ):
             parts.append(_numbers(stream(_images(numbers[first:last][s], 1, layer.shape))))
-        score: Tensor = self.dense(torch.cat(parts).T)[:, 0]
+        score: Tensor = self.dense(torch.cat(parts).T)
         return score
 
 

@@ -1,9 +1,13 @@
-// Showers from a hepgan model file (.onnx), for frameworks in C++17. Header-only.
+// Showers or tracks from a hepgan model file (.onnx), for frameworks in C++17. Header-only.
 //
 //   hepgan::Generator generator("model.onnx");
 //   std::mt19937_64 engine(1);
 //   hepgan::Showers showers = generator.generate({10.0F}, engine);  // one shower of 10 GeV
 //   for (float energy : showers.output(0, "layer_1")) ...            // MeV, C order
+//
+//   hepgan::Generator kaons("rich.onnx");
+//   hepgan::Tracks tracks = kaons.generate({30e3F, 3.5F, 150.0F}, engine);  // momentum, pseudorapidity, occupancy
+//   float dll_k = tracks.output(0, "RichDLLk")[0];
 //
 // The file says of itself which conditions it takes, in which units and ranges, and where the cells are. ONNX Runtime
 // is loaded at run time through its C interface: nothing is linked, so that one binary works with every version
@@ -56,16 +60,19 @@ struct Condition {
   bool logarithmic = false;
   double low = 0;
   double high = 0;
+  std::vector<std::pair<std::string, double>> categories;  ///< name and value of each; empty: any number from low to high
 };
 
-/// An output of the generator: one calorimeter layer, or the overflow (one number a layer).
+/// An output of the generator: one calorimeter layer, the overflow (one number a layer), or an observable of a track.
 struct Output {
   std::string name;
   std::string unit;
-  std::string role;  ///< "layer" or "overflow"
+  std::string role;  ///< "layer", "overflow" or "target"
   std::vector<std::size_t> shape;
-  std::size_t offset = 0;  ///< place in the flat numbers of a shower
+  std::size_t offset = 0;  ///< place in the flat numbers of an event
   std::size_t size = 0;
+  double scale = 0;           ///< of a target: its typical size
+  std::vector<double> atoms;  ///< of a target: values that occur exactly, such as a sentinel
 };
 
 /// A calorimeter layer. Lengths in mm; in polar layers x is the angle (rad) and y the radius.
@@ -94,38 +101,44 @@ class Span {
   std::size_t size_;
 };
 
-/// Energies of one or more showers.
-class Showers {
+/// What was generated: energies of showers, or observables of tracks.
+class Events {
  public:
   std::size_t size() const { return size_; }
 
-  /// All cells of a shower: layers one after the other, each in C order.
-  Span cells(std::size_t shower) const { return {row(shower), n_cells_}; }
+  /// All numbers of an event: its outputs one after the other, each in C order.
+  Span values(std::size_t event) const { return {row(event), width_}; }
 
-  /// One output of a shower.
-  Span output(std::size_t shower, std::size_t index) const {
+  /// All cells of a shower: layers one after the other, each in C order.
+  Span cells(std::size_t event) const { return {row(event), n_cells_}; }
+
+  /// One output of an event.
+  Span output(std::size_t event, std::size_t index) const {
     const Output& which = outputs_->at(index);
-    return {row(shower) + which.offset, which.size};
+    return {row(event) + which.offset, which.size};
   }
 
-  /// One output of a shower, by name. Throws std::out_of_range if there is none.
-  Span output(std::size_t shower, std::string_view name) const {
+  /// One output of an event, by name. Throws std::out_of_range if there is none.
+  Span output(std::size_t event, std::string_view name) const {
     for (std::size_t k = 0; k < outputs_->size(); ++k)
-      if ((*outputs_)[k].name == name) return output(shower, k);
+      if ((*outputs_)[k].name == name) return output(event, k);
     throw std::out_of_range("hepgan: the model has no output '" + std::string(name) + "'");
   }
 
  private:
   friend class Generator;
-  const float* row(std::size_t shower) const {
-    if (shower >= size_) throw std::out_of_range("hepgan: shower " + std::to_string(shower) + " of " + std::to_string(size_));
-    return values_.data() + shower * width_;
+  const float* row(std::size_t event) const {
+    if (event >= size_) throw std::out_of_range("hepgan: event " + std::to_string(event) + " of " + std::to_string(size_));
+    return values_.data() + event * width_;
   }
 
   std::shared_ptr<const std::vector<Output>> outputs_;
   std::size_t size_ = 0, width_ = 0, n_cells_ = 0;
   std::vector<float> values_;
 };
+
+using Showers = Events;
+using Tracks = Events;
 
 /// What a Generator is made with.
 struct Options {
@@ -136,8 +149,9 @@ struct Options {
   int threads = 1;
   /// Accept conditions outside the trained range.
   bool extrapolate = false;
-  /// Showers in one run of the network: bounds the memory; with more the activations leave the cache.
-  std::size_t batch = 128;
+  /// Events in one run of the network: bounds the memory, and with more showers their activations leave the cache.
+  /// 0: 128 showers, or 1024 tracks.
+  std::size_t batch = 0;
 };
 
 namespace detail {
@@ -255,79 +269,91 @@ class Generator {
     } catch (const std::runtime_error& error) {
       throw std::runtime_error("hepgan: " + path + ": " + error.what());
     }
+    // The runtime lays out its memory in the first run and keeps that for every number of rows: laid out for many,
+    // it is a quarter slower on one.
+    const std::vector<float> ones(conditions_.size(), 1.0F), zeros(latent_);
+    std::vector<float> ignored(width_);
+    run(ones.data(), zeros.data(), 1, ignored.data());
   }
 
   const std::vector<Condition>& conditions() const { return conditions_; }
   const std::vector<Output>& outputs() const { return *outputs_; }
   const std::vector<Layer>& layers() const { return layers_; }
-  /// Standard normal numbers that one shower takes.
+  /// "calorimeter" (showers) or "observables" (tracks).
+  const std::string& kind() const { return metadata_.at("kind").text(); }
+  /// What an event is called: "shower" or "track".
+  const char* row() const { return layers_.empty() ? "track" : "shower"; }
+  /// Standard normal numbers that one event takes.
   std::size_t latent_size() const { return latent_; }
+  /// Cells of a shower; 0 for tracks.
   std::size_t n_cells() const { return n_cells_; }
-  /// Unit of the energies.
+  /// Unit of the energies of showers; targets have their own.
   const std::string& unit() const { return unit_; }
   /// The whole description in the file: provenance, metrics, how the training data were read, ...
   const json::Value& metadata() const { return metadata_; }
   const std::string& runtime_version() const { return runtime_->version; }
 
-  /// Generate showers.
+  /// Generate events.
   ///
-  /// conditions: number of showers x conditions().size(), in the units of conditions().
-  /// latent: number of showers x latent_size(), standard normal, from the caller's engine.
+  /// conditions: number of events x conditions().size(), in the units of conditions().
+  /// latent: number of events x latent_size(), standard normal, from the caller's engine.
   ///
-  /// Throws std::invalid_argument if the sizes do not fit or a condition is outside its trained range.
-  Showers generate(const std::vector<float>& conditions, const std::vector<float>& latent) const {
+  /// Throws std::invalid_argument if the sizes do not fit, a condition is outside its trained range, or a category is
+  /// not known.
+  Events generate(const std::vector<float>& conditions, const std::vector<float>& latent) const {
     const std::size_t n = rows(conditions);
     if (latent.size() != n * latent_)
       throw std::invalid_argument("hepgan: latent: expected " + std::to_string(n) + " x " + std::to_string(latent_) +
-                                  " numbers, got " + std::to_string(latent.size()) + "; give one row a shower");
+                                  " numbers, got " + std::to_string(latent.size()) + "; give one row a " + row());
     check_range(conditions);
-    Showers showers = empty(n);
+    Events events = empty(n);
     for (std::size_t start = 0; start < n; start += step())
       run(conditions.data() + start * conditions_.size(), latent.data() + start * latent_, std::min(step(), n - start),
-          showers.values_.data() + start * showers.width_);
-    return showers;
+          events.values_.data() + start * events.width_);
+    return events;
   }
 
-  /// Generate showers with a random engine such as std::mt19937_64; memory is bounded by the batch and the result.
+  /// Generate events with a random engine such as std::mt19937_64; memory is bounded by the batch and the result.
   template <class Engine, class = std::enable_if_t<std::is_invocable_v<Engine&>>>
-  Showers generate(const std::vector<float>& conditions, Engine& engine) const {
+  Events generate(const std::vector<float>& conditions, Engine& engine) const {
     const std::size_t n = rows(conditions);
     check_range(conditions);
-    Showers showers = empty(n);
+    Events events = empty(n);
     std::normal_distribution<float> normal;
     std::vector<float> latent(std::min(step(), n) * latent_);
     for (std::size_t start = 0; start < n; start += step()) {
       const std::size_t count = std::min(step(), n - start);
       std::generate_n(latent.begin(), count * latent_, [&] { return normal(engine); });
       run(conditions.data() + start * conditions_.size(), latent.data(), count,
-          showers.values_.data() + start * showers.width_);
+          events.values_.data() + start * events.width_);
     }
-    return showers;
+    return events;
   }
 
   /// Largest relative difference between what this machine computes and the reference vectors in the file; the model is
-  /// sound if it is at most `tolerance`. In each output of a shower the difference is divided by the output's largest
-  /// number, or by 1e-3 of the shower's largest number if that is more.
+  /// sound if it is at most `tolerance`. In each output of an event the difference is divided by the output's largest
+  /// number, or by a smallest size if that is more: the target's scale, or 1e-3 of the shower's largest number.
   double self_test() const {
     const json::Value& reference = metadata_.at("reference");
     std::vector<float> conditions, latent;
     for (const json::Value& row : reference.at("condition").items()) append(conditions, row);
     for (const json::Value& row : reference.at("latent").items()) append(latent, row);
-    const Showers showers = generate(conditions, latent);
+    const Events events = generate(conditions, latent);
     const json::Value& expected = reference.at("outputs");
     double worst = 0;
-    for (std::size_t shower = 0; shower < showers.size(); ++shower) {
+    for (std::size_t event = 0; event < events.size(); ++event) {
       std::vector<std::vector<float>> wanted(outputs_->size());
       std::vector<double> largest(outputs_->size());
       for (std::size_t k = 0; k < outputs_->size(); ++k) {
-        append(wanted[k], expected.at((*outputs_)[k].name).items().at(shower));
+        append(wanted[k], expected.at((*outputs_)[k].name).items().at(event));
         if (wanted[k].size() != (*outputs_)[k].size) throw std::runtime_error("hepgan: " + path_ + ": damaged reference vectors");
         for (const float value : wanted[k]) largest[k] = std::max(largest[k], std::abs(static_cast<double>(value)));
       }
       const double brightest = *std::max_element(largest.begin(), largest.end());
       for (std::size_t k = 0; k < outputs_->size(); ++k) {
-        const Span got = showers.output(shower, k);
-        const double scale = std::max({largest[k], 1e-3 * brightest, static_cast<double>(std::numeric_limits<float>::min())});
+        const Span got = events.output(event, k);
+        const double least = (*outputs_)[k].scale > 0 ? (*outputs_)[k].scale : 1e-3 * brightest;
+        const double scale = std::max({largest[k], least, static_cast<double>(std::numeric_limits<float>::min())});
         for (std::size_t i = 0; i < got.size(); ++i) {
           const double difference = std::abs(static_cast<double>(got[i]) - static_cast<double>(wanted[k][i])) / scale;
           if (!(difference <= worst)) worst = difference;  // NaN counts
@@ -377,26 +403,37 @@ class Generator {
       const auto& range = c.at("range").items();
       if (range.size() != 2) throw std::runtime_error("metadata: expected a range of two numbers");
       conditions_.push_back({c.at("name").text(), c.at("unit").text(), c.at("transform").text() == "log", range[0].real(),
-                             range[1].real()});
+                             range[1].real(), {}});
+      if (const json::Value* categories = c.find("categories"))
+        for (const auto& [name, value] : categories->members()) conditions_.back().categories.emplace_back(name, value.real());
     }
     latent_ = metadata_.at("latent").at("size").count();
     auto outputs = std::make_shared<std::vector<Output>>();
     std::size_t offset = 0;
     for (const json::Value& o : metadata_.at("outputs").items()) {
-      Output output{o.at("name").text(), o.at("unit").text(), o.at("role").text(), {}, offset, 1};
+      Output output{o.at("name").text(), o.at("unit").text(), o.at("role").text(), {}, offset, 1, 0, {}};
       for (const json::Value& length : o.at("shape").items()) {
         output.shape.push_back(length.count());
         output.size *= output.shape.back();
       }
+      if (output.shape.size() > deepest) throw std::runtime_error("metadata: expected outputs of at most 3 dimensions");
+      if (const json::Value* scale = o.find("scale")) output.scale = scale->real();
+      if (const json::Value* atoms = o.find("atoms"))
+        for (const json::Value& atom : atoms->items()) output.atoms.push_back(atom.real());
       offset += output.size;
       if (output.role == "layer") n_cells_ = offset;
       outputs->push_back(std::move(output));
     }
     outputs_ = std::move(outputs);
+    for (const Output& output : *outputs_) names_.push_back(output.name.c_str());
     width_ = offset;
-    const json::Value& geometry = metadata_.at("geometry");
-    unit_ = geometry.at("unit").text();
-    for (const json::Value& l : geometry.at("layers").items()) layers_.push_back(layer(l));
+    if (kind() == "calorimeter") {
+      const json::Value& geometry = metadata_.at("geometry");
+      unit_ = geometry.at("unit").text();
+      for (const json::Value& l : geometry.at("layers").items()) layers_.push_back(layer(l));
+    } else if (kind() != "observables") {
+      throw std::runtime_error("metadata: kind: expected 'calorimeter' or 'observables', got '" + kind() + "'");
+    }
     read_batch();
   }
 
@@ -430,12 +467,12 @@ class Generator {
     if (dimensions[0] > 0) fixed_ = static_cast<std::size_t>(dimensions[0]);
   }
 
-  std::size_t step() const { return fixed_ != 0 ? fixed_ : std::max<std::size_t>(options_.batch, 1); }
+  std::size_t step() const { return fixed_ != 0 ? fixed_ : options_.batch != 0 ? options_.batch : layers_.empty() ? 1024 : 128; }
 
   std::size_t rows(const std::vector<float>& conditions) const {
     if (conditions.empty() || conditions.size() % conditions_.size() != 0)
       throw std::invalid_argument("hepgan: conditions: expected a multiple of " + std::to_string(conditions_.size()) +
-                                  " numbers, got " + std::to_string(conditions.size()) + "; give one row a shower");
+                                  " numbers, got " + std::to_string(conditions.size()) + "; give one row a " + row());
     return conditions.size() / conditions_.size();
   }
 
@@ -444,27 +481,36 @@ class Generator {
     for (std::size_t k = 0; k < values.size(); ++k) {
       const Condition& c = conditions_[k % width];
       const float value = values[k];
-      if (value >= static_cast<float>(c.low) && value <= static_cast<float>(c.high)) continue;
       const bool possible = std::isfinite(value) && (value > 0 || !c.logarithmic);
-      if (possible && options_.extrapolate) continue;
       const std::string unit = c.unit.empty() ? "" : " " + c.unit;
-      throw std::invalid_argument(
-          "condition '" + c.name + "': expected " + detail::short_number(c.low) + " to " + detail::short_number(c.high) + unit +
-          " (the trained range), got " + detail::short_number(static_cast<double>(value)) + unit + " in row " +
-          std::to_string(k / width) + "; " +
-          (possible ? "stay inside, or accept extrapolation with --extrapolate (in code: option extrapolate)"
-                    : "extrapolation needs a finite number, and a positive one where the logarithm is taken"));
+      std::string expected, remedy;
+      if (!c.categories.empty()) {
+        const auto same = [&](const auto& category) { return value == static_cast<float>(category.second); };
+        if (std::any_of(c.categories.begin(), c.categories.end(), same)) continue;
+        for (const auto& [name, number] : c.categories)
+          expected += (expected.empty() ? "one of " : ", ") + name + " = " + detail::short_number(number);
+        remedy = "the generator was trained with no other";
+      } else {
+        if (value >= static_cast<float>(c.low) && value <= static_cast<float>(c.high)) continue;
+        if (possible && options_.extrapolate) continue;
+        expected = detail::short_number(c.low) + " to " + detail::short_number(c.high) + unit + " (the trained range)";
+        remedy = possible ? "stay inside, or accept extrapolation with --extrapolate (in code: option extrapolate)"
+                          : "extrapolation needs a finite number, and a positive one where the logarithm is taken";
+      }
+      throw std::invalid_argument("condition '" + c.name + "': expected " + expected + ", got " +
+                                  detail::short_number(static_cast<double>(value)) + unit + " in row " +
+                                  std::to_string(k / width) + "; " + remedy);
     }
   }
 
-  Showers empty(std::size_t n) const {
-    Showers showers;
-    showers.outputs_ = outputs_;
-    showers.size_ = n;
-    showers.width_ = width_;
-    showers.n_cells_ = n_cells_;
-    showers.values_.resize(n * width_);
-    return showers;
+  Events empty(std::size_t n) const {
+    Events events;
+    events.outputs_ = outputs_;
+    events.size_ = n;
+    events.width_ = width_;
+    events.n_cells_ = n_cells_;
+    events.values_.resize(n * width_);
+    return events;
   }
 
   /// Run the network on `count` rows; a fixed batch is filled up with copies of the last row.
@@ -476,45 +522,35 @@ class Generator {
       conditions = filled(filled_conditions, conditions, count, conditions_.size());
       latent = filled(filled_latent, latent, count, latent_);
     }
-    const auto input = [&](const float* data, std::size_t width) {
-      const std::array<std::int64_t, 2> shape{static_cast<std::int64_t>(n), static_cast<std::int64_t>(width)};
-      OrtValue* value = nullptr;
-      // the runtime does not write to inputs
-      check(runtime_->api->CreateTensorWithDataAsOrtValue(memory_.get(), const_cast<float*>(data), n * width * sizeof(float),
-                                                          shape.data(), shape.size(), ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
-                                                          &value));
-      return detail::Handle<OrtValue>(value, runtime_->api->ReleaseValue);
-    };
-    const auto first = input(conditions, conditions_.size());
-    const auto second = input(latent, latent_);
-    const std::array<const char*, 2> input_names{"condition", "latent"};
-    const std::array<const OrtValue*, 2> inputs{first.get(), second.get()};
-    std::vector<const char*> names;
-    for (const Output& output : *outputs_) names.push_back(output.name.c_str());
-    std::vector<OrtValue*> values(names.size(), nullptr);
-    check(runtime_->api->Run(session_.get(), nullptr, input_names.data(), inputs.data(), inputs.size(), names.data(), names.size(),
-                             values.data()));
+    const float* const inputs[] = {conditions, latent};
+    const std::size_t widths[] = {conditions_.size(), latent_};
+    // the graph writes to where the caller wants it, if there is one row, and else one output after the other
+    std::vector<float> columns(n == 1 ? 0 : n * width_);
+    float* const place = n == 1 ? result : columns.data();
     std::vector<detail::Handle<OrtValue>> owned;
-    for (OrtValue* value : values) owned.emplace_back(value, runtime_->api->ReleaseValue);
-    for (std::size_t k = 0; k < values.size(); ++k) {
-      const Output& output = (*outputs_)[k];
-      float* data = nullptr;
-      check_size(values[k], n * output.size);
-      check(runtime_->api->GetTensorMutableData(values[k], reinterpret_cast<void**>(&data)));
-      for (std::size_t shower = 0; shower < count; ++shower)
-        std::copy_n(data + shower * output.size, output.size, result + shower * width_ + output.offset);
-    }
+    std::vector<OrtValue*> values;
+    owned.reserve(2 + outputs_->size());
+    for (std::size_t k = 0; k < 2; ++k)  // the runtime does not write to inputs
+      owned.push_back(tensor(const_cast<float*>(inputs[k]), n, widths[k], &widths[k], 1));
+    for (const Output& output : *outputs_)
+      owned.push_back(tensor(place + n * output.offset, n, output.size, output.shape.data(), output.shape.size()));
+    for (const auto& value : owned) values.push_back(value.get());
+    const std::array<const char*, 2> names{"condition", "latent"};
+    check(runtime_->api->Run(session_.get(), nullptr, names.data(), values.data(), 2, names_.data(), names_.size(), values.data() + 2));
+    if (n == 1) return;
+    for (const Output& output : *outputs_)
+      for (std::size_t event = 0; event < count; ++event)
+        std::copy_n(place + n * output.offset + event * output.size, output.size, result + event * width_ + output.offset);
   }
 
-  void check_size(const OrtValue* value, std::size_t expected) const {
-    OrtTensorTypeAndShapeInfo* raw = nullptr;
-    check(runtime_->api->GetTensorTypeAndShape(value, &raw));
-    const detail::Handle<OrtTensorTypeAndShapeInfo> info{raw, runtime_->api->ReleaseTensorTypeAndShapeInfo};
-    std::size_t got = 0;
-    check(runtime_->api->GetTensorShapeElementCount(raw, &got));
-    if (got != expected)
-      throw std::runtime_error("hepgan: " + path_ + ": expected " + std::to_string(expected) + " numbers from the graph, got " +
-                               std::to_string(got) + "; the metadata belongs to another graph");
+  /// A view of n rows of numbers in somebody else's memory.
+  detail::Handle<OrtValue> tensor(float* data, std::size_t n, std::size_t size, const std::size_t* shape, std::size_t depth) const {
+    std::array<std::int64_t, 1 + deepest> lengths{static_cast<std::int64_t>(n)};
+    std::copy_n(shape, depth, lengths.begin() + 1);
+    OrtValue* value = nullptr;
+    check(runtime_->api->CreateTensorWithDataAsOrtValue(memory_.get(), data, n * size * sizeof(float), lengths.data(), 1 + depth,
+                                                        ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &value));
+    return {value, runtime_->api->ReleaseValue};
   }
 
   const float* filled(std::vector<float>& buffer, const float* rows, std::size_t count, std::size_t width) const {
@@ -532,6 +568,8 @@ class Generator {
     return {nullptr, [](T*) {}};
   }
 
+  static constexpr std::size_t deepest = 3;  // dimensions of an output
+
   std::string path_;
   Options options_;
   std::unique_ptr<detail::Runtime> runtime_;
@@ -541,6 +579,7 @@ class Generator {
   json::Value metadata_;
   std::vector<Condition> conditions_;
   std::shared_ptr<const std::vector<Output>> outputs_;
+  std::vector<const char*> names_;
   std::vector<Layer> layers_;
   std::string unit_;
   std::size_t latent_ = 0, width_ = 0, n_cells_ = 0, fixed_ = 0;

@@ -43,6 +43,7 @@ class Value {
   const std::string& text() const { return need(Kind::string, "a string"), string; }
   double real() const { return need(Kind::number, "a number"), number; }
   const std::vector<Value>& items() const { return need(Kind::array, "an array"), array; }
+  const std::vector<std::pair<std::string, Value>>& members() const { return need(Kind::object, "an object"), object; }
 
   /// A number that is whole and not negative.
   std::size_t count() const {

@@ -1,0 +1,252 @@
+"""Conditional generator and critic of observables: one number each, of a track or event.
+
+The line is that of conditional WGANs for the DLLs of a RICH detector (arXiv:1905.11825): dense networks, targets made
+normal by a quantile transform. What differs, and why:
+
+- Point masses are drawn, not smeared: a small classifier gives the probability of each pattern of atoms and ties
+  (`hepgan.atoms`) at the given conditions, and an extra latent number chooses one. The game is played on the
+  continuous targets alone, between real and generated events of the same condition and pattern.
+- Conditions enter as tent functions on their quantiles (`Tents`), so that a network of a few thousand weights
+  follows Cherenkov thresholds, which change the distributions within a per cent of momentum.
+- The critic, and the energy score before it, see the targets whitened too: likelihoods of similar hypotheses differ by
+  a thousandth of their range, which no distance between samples resolves otherwise.
+- A dense layer and its activation are one node of the exported graph, and few: a track costs microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepgan.atoms import Patterns, draw
+from hepgan.config import DataConfig, DllModelConfig
+from hepgan.datasets import TensorEvents
+from hepgan.models.whitening import Whitening
+from hepgan.preprocessing import ConditionScaling, QuantileScaling, Tents
+
+__all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
+
+_SLOPE = 0.1  # of LeakyReLU
+_MOST = 30.0  # spreads; a whitened target further out counts as this far
+_WHITENING_EVENTS = 100_000  # a regression of a few hundred numbers needs no more
+_CHANCE_WIDTH = 64  # units of the classifier of patterns
+_CHANCE_STEPS = 1500
+_CHANCE_BATCH = 4096
+_LEAST_CHANCE = 1e-6
+_CHANCE_RATE = 3e-3  # learning rate at the beginning; falls to zero
+
+
+class ResidualNetwork(nn.Module):
+    """Dense layers, each added to what came before: h + f(W h + b).
+
+    Args:
+        inputs: Numbers in.
+        width: Units.
+        depth: Residual layers after the first.
+        outputs: Numbers out.
+    """
+
+    def __init__(self, inputs: int, width: int, depth: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.last = nn.Linear(width, outputs)
+        self.activation = nn.LeakyReLU(_SLOPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs) to (B, outputs)."""
+        h = self.activation(self.first(x))
+        for block in self.blocks:
+            h = h + self.activation(block(h))
+        out: Tensor = self.last(h)
+        return out
+
+
+class DllGenerator(nn.Module):
+    """Conditions and latent numbers -> targets, all in physical units.
+
+    Args:
+        data: Conditions and targets.
+        model: Sizes.
+
+    Attributes:
+        condition_range: (n_conditions, 2) smallest and largest condition seen in `fit`.
+    """
+
+    condition_range: Tensor
+
+    def __init__(self, data: DataConfig, model: DllModelConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.n_conditions, self.n_targets = len(data.conditions), len(data.targets)
+        self.condition_scaling = ConditionScaling(data.conditions)
+        self.tents = Tents(self.condition_scaling.n_numbers, nodes=model.hinges)
+        self.scaling = QuantileScaling([t.transform for t in data.targets], knots=model.knots)
+        self.patterns = Patterns({t.name: t.atoms for t in data.targets}, ties=data.ties)
+        self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
+        self._build()
+
+    def _build(self) -> None:
+        """Make the networks for the number of patterns that there is."""
+        n_features = self.condition_scaling.n_features + self.tents.n_features
+        k = self.patterns.n_patterns
+        self.n_label = n_features + k
+        self.chance = nn.Sequential(
+            nn.Linear(n_features, _CHANCE_WIDTH), nn.ReLU(), nn.Linear(_CHANCE_WIDTH, k), nn.Softmax(1)
+        ).requires_grad_(False)
+        self.network = ResidualNetwork(
+            self.n_label + self.model.latent, self.model.width, self.model.depth, self.n_targets
+        )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load weights of any number of patterns."""
+        code = state_dict.get("patterns.code")
+        if code is not None and code.shape != self.patterns.code.shape:
+            self.patterns.code = code.to(self.patterns.code)
+            self._build()
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    @property
+    def n_latent(self) -> int:
+        """Latent numbers of an event: one more than the network's where there is a pattern to choose."""
+        return self.model.latent + (self.patterns.n_patterns > 1)
+
+    @property
+    def target_scale(self) -> Tensor:
+        """Typical size (V,) of the continuous part of each target, in its unit: half of its central 68 %."""
+        ends = torch.tensor([[-1.0], [1.0]], device=self.condition_range.device).expand(2, self.n_targets)
+        low, high = self.scaling.from_normal(ends)
+        scale: Tensor = 0.5 * (high - low)
+        return scale
+
+    def fit(self, events: TensorEvents, *, generator: torch.Generator) -> None:
+        """Set everything that statistics alone can know: scalings, quantiles, patterns and their probabilities.
+
+        Args:
+            events: Tracks.
+            generator: Source of the batches of the patterns' classifier.
+
+        Raises:
+            ValueError: If a target is constant.
+        """
+        condition, weights, targets = events.condition, events.weights, events.outputs[0]
+        with torch.no_grad():
+            self.condition_range.copy_(torch.stack([condition.amin(0), condition.amax(0)], 1))
+            self.condition_scaling.fit(condition, weights)
+            self.tents.fit(self.condition_scaling.numbers(condition), weights)
+            self.patterns.fit(targets, weights)
+            pattern = self.patterns.which(targets)
+            self.scaling.fit(targets, weights, pattern @ self.patterns.continuous > 0)
+        self._build()
+        if self.patterns.n_patterns > 1:
+            self._fit_chance(events, generator=generator)
+
+    def _fit_chance(self, events: TensorEvents, *, generator: torch.Generator) -> None:
+        """Probability of each pattern, by cross entropy: its means are right where the network cannot follow.
+
+        Logarithms end at `_LEAST_CHANCE`, so that events of negative weight cannot run away with it.
+        """
+        self.chance.requires_grad_(True)
+        optimizer = torch.optim.Adam(self.chance.parameters(), lr=_CHANCE_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _CHANCE_STEPS)
+        for _ in range(_CHANCE_STEPS):
+            batch = events.batch(min(_CHANCE_BATCH, len(events)), generator=generator)
+            with torch.no_grad():
+                features, wanted = self.features(batch.condition), self.patterns.which(batch.outputs[0])
+            surprise = -(wanted * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)
+            optimizer.zero_grad(set_to_none=True)
+            (batch.weights * surprise).mean().backward()
+            optimizer.step()
+            schedule.step()
+        self.chance.requires_grad_(False)
+
+    def features(self, condition: Tensor) -> Tensor:
+        """What the networks see of (B, n_conditions) conditions."""
+        numbers = self.condition_scaling.numbers(condition)
+        return torch.cat([numbers, *self.condition_scaling.indicators(condition), self.tents(numbers)], 1)
+
+    def label(self, condition: Tensor, pattern: Tensor) -> Tensor:
+        """Conditions (B, n_conditions) and pattern (B, K) as the networks see them, (B, n_label)."""
+        return torch.cat([self.features(condition), pattern], 1)
+
+    def normal(self, label: Tensor, latent: Tensor) -> Tensor:
+        """Continuous targets as normal numbers (B, V), from (B, n_label) and (B, >= latent)."""
+        z: Tensor = self.network(torch.cat([label, latent[:, : self.model.latent]], 1))
+        return z
+
+    def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor]:
+        """Generate.
+
+        Args:
+            condition: (B, n_conditions) in physical units.
+            latent: (B, n_latent) standard normal numbers; the last one chooses the pattern.
+
+        Returns:
+            Targets (B, V) in physical units.
+        """
+        features = self.features(condition)
+        if self.patterns.n_patterns > 1:
+            pattern = draw(self.chance(features), latent[:, -1:])
+        else:
+            pattern = torch.ones_like(features[:, :1])
+        values = self.scaling.from_normal(self.normal(torch.cat([features, pattern], 1), latent))
+        return (self.patterns.assemble(values, pattern),)
+
+
+class DllCritic(nn.Module):
+    """Score of the continuous targets of a track, given its conditions and pattern.
+
+    It sees the targets twice: as normal numbers, and whitened (`Whitening`), where the thin ridges between similar
+    hypotheses are as wide as everything else.
+
+    Args:
+        generator: The generator it judges.
+        model: Sizes.
+        scores: Numbers S that it gives of each track.
+    """
+
+    def __init__(self, generator: DllGenerator, model: DllModelConfig, *, scores: int = 1) -> None:
+        super().__init__()
+        self.whitening = Whitening(generator.n_targets, generator.n_label)
+        inputs = 2 * generator.n_targets + generator.n_label
+        self.network = ResidualNetwork(inputs, model.critic_width, model.critic_depth, scores)
+
+    def fit(self, generator: DllGenerator, events: TensorEvents) -> None:
+        """Learn the linear correlations at each condition."""
+        label, z, free = self._parts(generator, events[:_WHITENING_EVENTS])
+        self.whitening.fit(z, label, free, events.weights[:_WHITENING_EVENTS])
+
+    def _parts(self, generator: DllGenerator, events: TensorEvents) -> tuple[Tensor, Tensor, Tensor]:
+        """Label (B, n_label), normal numbers (B, V), and where they are free, of tracks."""
+        pattern = generator.patterns.which(events.outputs[0])
+        free = pattern @ generator.patterns.free
+        return (
+            generator.label(events.condition, pattern),
+            generator.scaling.to_normal(events.outputs[0]),
+            free,
+        )
+
+    def _seen(self, z: Tensor, label: Tensor, free: Tensor) -> Tensor:
+        return torch.cat([free * z, self.whitening(z, label, free).clamp(-_MOST, _MOST)], 1)
+
+    def label(self, generator: DllGenerator, events: TensorEvents) -> Tensor:
+        """What a track and the one generated for it have in common: (B, n_label) conditions and pattern."""
+        return self._parts(generator, events)[0]
+
+    def real(self, generator: DllGenerator, events: TensorEvents) -> Tensor:
+        """Normal and whitened targets of the tracks (B, 2 V), zero where the pattern leaves no freedom."""
+        label, z, free = self._parts(generator, events)
+        return self._seen(z, label, free)
+
+    def fake(self, generator: DllGenerator, events: TensorEvents, latent: Tensor) -> Tensor:
+        """The same for tracks generated at the same conditions and pattern from (B, n_latent) numbers."""
+        label, _, free = self._parts(generator, events)
+        return self._seen(generator.normal(label, latent), label, free)
+
+    def forward(self, event: Tensor, label: Tensor) -> Tensor:
+        """Score (B, 2 V) normal and whitened numbers under (B, n_label): (B, S)."""
+        score: Tensor = self.network(torch.cat([event, label], 1))
+        return score

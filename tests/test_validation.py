@@ -1,0 +1,53 @@
+"""The number that selects the checkpoint."""
+
+import numpy as np
+import pytest
+import torch
+
+from hepgan.config import CaloModelConfig, parse
+from hepgan.datasets import TensorEvents
+from hepgan.models import CaloGenerator, DllGenerator
+from hepgan.readers import Events
+from hepgan.validation import PhysicsDistance
+
+
+def test_distance_of_showers_is_zero_to_itself_and_sees_changes(sample_config, events):
+    reference = TensorEvents.of(events)
+    cells, overflow = reference.outputs
+    distance = PhysicsDistance(reference, CaloGenerator(sample_config, CaloModelConfig()))
+    assert distance.between(cells, overflow) == pytest.approx(0, abs=1e-12)
+    scaled = distance.between(cells * 1.02, overflow)
+    one_cell = cells.clone()
+    one_cell[:, 150] *= 1.5
+    assert scaled > 0.002
+    assert distance.between(one_cell, overflow) > 0.002
+    assert distance.between(cells * 1.1, overflow) > 2 * scaled
+
+
+def test_distance_of_tracks_is_zero_to_itself_and_sees_changes_in_a_corner():
+    rng = np.random.default_rng(1)
+    momentum = np.exp(rng.uniform(0, 3, (8000, 1))).astype(np.float32)
+    targets = (rng.standard_normal((8000, 2)) * momentum).astype(np.float32)
+    data = parse(
+        {
+            "data": {
+                "files": ["x.root"],
+                "conditions": [{"name": "p"}],
+                "targets": [{"name": "a"}, {"name": "b"}],
+            },
+            "model": {"latent": 2, "width": 4, "depth": 0, "hinges": 4},
+        }
+    )
+    reference = TensorEvents.of(Events(momentum, (targets,), np.ones(8000, np.float32)))
+    generator = DllGenerator(data.data, data.model)
+    generator.fit(reference, generator=torch.Generator().manual_seed(0))
+    distance = PhysicsDistance(reference, generator)
+    (values,) = reference.outputs
+    assert distance.between(values) == pytest.approx(0, abs=1e-12)
+    corner = values.clone()
+    high = reference.condition[:, 0] > np.exp(2.7)  # a tenth of the tracks
+    corner[high, 0] *= 1.5
+    assert distance.between(corner) > 0.01
+    uncorrelated = values.clone()
+    uncorrelated[:, 1] = uncorrelated[:, 0]
+    assert distance.between(uncorrelated) > 0.05

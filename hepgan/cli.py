@@ -340,7 +340,7 @@ def check(model: Model) -> None:
 def generate(
     model: Model,
     out: Annotated[Path, typer.Option(metavar="OUT.root", help="file to write")],
-    number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="how many showers")] = None,
+    number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="how many events")] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="a value, or a range LOW:HIGH; once a condition"),
@@ -349,13 +349,15 @@ def generate(
         Path | None, typer.Option(metavar="FILE.root", help="take the conditions of these events")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="showers at once")] = 128,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="events at once; default: what is fastest")
+    ] = None,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="accept conditions outside the trained range")
     ] = False,
     format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
 ) -> None:
-    """Generate showers in bulk into a ROOT file with the branch names of the training file."""
+    """Generate events in bulk into a ROOT file with the branch names of the training file."""
     from hepgan import generation
     from hepgan.export.onnx import OnnxGenerator
 

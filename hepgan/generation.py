@@ -23,7 +23,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 import hepgan
 from hepgan.config import ConditionConfig
-from hepgan.export.onnx import BATCH_SIZE, OnnxGenerator
+from hepgan.export.onnx import OnnxGenerator
 from hepgan.readers import iterate_conditions
 from hepgan.rootfiles import check_target, near, not_written
 
@@ -228,7 +228,7 @@ def generate(
     conditions: Mapping[str, Value] | None = None,
     conditions_from: str | Path | None = None,
     seed: int = 1,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     extrapolate: bool = False,
     format: Literal["ttree", "rntuple"] = "ttree",
     progress: bool = False,
@@ -243,7 +243,7 @@ def generate(
             logarithm, else uniform; for a category its name.
         conditions_from: Take the conditions of this ROOT file instead, one by one, without the cut.
         seed: The same seed gives the same events, whatever the batch size.
-        batch_size: Events that the network computes at once.
+        batch_size: Events that the network computes at once; default: what is fastest.
         extrapolate: Accept conditions outside the trained range.
         format: Kind of the tree.
         progress: Show a progress bar.
@@ -264,14 +264,14 @@ def generate(
     if (n is None and conditions) or (n is not None and n < 1):
         number = "none" if n is None else n
         raise ValueError(f"n: expected a positive number of {what}, got {number}; add -n N")
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
     if format not in ("ttree", "rntuple"):
         raise ValueError(f"format: expected 'ttree' or 'rntuple', got {format!r}; choose one")
     check_target(out)
     streams = [np.random.Generator(np.random.Philox(s)) for s in np.random.SeedSequence(seed).spawn(2)]
     numbers = len(model.data.targets) or model.calorimeter.n_cells
-    rows = max(batch_size, _CHUNK // (4 * numbers))
+    rows = max(batch_size or 1, _CHUNK // (4 * numbers))
     if conditions and n is not None:
         intervals = _intervals(model, conditions, extrapolate=extrapolate)
         chunks = _drawn(model, intervals, n=n, rows=rows, rng=streams[0])
@@ -293,7 +293,7 @@ def generate(
                 for condition in chunks:
                     model.check_range(condition, extrapolate=extrapolate, first_row=done)
                     outputs = model.sample(
-                        condition, rng=streams[1], batch_size=batch_size, extrapolate=extrapolate
+                        condition, rng=streams[1], batch_size=batch_size or 0, extrapolate=extrapolate
                     )
                     branches = _branches(model, condition, outputs)
                     if tree is None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hepgan.datasets import TensorEvents
 from hepgan.features import ShowerShapes
-from hepgan.metrics import quantile_edges, wasserstein
+from hepgan.metrics import bin_number, quantile_edges, wasserstein
 from hepgan.models import CaloGenerator, DllGenerator
 from hepgan.preprocessing import ConditionalMoments
 
@@ -58,7 +58,7 @@ def _tracks(reference: TensorEvents, generator: DllGenerator, threshold: float) 
     groups: Groups = []
     for column in reference.condition.cpu().numpy().T:
         edges = quantile_edges(column, _BINS, weights=weights)
-        number = np.searchsorted(edges[1:-1], column, side="right")
+        number = bin_number(column, edges)
         groups += [np.flatnonzero(number == k) for k in range(len(edges) - 1)]
     groups = [g for g in groups if len(g) >= _LEAST_IN_BIN and weights[g].sum() > 0]
 

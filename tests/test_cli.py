@@ -151,7 +151,9 @@ def test_a_condition_given_twice(tmp_path):
 
 def test_export_format_of_later(tmp_path):
     message = refused("export", tmp_path, "--out", tmp_path / "m.onnx", "--format", "cpp")
-    assert "--format cpp: expected onnx or lwtnn, got cpp, which is not there yet; use --format onnx" in message
+    assert (
+        "--format cpp: expected onnx or lwtnn, got cpp, which is not there yet; use --format onnx" in message
+    )
 
 
 def test_a_fixed_batch_is_not_for_lwtnn(tmp_path):
@@ -344,7 +346,13 @@ def test_tracks_from_the_toy_to_every_file(tmp_path):
     sample, recipe, model = tmp_path / "tracks.root", tmp_path / "my.toml", tmp_path / "dll.onnx"
     run("toy", "rich", "-n", 3000, "--species", "K", "--seed", 7, "--out", sample)
     recipe.write_text(run("inspect", sample, "--config").stdout)
-    small = ["training.steps=20", "training.batch_size=64", "model.width=8", "model.depth=1", "model.hinges=6"]
+    small = [
+        "training.steps=20",
+        "training.batch_size=64",
+        "model.width=8",
+        "model.depth=1",
+        "model.hinges=6",
+    ]
     folder = tmp_path / "run"
     run("train", recipe, "--out", folder, *(word for setting in small for word in ("--set", setting)))
     result = run("evaluate", folder)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import awkward as ak
 import numpy as np
 import pytest
 import torch
@@ -132,6 +133,54 @@ def test_every_objective_trains_tracks(track_recipe, tmp_path, objective):
     assert all(np.isfinite(value) for line in log for value in line.values())
     model = OnnxGenerator(run / "model.onnx")
     assert next(output["name"] for output in model.metadata["outputs"]) == "RichDLLe"
+
+
+@pytest.mark.parametrize("rntuple", [False, True])
+def test_any_tree_trains_without_code_for_it(tmp_path, write_tree, rntuple):
+    """Jagged doubles of another detector, thousands of rows that were not reconstructed, weights of both signs."""
+    rng = np.random.default_rng(2)
+    counts = rng.integers(0, 6, 2000)
+    n = int(counts.sum())
+    momentum = np.exp(rng.uniform(0, 4, n))
+    time_of_flight = np.where(rng.random(n) < 0.2, -1.0, rng.normal(100 / momentum, 1))
+    momentum[rng.random(n) < 0.4] = -999
+    branches = {
+        "mom": ak.unflatten(momentum, counts),
+        "tof": ak.unflatten(time_of_flight, counts),
+        "dedx": ak.unflatten(rng.gamma(3, 1, n), counts),
+        "sw": ak.unflatten(np.where(rng.random(n) < 0.2, -0.5, 1.0), counts),
+        "vertices": rng.integers(1, 60, len(counts)).astype(np.int32),
+    }
+    file = write_tree(tmp_path / "other.root", branches, tree="ntuple", basket=500, rntuple=rntuple)
+    assert (momentum < 0).sum() > 1500
+    settings = config.parse(
+        {
+            "data": {
+                "files": [file],
+                "tree": "ntuple",
+                "cut": "mom > 0",
+                "weight": "sw",
+                "conditions": [
+                    {"name": "p", "branch": "mom", "unit": "GeV"},
+                    {"name": "vertices", "transform": "linear", "integer": True},
+                ],
+                "targets": [
+                    {"name": "tof", "unit": "ns", "atoms": [-1.0]},
+                    {"name": "dedx", "unit": "MeV/cm", "transform": "log"},
+                ],
+            },
+            "model": {"latent": 3, "width": 8, "depth": 1, "hinges": 5, "critic_width": 8, "critic_depth": 1},
+            "training": {"steps": 10, "batch_size": 64, "validate_every": 10, "warm_up": 2, "threads": 1},
+        }
+    )
+    run = train(settings, tmp_path / "run", progress=False)
+    model = OnnxGenerator(run / "model.onnx")
+    condition = np.array([[2.0, 5.0], [40.0, 50.0]] * 200, np.float32)
+    (targets,) = model.sample(condition, seed=1)
+    assert np.isfinite(targets).all()
+    assert (targets[:, 1] > 0).all()  # log: positive by construction
+    share = (targets[:, 0] == -1).mean()
+    assert share == pytest.approx(0.2, abs=0.08)  # 4 sigma of 400 tracks
 
 
 @pytest.mark.slow

@@ -158,7 +158,7 @@ class DllGenerator(nn.Module):
                 features, wanted = self.features(batch.condition), self.patterns.which(batch.outputs[0])
             surprise = -(wanted * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)
             optimizer.zero_grad(set_to_none=True)
-            (batch.weights * surprise).mean().backward()
+            (batch.weights * surprise).mean().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         self.chance.requires_grad_(False)

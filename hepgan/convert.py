@@ -21,7 +21,7 @@ import uproot
 from numpy.typing import NDArray
 
 from hepgan.geometry import Calorimeter
-from hepgan.rootfiles import check_target, near, not_written
+from hepgan.rootfiles import check_target, near, written
 
 __all__ = ["TREE", "convert"]
 
@@ -144,15 +144,8 @@ def convert(
 def _write(out: Path, rows: _Rows, total: int, *, title: str) -> None:
     first = rows(slice(0, 1))
     step = max(1, _CHUNK_BYTES // sum(values.nbytes for values in first.values()))
-    partial = out.with_name(out.name + ".part")
-    try:
-        with uproot.recreate(partial) as file:
-            types = {name: (values.dtype, values.shape[1:]) for name, values in first.items()}
-            tree = file.mktree(TREE, types, title=title)
-            for start in range(0, total, step):
-                tree.extend(rows(slice(start, start + step)))
-        partial.replace(out)
-    except OSError as error:
-        raise not_written(out, "showers", error) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with written(out, "showers") as temporary, uproot.recreate(temporary) as file:
+        types = {name: (values.dtype, values.shape[1:]) for name, values in first.items()}
+        tree = file.mktree(TREE, types, title=title)
+        for start in range(0, total, step):
+            tree.extend(rows(slice(start, start + step)))

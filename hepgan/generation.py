@@ -25,7 +25,7 @@ import hepgan
 from hepgan.config import ConditionConfig
 from hepgan.export.onnx import OnnxGenerator
 from hepgan.readers import iterate_conditions
-from hepgan.rootfiles import check_target, near, not_written
+from hepgan.rootfiles import check_target, near, written
 
 __all__ = ["generate", "parse_condition"]
 
@@ -278,41 +278,29 @@ def generate(
     else:
         chunks = _stored(model, Path(str(conditions_from)), n=n, rows=rows)
 
-    temporary = out.with_name(out.name + ".tmp")
     columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bar,
-            closing(chunks),
-        ):
-            task = bar.add_task("generating", total=n)
-            done = 0
-            with uproot.recreate(temporary, compression=_COMPRESSION) as file:
-                tree: Any = None
-                for condition in chunks:
-                    model.check_range(condition, extrapolate=extrapolate, first_row=done)
-                    outputs = model.sample(
-                        condition, rng=streams[1], batch_size=batch_size or 0, extrapolate=extrapolate
-                    )
-                    branches = _branches(model, condition, outputs)
-                    if tree is None:
-                        tree = _tree(file, model.metadata["tree"], branches, format=format)
-                    else:
-                        tree.extend(branches)
-                    done += len(condition)
-                    bar.update(task, completed=done)
-                file["generated_by"] = json.dumps(_origin(model, seed=seed))
-        temporary.replace(out)
-    except OSError as error:
-        with suppress(OSError):  # no such folder
-            temporary.unlink()
-        if error.errno is None or (conditions_from and str(error.filename) == str(conditions_from)):
-            raise
-        raise not_written(out, what, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with (
+        Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bar,
+        closing(chunks),
+        written(out, what) as temporary,
+        uproot.recreate(temporary, compression=_COMPRESSION) as file,
+    ):
+        task = bar.add_task("generating", total=n)
+        done = 0
+        tree: Any = None
+        for condition in chunks:
+            model.check_range(condition, extrapolate=extrapolate, first_row=done)
+            outputs = model.sample(
+                condition, rng=streams[1], batch_size=batch_size or 0, extrapolate=extrapolate
+            )
+            branches = _branches(model, condition, outputs)
+            if tree is None:
+                tree = _tree(file, model.metadata["tree"], branches, format=format)
+            else:
+                tree.extend(branches)
+            done += len(condition)
+            bar.update(task, completed=done)
+        file["generated_by"] = json.dumps(_origin(model, seed=seed))
     _LOG.info("%s: %d %s", out, done, what)
     return done
 

@@ -14,7 +14,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ __all__ = [
     "expand",
     "find_trees",
     "near",
-    "not_written",
     "open_file",
     "open_tree",
+    "written",
 ]
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
@@ -114,11 +114,42 @@ def check_target(path: str | Path) -> None:
         raise FileExistsError(f"cannot write {path}: expected the name of a file, got {kind}; name a file")
 
 
-def not_written(path: str | Path, what: str, error: OSError) -> OSError:
+def _not_written(path: str | Path, what: str, error: OSError) -> OSError:
     """The error for an output that could not be written and of which nothing was left behind."""
     remedy = "make room" if error.errno in _NO_ROOM else "name a place that can be written"
     reason = f"{error.strerror or error}: {what} could not be written; nothing was left behind, {remedy}"
     return OSError(error.errno, reason, str(path))
+
+
+@contextmanager
+def written(path: str | Path, what: str) -> Iterator[Path]:
+    """Write a file completely or not at all.
+
+    Args:
+        path: The file; an existing one is replaced.
+        what: What is written, for the message.
+
+    Yields:
+        A temporary name to write to; it becomes `path` at the end, and nothing is left behind by an error.
+
+    Raises:
+        OSError: If `path` is no file, or cannot be written, such as on a full disk; errors of other files pass through.
+    """
+    path = Path(path)
+    check_target(path)
+    temporary = path.with_name(path.name + ".tmp")
+    own = {str(p) for p in (path, temporary, *path.parents)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or (error.filename is not None and str(error.filename) not in own):
+            raise
+        raise _not_written(path, what, error) from error
+    finally:
+        with suppress(OSError):  # renamed, or there is no such folder
+            temporary.unlink()
 
 
 def damaged(path: str, what: str, error: Exception) -> ValueError:

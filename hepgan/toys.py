@@ -31,7 +31,6 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -43,7 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hepgan
-from hepgan.rootfiles import check_target, near, not_written
+from hepgan.rootfiles import check_target, near, written
 
 __all__ = [
     "RADIATORS",
@@ -449,28 +448,18 @@ def write(
     first = next(samples)  # checks the options before anything is made
     origin = {"hepgan": hepgan.__version__, "toy": name, "events": n, "seed": seed, "options": options}
 
-    temporary = out.with_name(out.name + ".tmp")
     columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bar,
-            uproot.recreate(temporary, compression=_COMPRESSION) as file,
-        ):
-            task = bar.add_task("generating", total=n)
-            types = {branch: values.dtype for branch, values in first.items()}
-            tree = file.mktree(toy.tree, types, title=toy.title, initial_basket_capacity=100)
-            for branches in chain([first], samples):
-                tree.extend(branches)
-                bar.update(task, completed=tree.num_entries)
-            file["generated_by"] = json.dumps(origin)
-        temporary.replace(out)
-    except OSError as error:
-        with suppress(OSError):  # no such folder
-            temporary.unlink()
-        raise not_written(out, "events", error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with (
+        Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bar,
+        written(out, "events") as temporary,
+        uproot.recreate(temporary, compression=_COMPRESSION) as file,
+    ):
+        task = bar.add_task("generating", total=n)
+        types = {branch: values.dtype for branch, values in first.items()}
+        tree = file.mktree(toy.tree, types, title=toy.title, initial_basket_capacity=100)
+        for branches in chain([first], samples):
+            tree.extend(branches)
+            bar.update(task, completed=tree.num_entries)
+        file["generated_by"] = json.dumps(origin)
     _LOG.info("%s: %d events", out, n)
     return n

@@ -18,7 +18,6 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -39,7 +38,7 @@ from hepgan.config import ConditionConfig, DataConfig
 from hepgan.export.lowering import Compact
 from hepgan.geometry import Calorimeter
 from hepgan.models.dll import DllGenerator
-from hepgan.rootfiles import check_target, not_written
+from hepgan.rootfiles import check_target, written
 
 __all__ = ["BATCH_SIZE", "OPERATORS", "OPSET", "SCHEMA", "TOLERANCE", "Condition", "OnnxGenerator", "write"]
 
@@ -509,15 +508,8 @@ def put(path: Path, content: bytes) -> None:
     Raises:
         OSError: If it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path, "the model") as temporary:
         temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # no such folder
-            temporary.unlink()
-        raise not_written(path, "the model", error) from error
 
 
 def write(

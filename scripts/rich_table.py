@@ -1,0 +1,80 @@
+"""The table of docs/results.md for generators of the toy RICH, each beside the toy against itself.
+
+``python scripts/rich_table.py RUN [RUN ...] --test TEST.root --floor OTHER.root``: TEST and OTHER are two samples of
+`hepgan toy rich` with different seeds. Both are cut as the training was (or by --cut), and the floor compares as many
+tracks of OTHER with those of TEST.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepgan.comparison import Sample
+from hepgan.comparison_tracks import TrackSetup
+from hepgan.export.onnx import OnnxGenerator
+from hepgan.readers import Events, read
+from hepgan.training import export_run, load_generator
+
+AUC_TRACKS = 100_000  # gradient boosting learns from as many as it gets: keep it when numbers are compared
+HEAD = """| run | tracks | KS mean | KS max | AUC | efficiency, worst | in | atoms and ties, worst |
+|---|---|---|---|---|---|---|---|"""
+
+
+def worst(shares: dict[str, Any], condition: str) -> tuple[float, str]:
+    """Largest difference of a share in the bins of one condition, and of which share."""
+    sizes = {}
+    for name, values in shares["values"].items():
+        made, wanted = (np.asarray(values[condition][key])[:, 0] for key in ("generated", "reference"))
+        sizes[name] = float(np.abs(made - wanted).max())
+    name = max(sizes, key=lambda key: sizes[key])
+    return sizes[name], name
+
+
+def numbers(reference: Sample, sample: Sample, setup: TrackSetup, *, momentum: str) -> str:
+    """The columns of one comparison."""
+    rng = np.random.default_rng(1)
+    order = rng.permutation(len(reference))
+    halves = [(order[: len(order) // 2], order[len(order) // 2 :])]
+    closure = setup.closure(reference, sample, halves=halves, rng=rng)
+    first = np.arange(min(AUC_TRACKS, len(reference)))
+    auc, error = setup.classify(reference[first], sample[first], rng=rng).auc
+    cut, of_cut = worst(closure["efficiency"], momentum)
+    atom, _ = worst(closure["atoms"], momentum)
+    ks = closure["ks"]
+    return (
+        f"{ks['mean'][0]:.4f} | {ks['max'][0]:.4f} | {auc:.3f} ± {error:.3f} | "
+        f"{100 * cut:.1f} % | {of_cut} | {100 * atom:.2f} %"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--test", required=True)
+    parser.add_argument("--floor", required=True)
+    parser.add_argument("--cut", help="instead of the training's")
+    parser.add_argument("--momentum", default="Brunel_P")
+    parser.add_argument("--most", type=int, default=400_000, help="tracks to compare")
+    arguments = parser.parse_args()
+    print(HEAD)
+    for run in arguments.runs:
+        _, config, _ = load_generator(run)
+        model = OnnxGenerator(export_run(run, run / "model.onnx"))
+        wanted = {"cut": arguments.cut or config.data.cut, "max_events": arguments.most}
+        data = config.data.model_copy(update=wanted)
+        reference, other = (read(data, files=[file]) for file in (arguments.test, arguments.floor))
+        low, high = np.float32([(c.low, c.high) for c in model.conditions]).T
+        inside = ((reference.conditions >= low) & (reference.conditions <= high)).all(1)
+        reference = reference[inside]
+        made = Events(reference.conditions, model.sample(reference.conditions, seed=1), reference.weights)
+        for name, sample, paired in ((run.name, made, True), ("toy against itself", other, False)):
+            setup = TrackSetup(data, config.evaluation, paired)
+            samples = (setup.sample("reference", reference), setup.sample(name, sample))
+            columns = numbers(*samples, setup, momentum=arguments.momentum)
+            print(f"| {name} | {len(reference)} | {columns} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,7 @@ from hepgan import config as configuration
 from hepgan.config import Config
 from hepgan.datasets import TensorEvents, training_events
 from hepgan.models import MODELS, CaloGenerator, DllGenerator
+from hepgan.models.seen import Seen
 from hepgan.objectives import OBJECTIVES, gradient_penalty
 from hepgan.readers import digest, expand
 from hepgan.validation import PhysicsDistance
@@ -227,11 +228,11 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         }
         checkpoint.save(state_path, parts, texts)
 
-    def fakes(batch: TensorEvents, number: int) -> list[Tensor]:
+    def fakes(seen: Seen, number: int) -> list[Tensor]:
         """Independent generated events for each of a batch, as the critic sees them."""
-        shape = (len(batch), generator.n_latent)
+        shape = (len(seen.label), generator.n_latent)
         latents = [torch.randn(shape, generator=noise, device=device) for _ in range(number)]
-        return [critic.fake(generator, batch, latent) for latent in latents]
+        return [seen.fake(latent) for latent in latents]
 
     def witness(x: Tensor, *, label: Tensor, other: Tensor) -> Tensor:
         return game.witness(critic(x, label), other)
@@ -270,12 +271,13 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                 for _ in range(config.objective.n_critic):
                     batch = events.batch(settings.batch_size, generator=drawn)
                     used += len(batch)
-                    label = critic.label(generator, batch)
+                    seen = critic.see(generator, batch)
+                    label, real = seen.label, seen.real
                     with torch.no_grad():
-                        real, fake = critic.real(generator, batch), fakes(batch, played.fakes)
+                        fake = fakes(seen, played.fakes)
                     with autocast:
-                        seen = [real, *fake]
-                        scores = critic(torch.cat(seen), label.repeat(len(seen), 1)).split(len(real))
+                        given = label.repeat(1 + len(fake), 1)
+                        scores = critic(torch.cat([real, *fake]), given).split(len(real))
                         other = scores[-1]
                         witness_real, witness_fake = (played.witness(s, other) for s in scores[:2])
                         estimate = played.distance(witness_real, witness_fake, batch.weights)
@@ -294,12 +296,11 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             if played.critic is None or step >= settings.pretrain + settings.warm_up:
                 batch = events.batch(settings.batch_size, generator=drawn)
                 used += len(batch)
-                with torch.no_grad():
-                    real, label = critic.real(generator, batch), critic.label(generator, batch)
+                seen = critic.see(generator, batch)
                 critic.requires_grad_(False)
-                seen = [real, *fakes(batch, played.fakes)]
+                shown = [seen.real, *fakes(seen, played.fakes)]
                 with autocast:
-                    scored = seen if played.critic is None else [critic(x, label) for x in seen]
+                    scored = shown if played.critic is None else [critic(x, seen.label) for x in shown]
                     generator_loss = played.generator(scored[0], scored[1:], batch.weights)
                 optimise("generator", generator_loss, generator)
                 critic.requires_grad_(True)

@@ -115,8 +115,8 @@ def test_critic_sees_targets_where_they_are_free(fitted):
     critic = DllCritic(generator, DllModelConfig(critic_width=16, critic_depth=1), scores=3)
     critic.fit(generator, events)
     first = events[:2000]
-    real, label = critic.real(generator, first), critic.label(generator, first)
-    fake = critic.fake(generator, first, latent(generator, 2000))
+    both = critic.see(generator, first)
+    real, label, fake = both.real, both.label, both.fake(latent(generator, 2000))
     assert real.shape == fake.shape == (2000, 4)
     data = first.outputs[0]
     lost, tied = data[:, 0] == -999, (data[:, 0] == data[:, 1]) & (data[:, 0] != -999)

@@ -82,8 +82,9 @@ def test_any_geometry_and_any_conditions(n_layers, overflow, conditions):
     critic = CaloCritic(generator, SMALL)
     critic.fit(generator, events)
     first = events[:50]
-    assert critic.real(generator, first).shape == (50, critic.representation.n_features)
-    score = critic(critic.fake(generator, first, latent), critic.label(generator, first))
+    seen = critic.see(generator, first)
+    assert seen.real.shape == (50, critic.representation.n_features)
+    score = critic(seen.fake(latent), seen.label)
     assert score.shape == (50, 1)
     score.sum().backward()
     missing = [name for name, p in generator.named_parameters() if p.grad is None]

@@ -23,12 +23,13 @@ def test_ridges_become_as_wide_as_everything_else():
     label, z = sample()
     whitening, ones = Whitening(3, label.shape[1]), torch.ones(len(z))
     whitening.fit(z, label, torch.ones_like(z), ones)
-    y = whitening(z, label, torch.ones_like(z))
+    y = whitening.at(label, torch.ones_like(z))(z)
     torch.testing.assert_close(y.std(0), torch.ones(3), atol=0.15, rtol=0)
     torch.testing.assert_close(torch.corrcoef(y.T), torch.eye(3), atol=0.05, rtol=0)
     wider = z.clone()
     wider[:, 1] += 0.03 * torch.randn(len(z), generator=torch.Generator().manual_seed(1))
-    assert whitening(wider, label, torch.ones_like(z))[:, 1].std() > 5  # 1 % of the range, and plain to see
+    seen = whitening.at(label, torch.ones_like(z))(wider)
+    assert seen[:, 1].std() > 5  # 1 % of the range, and plain to see
 
 
 def test_targets_that_are_not_free_are_zero_and_do_not_count():
@@ -38,7 +39,7 @@ def test_targets_that_are_not_free_are_zero_and_do_not_count():
     spoiled = torch.where(free > 0, z, torch.full_like(z, 1e3))
     whitening = Whitening(3, label.shape[1])
     whitening.fit(spoiled, label, free, torch.ones(len(z)))
-    y = whitening(spoiled, label, free)
+    y = whitening.at(label, free)(spoiled)
     assert (y[::2, 1] == 0).all()
     torch.testing.assert_close(y[1::2].std(0), torch.ones(3), atol=0.2, rtol=0)
 

@@ -16,6 +16,5 @@ MODELS: dict[str, tuple[type[Any], type[Any]]] = {
 """Conditional generator and its critic.
 
 A generator maps (condition, latent) in physical units to the outputs, and `fit` sets what statistics alone can know; a
-critic says what it sees of real and of generated events (`real`, `fake`), what they have in common (`label`), and how
-it scores them.
+critic says what it sees of real and of generated events (`see`), and how it scores them.
 """

@@ -27,6 +27,7 @@ from hepgan.features import ShowerShapes, energy_factor
 from hepgan.geometry import CaloLayer, Calorimeter
 from hepgan.layers import LocallyConnected2d
 from hepgan.models.copula import FactorCopula
+from hepgan.models.seen import Seen
 from hepgan.preprocessing import ConditionalMoments, ConditionalQuantile, ConditionScaling, ShowerScaling
 
 __all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]
@@ -331,21 +332,17 @@ class CaloCritic(nn.Module):
         cells, overflow = events.outputs
         self.representation.fit(cells, overflow, generator.incident_energy(events.condition), events.weights)
 
-    def label(self, generator: CaloGenerator, events: TensorEvents) -> Tensor:
-        """What a shower and the one generated for it have in common: (B, n_conditions) standardised conditions."""
-        label: Tensor = generator.condition_scaling(events.condition)
-        return label
-
-    def real(self, generator: CaloGenerator, events: TensorEvents) -> Tensor:
-        """(B, n_features) representations of the showers."""
-        seen: Tensor = self.representation(*events.outputs, generator.incident_energy(events.condition))
-        return seen
-
-    def fake(self, generator: CaloGenerator, events: TensorEvents, latent: Tensor) -> Tensor:
-        """(B, n_features) representations of showers generated at the same conditions from (B, n_latent) numbers."""
+    def see(self, generator: CaloGenerator, events: TensorEvents) -> Seen:
+        """(B, n_features) representations of showers under (B, n_conditions) standardised conditions."""
         energy = generator.incident_energy(events.condition)
-        seen: Tensor = self.representation(*generator(events.condition, latent), energy)
-        return seen
+
+        def seen(cells: Tensor, overflow: Tensor) -> Tensor:
+            event: Tensor = self.representation(cells, overflow, energy)
+            return event
+
+        with torch.no_grad():
+            label, real = generator.condition_scaling(events.condition), seen(*events.outputs)
+        return Seen(label, real, lambda latent: seen(*generator(events.condition, latent)))
 
     def forward(self, event: Tensor, condition: Tensor) -> Tensor:
         """Score (B, n_features) representations under (B, n_conditions) standardised conditions: (B, S)."""

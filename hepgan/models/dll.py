@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from hepgan.atoms import Patterns, draw
 from hepgan.config import DataConfig, DllModelConfig
 from hepgan.datasets import TensorEvents
+from hepgan.models.seen import Seen
 from hepgan.models.whitening import Whitening
 from hepgan.preprocessing import ConditionScaling, QuantileScaling, Tents
 
@@ -229,22 +230,19 @@ class DllCritic(nn.Module):
             free,
         )
 
-    def _seen(self, z: Tensor, label: Tensor, free: Tensor) -> Tensor:
-        return torch.cat([free * z, self.whitening(z, label, free).clamp(-_MOST, _MOST)], 1)
+    def see(self, generator: DllGenerator, events: TensorEvents) -> Seen:
+        """Normal and whitened targets (B, 2 V) under conditions and pattern (B, n_label).
 
-    def label(self, generator: DllGenerator, events: TensorEvents) -> Tensor:
-        """What a track and the one generated for it have in common: (B, n_label) conditions and pattern."""
-        return self._parts(generator, events)[0]
+        They are zero where the pattern leaves no freedom; generated tracks have the patterns of the real ones.
+        """
+        with torch.no_grad():
+            label, z, free = self._parts(generator, events)
+            whiten = self.whitening.at(label, free)
 
-    def real(self, generator: DllGenerator, events: TensorEvents) -> Tensor:
-        """Normal and whitened targets of the tracks (B, 2 V), zero where the pattern leaves no freedom."""
-        label, z, free = self._parts(generator, events)
-        return self._seen(z, label, free)
+        def seen(z: Tensor) -> Tensor:
+            return torch.cat([free * z, whiten(z).clamp(-_MOST, _MOST)], 1)
 
-    def fake(self, generator: DllGenerator, events: TensorEvents, latent: Tensor) -> Tensor:
-        """The same for tracks generated at the same conditions and pattern from (B, n_latent) numbers."""
-        label, _, free = self._parts(generator, events)
-        return self._seen(generator.normal(label, latent), label, free)
+        return Seen(label, seen(z), lambda latent: seen(generator.normal(label, latent)))
 
     def forward(self, event: Tensor, label: Tensor) -> Tensor:
         """Score (B, 2 V) normal and whitened numbers under (B, n_label): (B, S)."""

@@ -8,6 +8,8 @@ linear correlation at all conditions, and a generator whose ridge is too wide is
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -37,22 +39,27 @@ class Whitening(nn.Module):
         self.targets = targets
         self.register_buffer("table", torch.zeros((targets + 2) * targets, n_label))
 
-    def _tables(self, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean (B, V), log spread (B, V) and mixing below the diagonal (B, V, V) at (B, F) labels."""
-        v = self.targets
-        mean, log_spread, mixing = torch.split(nn.functional.linear(label, self.table), [v, v, v * v], 1)
-        return mean, log_spread, mixing.reshape(-1, v, v)
+    def at(self, label: Tensor, free: Tensor) -> Callable[[Tensor], Tensor]:
+        """The map that whitens (B, V) normal numbers at (B, F) labels.
 
-    def forward(self, z: Tensor, label: Tensor, free: Tensor) -> Tensor:
-        """Whiten (B, V) normal numbers at (B, F) labels; targets that are not `free` (B, V) count as zero."""
-        mean, log_spread, mixing = self._tables(label)
-        residuals: list[Tensor] = []
-        for v in range(self.targets):
-            residual = z[:, v] - mean[:, v]
-            for u, other in enumerate(residuals):
-                residual = residual - mixing[:, v, u] * other
-            residuals.append(residual * free[:, v])
-        return torch.stack(residuals, 1) * torch.exp(-log_spread) * free
+        Targets that are not `free` (B, V) count as zero.
+        """
+        v_all = self.targets
+        mean, log_spread, mixing = torch.split(
+            nn.functional.linear(label, self.table), [v_all, v_all, v_all**2], 1
+        )
+        mixing, scale = mixing.reshape(-1, v_all, v_all), torch.exp(-log_spread) * free
+
+        def whiten(z: Tensor) -> Tensor:
+            residuals: list[Tensor] = []
+            for v in range(v_all):
+                residual = z[:, v] - mean[:, v]
+                for u, other in enumerate(residuals):
+                    residual = residual - mixing[:, v, u] * other
+                residuals.append(residual * free[:, v])
+            return torch.stack(residuals, 1) * scale
+
+        return whiten
 
     @torch.no_grad()
     def fit(self, z: Tensor, label: Tensor, free: Tensor, weights: Tensor) -> None:

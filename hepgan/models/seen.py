@@ -1,0 +1,25 @@
+"""What a critic sees of a batch: real events, generated ones, and what the two have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Seen"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Real and generated events of the same conditions, as numbers for a critic.
+
+    Attributes:
+        label: (B, L) numbers that describe what a real event and the generated one share.
+        real: (B, F) numbers of the real events, without gradients.
+        fake: From (B, n_latent) latent numbers to (B, F) numbers of generated events.
+    """
+
+    label: Tensor
+    real: Tensor
+    fake: Callable[[Tensor], Tensor]

@@ -3,6 +3,9 @@
 `ShowerShapes` computes them all from flat cell energies, as one differentiable module, so that the same
 definitions serve the critic, the evaluation and the report. Definitions follow CaloGAN (arXiv:1705.02355,
 section 4) with the layer energy, not the total, as the reference of a layer's own shapes.
+
+`challenge_low_level` and `challenge_high_level` are what the classifiers of the CaloChallenge (arXiv:2410.21611) see,
+and what its FPD and KPD are made of: for values that can be compared with published ones.
 """
 
 from __future__ import annotations
@@ -12,13 +15,26 @@ from torch import Tensor, nn
 
 from hepgan.geometry import Calorimeter
 
-__all__ = ["ENERGY_UNITS", "ShowerShapes", "energy_factor"]
+__all__ = [
+    "ENERGY_UNITS",
+    "ShowerShapes",
+    "challenge_high_level",
+    "challenge_high_level_names",
+    "challenge_low_level",
+    "energy_factor",
+]
 
 ENERGY_UNITS = {"eV": 1e-6, "keV": 1e-3, "MeV": 1.0, "GeV": 1e3, "TeV": 1e6}  # in MeV
 
 _TINY = 1e-12  # keeps 0/0 at 0; far below any deposit relative to a shower's energy
 _WIDTH_FLOOR = 1e-2  # mm^2; keeps the slope of the square root finite for showers of one cell
 _DEPTH_FLOOR = 1e-6  # layers^2; likewise, for showers in one layer
+
+_CHALLENGE_ENERGY = (
+    1e-8  # added to energies under the logarithm; as all below from CaloChallenge/homepage, code/
+)
+_CHALLENGE_LENGTH = 100.0  # mm; unit of centres and widths
+_CHALLENGE_TINY = 1e-16  # MeV; keeps 0/0 at 0
 
 
 def energy_factor(source: str, target: str) -> float:
@@ -149,3 +165,95 @@ _LAYER_SHAPES = (
     ("brightest_share", ""),
     ("energy_ratio", ""),
 )
+
+
+def _above(cells: Tensor, threshold: float) -> Tensor:
+    return torch.where(cells < threshold, 0.0, cells)
+
+
+def challenge_low_level(cells: Tensor, incident_energy: Tensor, *, threshold: float = 0.0) -> Tensor:
+    """Inputs of CaloChallenge's low-level classifier: log10 of the incident energy, and each cell's share of it.
+
+    Args:
+        cells: (B, n_cells) energies; MeV, for values that can be compared.
+        incident_energy: (B,) in the unit of the cells.
+        threshold: Cells below are empty (cell unit). The challenge's: 1 MeV in data set 1, 15.15 keV in 2 and 3.
+
+    Returns:
+        (B, 1 + n_cells).
+    """
+    shares = _above(cells, threshold) / incident_energy[:, None]
+    return torch.cat([torch.log10(incident_energy)[:, None], shares], dim=1)
+
+
+def _transverse(calorimeter: Calorimeter) -> list[int]:
+    """Layers that are segmented around the axis: where a polar layer is not, its cells have no x and y."""
+    return [
+        k
+        for k, layer in enumerate(calorimeter.layers)
+        if layer.coordinates == "cartesian" or layer.shape[0] > 1
+    ]
+
+
+def challenge_high_level(
+    cells: Tensor, incident_energy: Tensor, calorimeter: Calorimeter, *, threshold: float = 0.0
+) -> Tensor:
+    r"""Inputs of CaloChallenge's high-level classifier: its shower shapes.
+
+    In this order: :math:`\log_{10} E_{inc}`; :math:`\log_{10}(E_l + 10^{-8})` of each layer; centres of energy in eta,
+    then in phi, then the widths in eta, then in phi, of each layer that is segmented around the axis;
+    :math:`\log_{10}(E_{tot} + 10^{-8})`; share of empty cells of each layer; radial centre, then radial width, of each
+    layer. Centres and widths in units of 100 mm, 0 for an empty layer. What the challenge calls eta and phi are the
+    transverse x and y in mm.
+
+    Args:
+        cells: (B, n_cells) energies; MeV, for values that can be compared.
+        incident_energy: (B,) in the unit of the cells.
+        calorimeter: The geometry. In polar layers a cell is in the middle of its ring and angle.
+        threshold: As in `challenge_low_level`.
+
+    Returns:
+        (B, n_features), named by `challenge_high_level_names`.
+    """
+    cells = _above(cells, threshold)
+    shapes = ShowerShapes(calorimeter).to(cells)
+    values = shapes(cells, cells.new_zeros(len(cells), 0), incident_energy)
+    column = dict(zip(shapes.names, values.unbind(1), strict=True))
+    names = calorimeter.names
+    radius = torch.linalg.vector_norm(shapes.centres[:, :2], dim=1)
+    radial = [_centre_and_width(cells[:, s], radius[s]) for s in calorimeter.slices()]
+    segmented = [names[k] for k in _transverse(calorimeter)]
+
+    def log_energy(energy: Tensor) -> Tensor:
+        return torch.log10(energy + _CHALLENGE_ENERGY)
+
+    def width(name: str) -> Tensor:
+        return torch.sqrt((column[name] ** 2 - _WIDTH_FLOOR).clamp(min=0.0))
+
+    columns = [torch.log10(incident_energy)]
+    columns += [log_energy(column[f"energy_{n}"]) for n in names]
+    columns += [column[f"centre_{axis}_{n}"] / _CHALLENGE_LENGTH for axis in "xy" for n in segmented]
+    columns += [width(f"width_{axis}_{n}") / _CHALLENGE_LENGTH for axis in "xy" for n in segmented]
+    columns += [log_energy(cells.sum(1))]
+    columns += [1 - column[f"occupancy_{n}"] for n in names]
+    columns += [value / _CHALLENGE_LENGTH for which in (0, 1) for value in (r[which] for r in radial)]
+    return torch.stack(columns, dim=1)
+
+
+def _centre_and_width(energy: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    share = energy / (energy.sum(1) + _CHALLENGE_TINY)[:, None]
+    centre = share @ position
+    return centre, torch.sqrt((share * (position - centre[:, None]) ** 2).sum(1))
+
+
+def challenge_high_level_names(calorimeter: Calorimeter) -> list[str]:
+    """Names of the columns of `challenge_high_level`."""
+    layers = calorimeter.names
+    segmented = [layers[k] for k in _transverse(calorimeter)]
+    return [
+        "log_incident_energy",
+        *(f"log_energy_{n}" for n in layers),
+        *(f"{shape}_{n}" for shape in ("centre_x", "centre_y", "width_x", "width_y") for n in segmented),
+        "log_energy",
+        *(f"{shape}_{n}" for shape in ("sparsity", "centre_r", "width_r") for n in layers),
+    ]

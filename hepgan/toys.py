@@ -23,6 +23,9 @@ different tracks do not overlap but give a flat background, and nothing is tuned
 
 The gases, the resolutions and the method are about those of the LHCb RICH (arXiv:1211.6759); yields, background
 and spectra are chosen such that the separation looks like one of an experiment.
+
+`ring` and `grid` are points in a plane, in equal narrow Gaussian modes: a generator that collapses loses modes, and
+`hepgan.metrics.diversity.mode_coverage` counts them.
 """
 
 from __future__ import annotations
@@ -45,17 +48,23 @@ import hepgan
 from hepgan.rootfiles import check_target, near, written
 
 __all__ = [
+    "GRID_SIGMA",
     "RADIATORS",
     "RICH_SPECIES",
+    "RING_SIGMA",
     "SENTINEL",
     "TOYS",
     "Radiator",
     "Toy",
     "cherenkov_angle",
     "expected_photons",
+    "grid",
+    "grid_centres",
     "log_likelihoods",
     "photons",
     "rich",
+    "ring",
+    "ring_centres",
     "threshold",
     "write",
 ]
@@ -73,6 +82,8 @@ RICH_SPECIES = {  # PDG code of the particle or antiparticle, mass (MeV; Particl
     "p": (2212, 938.27208816),
 }
 SENTINEL = -999.0  # DLL of a track that crosses no radiator
+RING_SIGMA = 0.02  # of a mode, for eight on a circle of radius 2 (arXiv:1611.02163, section 3.1)
+GRID_SIGMA = 0.05  # of a mode, for five by five at a distance of 2 (arXiv:1712.04086, section 4)
 
 
 @dataclass(frozen=True)
@@ -396,6 +407,50 @@ def rich(
     }
 
 
+def ring_centres(modes: int = 8, *, radius: float = 2.0) -> Float64:
+    """Centres (modes, 2) of the modes of `ring`, counterclockwise from the x axis."""
+    angle = 2 * np.pi * np.arange(modes) / modes
+    return radius * np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+def grid_centres(side: int = 5, *, spacing: float = 2.0) -> Float64:
+    """Centres (side * side, 2) of the modes of `grid`, around the origin, y fastest."""
+    axis = spacing * (np.arange(side) - (side - 1) / 2)
+    return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _modes(n: int, centres: Float64, sigma: float, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    mode = rng.integers(len(centres), size=n, dtype=np.int32)
+    x, y = (centres[mode] + sigma * rng.standard_normal((n, 2))).astype(np.float32).T
+    return {"x": x, "y": y, "mode": mode}
+
+
+def ring(n: int, *, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Points in eight Gaussian modes of width `RING_SIGMA` on a circle, at `ring_centres`.
+
+    Args:
+        n: Number of points.
+        rng: Random numbers.
+
+    Returns:
+        Branches (n,) by name: ``x``, ``y``, ``mode`` (row of the centre).
+    """
+    return _modes(n, ring_centres(), RING_SIGMA, rng)
+
+
+def grid(n: int, *, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Points in 25 Gaussian modes of width `GRID_SIGMA` on a square lattice, at `grid_centres`.
+
+    Args:
+        n: Number of points.
+        rng: Random numbers.
+
+    Returns:
+        As `ring`.
+    """
+    return _modes(n, grid_centres(), GRID_SIGMA, rng)
+
+
 @dataclass(frozen=True)
 class Toy:
     """A toy.
@@ -404,14 +459,20 @@ class Toy:
         tree: Name of the tree to write.
         title: Its title: what is in it, and the units.
         sample: Branches by name for a number of events, ``rng=`` and the toy's own options.
+        options: Names of these options.
     """
 
     tree: str
     title: str
     sample: Callable[..., dict[str, NDArray[Any]]]
+    options: tuple[str, ...] = ()
 
 
-TOYS = {"rich": Toy("tracks", "tracks in a toy RICH: Brunel_P MeV", rich)}
+TOYS = {
+    "rich": Toy("tracks", "tracks in a toy RICH: Brunel_P MeV", rich, ("species", "background")),
+    "ring": Toy("points", "points in eight Gaussian modes on a circle", ring),
+    "grid": Toy("points", "points in 25 Gaussian modes on a square lattice", grid),
+}
 
 
 def write(
@@ -431,11 +492,18 @@ def write(
         The number of events.
 
     Raises:
-        ValueError: If there is no such toy, or an option of it is out of range.
+        ValueError: If there is no such toy, or it has no such option, or one is out of range.
         OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     if name not in TOYS:
         raise ValueError(f"toy {name!r}: there is none of this name; {near(name, TOYS)}")
+    for option in options:
+        if option not in TOYS[name].options:
+            having = [other for other, toy in TOYS.items() if option in toy.options]
+            remedy = (
+                f"leave it out, only {' and '.join(map(repr, having))} has it" if having else "leave it out"
+            )
+            raise ValueError(f"{option}: the toy {name!r} has no such option; {remedy}")
     if n < 1:
         raise ValueError(f"n: expected a positive number of events, got {n}; add -n N")
     out = Path(out)

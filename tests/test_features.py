@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from hepgan.features import ShowerShapes, energy_factor
+from hepgan.features import (
+    ShowerShapes,
+    challenge_high_level,
+    challenge_high_level_names,
+    challenge_low_level,
+    energy_factor,
+)
 from hepgan.geometry import Calorimeter
 
 CALORIMETER = Calorimeter.from_dicts(
@@ -159,3 +165,80 @@ def test_wrong_overflow_and_units():
             ValueError, match=r"expected one of \['eV', .*'TeV'\], got 'erg'; change the unit"
         ):
             energy_factor(source, target)
+
+
+POLAR = Calorimeter.from_dicts(
+    [
+        {"shape": (1, 3), "x": (-np.pi, np.pi), "y": (0, 10, 20, 40), "z": (0, 1), "coordinates": "polar"},
+        {"shape": (4, 2), "x": (-np.pi, np.pi), "y": (0, 10, 30), "z": (1, 2), "coordinates": "polar"},
+    ]
+)
+
+
+def high_level(calorimeter, cells, incident=1000.0, **settings):
+    values = challenge_high_level(torch.tensor([cells]), torch.tensor([incident]), calorimeter, **settings)[0]
+    return dict(zip(challenge_high_level_names(calorimeter), values.tolist(), strict=True))
+
+
+def test_low_level_inputs_of_the_challenge():
+    cells = torch.tensor([[0.5, 2.0, 0.0, 100.0], [10.0, 0.0, 1.0, 0.9]])
+    inputs = challenge_low_level(cells, torch.tensor([1000.0, 100.0]), threshold=1.0)
+    expected = [[3, 0, 0.002, 0, 0.1], [2, 0.1, 0, 0.01, 0]]
+    assert np.allclose(inputs.numpy(), expected, atol=1e-7)
+    assert cells[0, 0] == 0.5  # the caller's showers are left alone
+
+
+def test_high_level_inputs_of_polar_layers_by_hand():
+    # order of the cells: radius fastest, then angle (centres -135, -45, 45, 135 degrees), then layer
+    cells = [0.0, 30.0, 10.0, 0.0, 0.0, 0.0, 20.0, 60.0, 0.0, 0.0, 0.5]
+    shapes = high_level(POLAR, cells, threshold=1.0)
+    centre_x = (20 * 20 + 60 * 5) / 80 * np.sqrt(0.5)
+    centre_y = (-20 * 20 + 60 * 5) / 80 * np.sqrt(0.5)
+    expected = {
+        "log_incident_energy": 3,
+        "log_energy_layer_0": np.log10(40),
+        "log_energy_layer_1": np.log10(80),
+        "centre_x_layer_1": centre_x / 100,
+        "centre_y_layer_1": centre_y / 100,
+        "width_x_layer_1": np.sqrt((20 * 200 + 60 * 12.5) / 80 - centre_x**2) / 100,
+        "width_y_layer_1": np.sqrt((20 * 200 + 60 * 12.5) / 80 - centre_y**2) / 100,
+        "log_energy": np.log10(120),
+        "sparsity_layer_0": 1 / 3,
+        "sparsity_layer_1": 6 / 8,
+        "centre_r_layer_0": (30 * 15 + 10 * 30) / 40 / 100,
+        "centre_r_layer_1": (20 * 20 + 60 * 5) / 80 / 100,
+        "width_r_layer_0": np.sqrt(3 / 16) * 15 / 100,
+        "width_r_layer_1": np.sqrt(3 / 16) * 15 / 100,
+    }
+    assert list(shapes) == list(expected)  # a layer that is not segmented in angle has no x and y
+    assert shapes == pytest.approx(expected, abs=1e-6)
+
+
+def test_high_level_inputs_of_cartesian_layers():
+    cells = cells_with([(0, 1, 30.0), (1, 1, 10.0)], back=0.2)
+    shapes, ours = high_level(CALORIMETER, cells, threshold=1.0), shapes_of(cells, incident=1000.0)
+    assert shapes["centre_x_front"] == pytest.approx(ours["centre_x_front"] / 100)
+    assert shapes["width_x_front"] == pytest.approx(np.sqrt(3 / 16) * 20 / 100)
+    assert shapes["width_y_front"] == pytest.approx(0, abs=1e-4)  # without the floor of our own shapes
+    assert shapes["centre_r_front"] == pytest.approx((30 * np.hypot(20, 10) + 10 * 10) / 40 / 100)
+    assert shapes["log_energy_back"] == pytest.approx(-8)  # below threshold: empty
+    assert shapes["sparsity_back"] == 1
+
+
+def test_high_level_inputs_of_an_empty_shower_are_finite():
+    shapes = high_level(CALORIMETER, cells_with())
+    assert all(np.isfinite(list(shapes.values())))
+    assert shapes["log_energy"] == pytest.approx(-8)
+    assert shapes["width_r_front"] == shapes["centre_x_front"] == 0
+
+
+def test_challenge_inputs_of_real_showers(events, sample_config):
+    calorimeter = sample_config.calorimeter.calorimeter()
+    cells = torch.from_numpy(events.cells)
+    incident = torch.from_numpy(events.conditions[:, 0]) * energy_factor("GeV", "MeV")
+    low, high = challenge_low_level(cells, incident), challenge_high_level(cells, incident, calorimeter)
+    assert low.shape == (len(events), 505)
+    assert high.shape == (len(events), len(challenge_high_level_names(calorimeter)))
+    total = high[:, challenge_high_level_names(calorimeter).index("log_energy")]
+    assert torch.allclose(torch.log10(low[:, 1:].sum(1)) + low[:, 0], total, atol=1e-5)
+    assert high.abs().max() < 10  # of order one, as a network wants its inputs

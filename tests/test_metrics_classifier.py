@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from hepgan.metrics import area_under_curve, roc_curve, single_feature_auc, two_sample_test
+from hepgan.metrics.classifier import correlated_groups
 
 
 @pytest.fixture
@@ -97,6 +98,103 @@ def test_scores_are_reproducible():
     assert first.auc == second.auc
 
 
+def test_importances_say_where_the_samples_differ(rng):
+    x, y = rng.normal(size=(3000, 4)), rng.normal(size=(3000, 4))
+    y[:, 1] += 0.7
+    y[:, 3] *= 1.5
+    test = two_sample_test(x, y, rng=rng, folds=3, importances=True)
+    drops, errors = np.array(test.importances).T
+    assert np.all(drops[[1, 3]] > 8 * errors[[1, 3]])
+    assert np.all(np.abs(drops[[0, 2]]) < 4 * errors[[0, 2]])
+    assert np.all(np.abs(drops[[0, 2]]) < 0.01)
+
+
+def test_importance_of_the_only_feature_is_all_of_the_area(rng):
+    x, y = rng.normal(size=(4000, 2)), rng.normal(size=(4000, 2))
+    y[:, 0] += 1
+    test = two_sample_test(x, y, rng=rng, folds=4, importances=True)
+    value, uncertainty = test.importances[0]
+    assert value == pytest.approx(test.auc[0] - 0.5, abs=4 * uncertainty)
+    assert 0.001 < uncertainty < 0.02
+
+
+def test_importances_of_a_correlation_belong_to_both(rng):
+    x, y = rng.normal(size=(3000, 3)), rng.normal(size=(3000, 3))
+    y[:, 1] = 0.8 * y[:, 0] + 0.6 * y[:, 1]  # every single feature agrees
+    test = two_sample_test(x, y, rng=rng, folds=3, importances=True)
+    (first, _), (second, _), (other, error) = test.importances
+    assert min(first, second) > 0.05
+    assert abs(other) < 4 * error
+
+
+def test_copies_hide_each_other_unless_permuted_together(rng):
+    x, y = rng.normal(size=(4000, 1)), rng.normal(1, 1, (4000, 1))
+    # the same with a little noise, and something else
+    x, y = (np.column_stack([v, v + rng.normal(0, 0.05, v.shape), rng.normal(size=v.shape)]) for v in (x, y))
+    groups = correlated_groups(x)
+    assert groups == [[0, 1], [2]]
+    test = two_sample_test(x, y, rng=rng, folds=2, importances=True)
+    together = two_sample_test(x, y, rng=rng, folds=2, importances=True, groups=groups)
+    assert len(together.importances) == 2
+    assert together.importances[0][0] == pytest.approx(test.auc[0] - 0.5, abs=0.03)
+    hidden = min(value for value, _ in test.importances[:2])
+    assert hidden < 0.6 * together.importances[0][0]
+
+
+def test_importances_change_nothing_else():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(200, 2)), rng.normal(size=(200, 2))
+    plain, more = (
+        two_sample_test(x, y, rng=np.random.default_rng(5), folds=2, importances=i) for i in (False, True)
+    )
+    assert plain.auc == more.auc
+    assert np.array_equal(plain.sample_scores, more.sample_scores)
+    assert plain.importances == ()
+    again = two_sample_test(x, y, rng=np.random.default_rng(5), folds=2, importances=True)
+    assert again.importances == more.importances
+
+
+def test_uncertainty_of_importances_is_the_spread_of_repetitions():
+    values = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + np.array([0.7, 0])
+        values.append(two_sample_test(x, y, rng=rng, folds=3, importances=True).importances[0])
+    drops, errors = np.array(values).T
+    assert 0.6 < drops.std() / errors.mean() < 1.5
+
+
+def test_importances_honour_weights(rng):
+    """Background in a feature, taken out by negative weights, leaves the feature unimportant."""
+    x = rng.normal(size=(4000, 2))
+    other, background = rng.normal(size=(4000, 2)), rng.normal(size=(3000, 2))
+    background[:, 0] += 2
+    polluted = np.concatenate([other, background])
+    weights = np.concatenate([np.ones(5500), -np.ones(1500)])
+    plain = two_sample_test(x, polluted, rng=rng, folds=2, importances=True).importances[0]
+    assert plain[0] > 0.1
+    value, uncertainty = two_sample_test(
+        x, polluted, rng=rng, folds=2, importances=True, sample_weights=weights
+    ).importances[0]
+    assert value == pytest.approx(0, abs=4 * uncertainty)
+
+
+def test_correlated_groups_are_chains(rng):
+    x = rng.normal(size=(500, 1))
+    columns = np.column_stack([x, rng.normal(size=500), x, -2 * x, np.zeros(500)])
+    assert correlated_groups(columns) == [[0, 2, 3], [1], [4]]
+    assert correlated_groups(columns, above=1.1) == [[0], [1], [2], [3], [4]]
+
+
+def test_fold_and_weight_of_each_event_are_kept(rng):
+    x, w = rng.normal(size=(60, 2)), rng.uniform(1, 2, 60)
+    test = two_sample_test(x, x, rng=rng, folds=3, paired=True, sample_weights=w)
+    assert np.array_equal(test.sample_weights, w)
+    assert np.array_equal(test.reference_weights, np.ones(60))
+    assert np.array_equal(test.reference_folds, test.sample_folds)
+    assert np.bincount(test.sample_folds).tolist() == [20, 20, 20]
+
+
 def test_single_feature(rng):
     x = rng.normal(size=8000)
     shifted, uncertainty = single_feature_auc(x, rng.normal(1, 1, 8000), rng=rng)
@@ -117,3 +215,9 @@ def test_bad_samples(rng):
         two_sample_test(x, x[:40], rng=rng, paired=True)
     with pytest.raises(ValueError, match="reference: expected weights with a positive sum, got -50"):
         two_sample_test(x, x, rng=rng, reference_weights=-np.ones(50))
+    with pytest.raises(
+        ValueError, match=r"expected columns from 0 to 1 in each group, got \[1, 2\]; name the"
+    ):
+        two_sample_test(x, x, rng=rng, importances=True, groups=[[0], [1, 2]])
+    with pytest.raises(ValueError, match=r"expected columns from 0 to 1 in each group, got \[\]"):
+        two_sample_test(x, x, rng=rng, importances=True, groups=[[]])

@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -320,9 +321,40 @@ def test_impossible_background(background: float) -> None:
         toys.rich(10, rng=np.random.default_rng(1), background=background)
 
 
-def read(path: Path) -> Tracks:
+def test_centres_of_modes() -> None:
+    circle, square = toys.ring_centres(), toys.grid_centres()
+    assert circle.shape == (8, 2)
+    assert np.hypot(*circle.T) == pytest.approx(2)
+    assert np.linalg.norm(circle - np.roll(circle, 1, axis=0), axis=1) == pytest.approx(4 * np.sin(np.pi / 8))
+    assert circle[2] == pytest.approx([0, 2])
+    assert square.tolist() == [[x, y] for x in (-4, -2, 0, 2, 4) for y in (-4, -2, 0, 2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("toy", "centres", "sigma"),
+    [(toys.ring, toys.ring_centres(), toys.RING_SIGMA), (toys.grid, toys.grid_centres(), toys.GRID_SIGMA)],
+)
+def test_modes_are_equal_gaussians_at_their_centres(
+    toy: Callable[..., Tracks], centres: NDArray[Any], sigma: float
+) -> None:
+    n = 50_000
+    points = toy(n, rng=np.random.default_rng(1))
+    assert {name: values.dtype for name, values in points.items()} == {
+        "x": np.float32,
+        "y": np.float32,
+        "mode": np.int32,
+    }
+    each = n / len(centres)
+    assert np.bincount(points["mode"], minlength=len(centres)) == pytest.approx(each, abs=5 * np.sqrt(each))
+    offset = np.column_stack([points["x"], points["y"]]) - centres[points["mode"]]
+    assert offset.mean(axis=0) == pytest.approx(0, abs=5 * sigma / np.sqrt(n))
+    assert offset.std(axis=0) == pytest.approx(sigma, rel=5 / np.sqrt(2 * n))
+    assert abs(np.corrcoef(offset.T)[0, 1]) < 5 / np.sqrt(n)
+
+
+def read(path: Path, tree: str = "tracks") -> Tracks:
     with uproot.open(path) as file:
-        branches: Tracks = file["tracks"].arrays(library="np")
+        branches: Tracks = file[tree].arrays(library="np")
     return branches
 
 
@@ -372,8 +404,12 @@ def test_memory_does_not_grow_with_the_number(tmp_path: Path, monkeypatch: pytes
 
 def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "new" / "t.root"
-    with pytest.raises(ValueError, match=r"toy 'rihc': there is none of this name; did you mean 'rich'\?"):
+    with pytest.raises(
+        ValueError, match=r"toy 'rihc': there is none of this name; did you mean 'rich', .*\?"
+    ):
         toys.write("rihc", out, n=10)
+    with pytest.raises(ValueError, match=r"modes: the toy 'ring' has no such option; leave it out$"):
+        toys.write("ring", out, n=10, modes=9)
     with pytest.raises(ValueError, match="n: expected a positive number of events, got 0; add -n N"):
         toys.write("rich", out, n=0)
     with pytest.raises(ValueError, match="species 'kaon': the toy has none of this name"):
@@ -420,10 +456,34 @@ def test_command(tmp_path: Path) -> None:
     assert branches["probe_sWeight"].min() < 0
 
 
+@pytest.mark.parametrize("name", ["ring", "grid"])
+def test_command_writes_points_in_modes(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "t.root"
+    words = ["toy", name, "-n", "300", "--seed", "5", "--out", str(out)]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    expected = toys.TOYS[name].sample(300, rng=np.random.default_rng(np.random.SeedSequence(5).spawn(1)[0]))
+    branches = read(out, "points")
+    assert list(branches) == ["x", "y", "mode"]
+    assert all(np.array_equal(values, expected[branch]) for branch, values in branches.items())
+
+
+def test_help_names_every_toy() -> None:
+    words = CliRunner().invoke(app, ["toy", "--help"]).stdout
+    assert all(re.search(rf"\b{name}\b", words) for name in toys.TOYS)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["rihc"], "toy 'rihc': there is none of this name; did you mean 'rich'?"),
+        (
+            ["ring", "--species", "K"],
+            "species: the toy 'ring' has no such option; leave it out, only 'rich' has it",
+        ),
+        (
+            ["grid", "--background", "0.1"],
+            "background: the toy 'grid' has no such option; leave it out, only",
+        ),
+        (["rihc"], "toy 'rihc': there is none of this name; did you mean 'rich', "),
         (["rich", "--species", "kaon"], "species 'kaon': the toy has none of this name"),
         (["rich", "--background", "2"], "background: expected a fraction in [0, 1), got 2.0"),
     ],

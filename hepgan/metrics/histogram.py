@@ -11,7 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from hepgan.metrics.moments import Measurement, checked
 
-__all__ = ["bin_number", "histogram", "profile", "quantile_edges", "separation_power", "uniform_edges"]
+__all__ = [
+    "bin_number",
+    "histogram",
+    "histogram_pair",
+    "poisson_replicas",
+    "profile",
+    "quantile_edges",
+    "separation_power",
+    "uniform_edges",
+]
 
 Edges = NDArray[np.float64]
 
@@ -119,11 +128,56 @@ def profile(
     return np.column_stack([means, np.sqrt(np.bincount(number, (w * (x - means[number])) ** 2, n)) / sums])
 
 
-def _replicas(content: Edges, variance: Edges, number: int, rng: np.random.Generator) -> Edges:
+def histogram_pair(
+    reference: ArrayLike,
+    sample: ArrayLike,
+    *,
+    reference_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    bins: int = 40,
+    edges: Edges | None = None,
+) -> tuple[Edges, Edges, Edges, Edges]:
+    """Both samples in the same bins, none of them negative.
+
+    Where negative weights make a bin of either sample negative, it is joined with its neighbour in both: that sees
+    less, and keeps the contents what a distance between distributions needs.
+
+    Args:
+        reference: (N1,).
+        sample: (N2,).
+        reference_weights: (N1,), default ones.
+        sample_weights: (N2,), default ones.
+        bins: Number of quantile bins of the reference, when no edges are given.
+        edges: (B + 1,) edges to use instead, increasing.
+
+    Returns:
+        Contents and variances of the reference, contents and variances of the sample, (B,) each.
+
+    Raises:
+        ValueError: If a sample is empty or not finite, or its weights have no positive sum.
+    """
+    if edges is None:
+        edges = quantile_edges(reference, bins, weights=reference_weights)
+    while True:
+        h1, v1 = histogram(reference, edges, weights=reference_weights)
+        h2, v2 = histogram(sample, edges, weights=sample_weights)
+        negative = (h1 < 0) | (h2 < 0)
+        if not negative.any():
+            return h1, v1, h2, v2
+        edges = np.delete(edges, max(int(negative.argmax()), 1))  # join it with the bin before, or the second
+
+
+def poisson_replicas(content: Edges, variance: Edges, number: int, rng: np.random.Generator) -> Edges:
     """Bootstrap replicas (number, B) of a histogram.
 
     The Poisson bootstrap of events, done on the bins: a bin of weighted events fluctuates as a scaled Poisson
     number with the same mean and variance (exact for equal weights; Bohm and Zech, arXiv:1309.1287).
+
+    Args:
+        content: (B,), not negative.
+        variance: (B,) sums of squared weights.
+        number: How many.
+        rng: Draws them.
     """
     scale = np.divide(variance, content, out=np.ones_like(content), where=content > 0)
     return rng.poisson(np.maximum(content, 0.0) / scale, (number, len(content))).astype(np.float64) * scale
@@ -174,14 +228,15 @@ def separation_power(
     References:
         CaloChallenge, arXiv:2410.21611, section on one-dimensional histograms.
     """
-    if edges is None:
-        edges = quantile_edges(reference, bins, weights=reference_weights)
-    while True:
-        h1, v1 = histogram(reference, edges, weights=reference_weights)
-        h2, v2 = histogram(sample, edges, weights=sample_weights)
-        negative = (h1 < 0) | (h2 < 0)
-        if not negative.any():
-            break
-        edges = np.delete(edges, max(int(negative.argmax()), 1))  # join it with the bin before, or the second
-    replicas = _separation(_replicas(h1, v1, n_bootstrap, rng), _replicas(h2, v2, n_bootstrap, rng))
+    h1, v1, h2, v2 = histogram_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        bins=bins,
+        edges=edges,
+    )
+    replicas = _separation(
+        poisson_replicas(h1, v1, n_bootstrap, rng), poisson_replicas(h2, v2, n_bootstrap, rng)
+    )
     return float(_separation(h1, h2)), float(replicas.std()) if n_bootstrap else 0.0

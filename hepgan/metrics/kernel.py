@@ -1,0 +1,279 @@
+r"""Maximum mean discrepancy: how far apart are the mean embeddings of two samples, all features at once?
+
+:math:`MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)`. With the RBF kernel it is zero only for equal distributions, and
+sees what happens at the scale of its bandwidths; the polynomial kernel compares moments up to its degree, and nothing
+else. The value has no unit and depends on the kernel: compare values of the same kernel and reference only, or read the
+p-value. It is weak where one feature of many is wrong, and against rare events.
+
+References:
+    Gretton et al., J. Mach. Learn. Res. 13 (2012) 723, eq. 3; Kansal et al., arXiv:2211.10295.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hepgan.metrics.moments import Measurement, checked
+
+__all__ = ["BANDWIDTHS", "KernelTest", "median_distance", "mmd", "pair_mean"]
+
+Array = NDArray[np.float64]
+
+BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the RBF mixture, in median distances (as in arXiv:1502.02761)
+MEDIAN_EVENTS = 1000  # half a million pairs fix their median distance to a per cent
+ROUNDING = 1e-12  # spread over largest magnitude of a feature that does not vary, in double precision
+
+
+@dataclass(frozen=True)
+class KernelTest:
+    """Outcome of `mmd`.
+
+    Attributes:
+        value: Unbiased estimate of the squared discrepancy: scatters around zero, and below, for equal distributions.
+        uncertainty: One standard deviation.
+        p_value: Probability of at least this value for equal distributions; 1 without permutations.
+    """
+
+    value: float
+    uncertainty: float
+    p_value: float
+
+    @property
+    def measurement(self) -> Measurement:
+        """Value and uncertainty."""
+        return self.value, self.uncertainty
+
+
+def _squared_distances(first: Array, second: Array) -> Array:
+    result: Array = first @ second.T
+    result *= -2
+    result += (first**2).sum(1)[:, None]
+    result += (second**2).sum(1)
+    return np.maximum(result, 0.0, out=result)
+
+
+def median_distance(values: Array) -> float:
+    """Median of the distances between (N, F) events: the scale of an RBF kernel.
+
+    Identical events (point masses) do not count.
+
+    Args:
+        values: (N, F).
+
+    Raises:
+        ValueError: If all events are the same.
+    """
+    distances = _squared_distances(values, values)[np.triu_indices(len(values), 1)]
+    distances = distances[distances > ROUNDING * max(1.0, float(np.max(values**2, initial=0.0)))]
+    if not len(distances):
+        raise ValueError(
+            f"median distance: expected different events, got {len(values)} equal ones; give a bandwidth"
+        )
+    return math.sqrt(float(np.median(distances)))
+
+
+def _rbf(values: Array, bandwidth: float) -> Array:
+    distances = _squared_distances(values, values)
+    result = np.zeros_like(distances)
+    for factor in BANDWIDTHS:
+        result += np.exp(distances * (-0.5 / (factor * bandwidth) ** 2))
+    result /= len(BANDWIDTHS)
+    return result
+
+
+def _polynomial(values: Array, degree: int) -> Array:
+    result: Array = values @ values.T
+    result /= values.shape[1]
+    result += 1
+    return result**degree
+
+
+def pair_mean(kernel: Array, weights: Array) -> float:
+    r"""Weighted mean over pairs of different events, :math:`\sum_{i \ne j} w_i w_j k_{ij} / \sum_{i \ne j} w_i w_j`.
+
+    This is the unbiased estimate of :math:`E k(x, x')`: an event is no pair with itself. Weight 2 stands for one event
+    that counts twice, so this is not the mean over a sample in which the event is written twice: that would take the
+    two copies for independent events, and be too large by about k / N.
+
+    Args:
+        kernel: (N, N).
+        weights: (N,) of either sign.
+    """
+    pairs = weights.sum() ** 2 - (weights**2).sum()
+    return float((weights @ kernel @ weights - np.diagonal(kernel) @ weights**2) / pairs)
+
+
+def _standardised(reference: Array, weights: Array, sample: Array) -> tuple[Array, Array]:
+    share = np.abs(weights) / np.abs(weights).sum()
+    centre = share @ reference
+    spread = np.sqrt(share @ (reference - centre) ** 2)
+    spread[spread <= ROUNDING * np.abs(reference).max(axis=0)] = 1.0
+    return (reference - centre) / spread, (sample - centre) / spread
+
+
+def _subsample(
+    values: Array, weights: Array, most: int, name: str, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    if len(values) > most:
+        chosen = rng.choice(len(values), most, replace=False)
+        values, weights = values[chosen], weights[chosen]
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    if weights.sum() <= 0 or effective <= 1:
+        raise ValueError(
+            f"{name}: expected at least two events and weights with a positive sum among the {len(values)} that are "
+            f"compared, got {effective:.3g} effective events with a sum of {weights.sum():g}; take more events or "
+            "raise `most`"
+        )
+    return values, weights
+
+
+def _discrepancy(kernel: Array, split: int, weights: Array) -> float:
+    """Unbiased MMD^2; (N, N) kernel of both samples, the first of `split` events; (N,) weights."""
+    w1, w2 = weights[:split], weights[split:]
+    cross = w1 @ kernel[:split, split:] @ w2 / (w1.sum() * w2.sum())
+    same = pair_mean(kernel[:split, :split], w1) + pair_mean(kernel[split:, split:], w2)
+    return float(same - 2 * cross)
+
+
+def _permuted(kernel: Array, split: int, permutations: int, rng: np.random.Generator) -> Array:
+    """MMD^2 of (permutations,) random divisions of all events into two samples of the same sizes, without weights."""
+    n = len(kernel)
+    first = np.zeros((n, permutations))
+    for column in first.T:
+        column[rng.permutation(n)[:split]] = 1.0
+    diagonal, rows = np.diagonal(kernel), kernel.sum(1)
+    products = kernel @ first
+    same = np.einsum("ip,ip->p", first, products)
+    to_all = rows @ first  # pairs of the first sample with everything
+    cross = to_all - same
+    rest = rows.sum() - to_all - cross
+    size = n - split
+    own = diagonal @ first
+    result: Array = (
+        (same - own) / (split * (split - 1))
+        + (rest - diagonal.sum() + own) / (size * (size - 1))
+        - 2 * cross / (split * size)
+    )
+    return result
+
+
+def _centre(kernel: Array, split: int, share: Array) -> float:
+    r"""Take each event relative to the mean of its own sample, in place, and drop the diagonal.
+
+    Args:
+        kernel: (N, N), changed: :math:`\langle \phi_i - \mu_{s(i)}, \phi_j - \mu_{s(j)} \rangle`.
+        split: Number of events of the first sample.
+        share: (N,) weights, of sum 1 in the first sample and -1 in the second.
+
+    Returns:
+        First-order variance of MMD^2, :math:`4 \sum_i a_i^2 \langle \phi_i - \mu_{s(i)}, \mu_1 - \mu_2 \rangle^2`.
+    """
+    shares = np.zeros((2, len(share)))
+    shares[0, :split], shares[1, split:] = share[:split], -share[split:]
+    means = kernel @ shares.T  # (N, 2): of each event's kernel with both samples
+    between = shares @ means  # (2, 2)
+    parts = (slice(0, split), slice(split, None))
+    influence = means[:, 0] - means[:, 1]
+    for a, rows in enumerate(parts):
+        influence[rows] -= between[a, 0] - between[a, 1]
+        for b, columns in enumerate(parts):
+            kernel[rows, columns] -= means[rows, b][:, None]
+            kernel[rows, columns] -= means[columns, a] - between[a, b]
+    np.fill_diagonal(kernel, 0.0)
+    return 4 * float(np.sum((share * influence) ** 2))
+
+
+def mmd(
+    reference: ArrayLike,
+    sample: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    kernel: Literal["rbf", "polynomial"] = "rbf",
+    reference_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    standardise: bool = True,
+    bandwidth: float | None = None,
+    degree: int = 4,
+    most: int = 2000,
+    permutations: int = 200,
+) -> KernelTest:
+    r"""Unbiased squared maximum mean discrepancy of two samples, with a test of equality.
+
+    Kernels: ``rbf`` is the mean of :math:`\exp(-|x - y|^2 / 2 (m b)^2)` over the multiples :math:`m` in `BANDWIDTHS` of
+    the bandwidth :math:`b`; ``polynomial`` is :math:`(x \cdot y / F + 1)^{degree}`.
+
+    The p-value comes from random divisions of all events in two (exact for any sample size) without weights. Events
+    with different weights cannot be exchanged between the samples; there the centred terms of the estimate get random
+    signs (wild bootstrap; right for many events).
+
+    The cost is quadratic in `most`: 2 x 2000 events take about a second and 0.5 GB, whatever the size of the samples.
+
+    Args:
+        reference: (N1, F) features.
+        sample: (N2, F) features.
+        rng: Draws the subsamples, the permutations and the signs.
+        kernel: Which kernel.
+        reference_weights: (N1,), default ones; single negative weights are allowed: the embedding is linear in them.
+        sample_weights: (N2,), default ones.
+        standardise: Subtract the reference's mean and divide by its spread, feature by feature, before. Otherwise the
+            features with the largest numbers decide.
+        bandwidth: Of the RBF kernel, in the (standardised) features' unit; default the median distance between events
+            of the reference (weights do not enter).
+        degree: Of the polynomial kernel.
+        most: Largest number of events of either sample that is compared; more are subsampled.
+        permutations: For the p-value, which is a multiple of 1 / (permutations + 1); 0 gives 1.
+
+    Returns:
+        Value, uncertainty (first and second order of the U-statistic, so right for equal and for different
+        distributions) and p-value.
+
+    Raises:
+        ValueError: If the kernel is unknown, the samples are empty or not finite, have different numbers of features
+            or no positive sum of weights.
+
+    References:
+        Gretton et al., J. Mach. Learn. Res. 13 (2012) 723, eq. 3; wild bootstrap: Chwialkowski et al.,
+        arXiv:1408.5404.
+    """
+    if kernel not in ("rbf", "polynomial"):
+        raise ValueError(f"mmd: expected kernel 'rbf' or 'polynomial', got {kernel!r}; choose one of the two")
+    x1, w1 = checked(reference, reference_weights, name="reference", ndim=2)
+    x2, w2 = checked(sample, sample_weights, name="sample", ndim=2)
+    if x1.shape[1] != x2.shape[1]:
+        raise ValueError(
+            f"mmd: expected the same features in both samples, got {x1.shape[1]} and {x2.shape[1]} columns"
+        )
+    if standardise:
+        x1, x2 = _standardised(x1, w1, x2)
+    if kernel == "rbf" and bandwidth is None:
+        bandwidth = median_distance(
+            x1 if len(x1) <= MEDIAN_EVENTS else rng.choice(x1, MEDIAN_EVENTS, replace=False)
+        )
+    x1, w1 = _subsample(x1, w1, most, "reference", rng)
+    x2, w2 = _subsample(x2, w2, most, "sample", rng)
+    values, weights, split = np.concatenate([x1, x2]), np.concatenate([w1, w2]), len(x1)
+    if bandwidth is None:
+        matrix = _polynomial(values, degree)
+    elif bandwidth > 0:
+        matrix = _rbf(values, bandwidth)
+    else:
+        raise ValueError(f"mmd: expected a positive bandwidth, got {bandwidth:g}; leave it to the default")
+    value = _discrepancy(matrix, split, weights)
+    # The permutations need the kernel as it is, the rest its version relative to the mean of each event's own sample.
+    exchangeable = np.ptp(w1) == 0 and np.ptp(w2) == 0
+    null = _permuted(matrix, split, permutations, rng) if exchangeable else np.empty(0)
+    share = np.concatenate([w1 / w1.sum(), -w2 / w2.sum()])
+    first_order = _centre(matrix, split, share)
+    second_order = 2 * float(share**2 @ matrix**2 @ share**2)
+    if not exchangeable:
+        signed = share[:, None] * rng.choice([-1.0, 1.0], (len(share), permutations))
+        null = np.einsum("ip,ip->p", signed, matrix @ signed)
+    p_value = (1 + int((null >= value).sum())) / (1 + permutations)
+    # The estimate of the first order contains the second twice, as noise.
+    uncertainty = math.sqrt(max(first_order - second_order, second_order))
+    return KernelTest(value, uncertainty, p_value)

@@ -35,6 +35,9 @@ demo: install ## train, evaluate, export and run a small model on the shipped sa
 test: install ## run the whole test suite, C++ included
 	@command -v $(or $(CXX),c++) >/dev/null || \
 		echo "make test: no C++ compiler ($(or $(CXX),c++)); install one: apt-get install g++" >&2
+	@for browser in chromium chromium-browser google-chrome; do \
+		command -v $$browser >/dev/null && break; done || \
+		echo "make test: no browser to look at the report with; install one: apt-get install chromium" >&2
 	sh scripts/onnxruntime-headers.sh || echo "make test: no ONNX Runtime headers, the C++ tests will say so" >&2
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 

@@ -40,6 +40,29 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"] | None,
     typer.Option(help="auto: CUDA when there is one; default: the configuration's"),
 ]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="leave out what takes minutes: transport, critic, copies, all bins")
+]
+Networks = Annotated[
+    bool,
+    typer.Option(
+        "--networks", help="train CaloChallenge's two classifier networks too (hours without a GPU)"
+    ),
+]
+FailAbove = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="METRIC=VALUE",
+        help="exit with 1 if a number of the verdict (its key in metrics.json) is larger",
+    ),
+]
+Format = Annotated[
+    Literal["text", "json"], typer.Option("--format", help="a table, or metrics.json on the standard output")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT.root", help="write a weight for each event that corrects the sample"),
+]
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="exported model, or a run folder")]
 
 
@@ -129,6 +152,34 @@ def _recipe(path: Path, model: OnnxGenerator, settings: list[str]) -> Config:
     return config.parse(values, source=str(path))
 
 
+def _evaluation(settings: list[str] | None, *, fast: bool, networks: bool) -> list[str]:
+    """Options of evaluate and compare as settings of the configuration."""
+    given = list(settings or [])
+    return given + ["evaluation.fast=true"] * fast + ["evaluation.networks=true"] * networks
+
+
+def _conclude(metrics: dict[str, Any], report: Path, *, limits: dict[str, float], format_: str) -> None:
+    """Print the outcome; exit with 1 if a limit is exceeded.
+
+    Raises:
+        ValueError: If a limit names nothing that was measured.
+    """
+    import json
+
+    from hepgan import gates, tables
+
+    if format_ == "json":
+        typer.echo(json.dumps(metrics, indent=1))
+    else:
+        Console().print(tables.verdict(metrics))
+        typer.echo(f"Report: {report / 'report.html'}")
+    words = gates.exceeded(metrics, limits)
+    for sentence in words:
+        typer.echo(f"hepgan: {sentence}", err=True)
+    if words:
+        raise typer.Exit(1)
+
+
 def _held_out(path: Path, recipe: Config) -> Events:
     """The events that training never saw."""
     from hepgan import datasets
@@ -171,7 +222,7 @@ def demo(
     recipe = config.load(PACKAGE / "configs" / "demo.toml", settings=settings)
     run = training.train(recipe, out, resume=(out / "config.toml").exists())
     model, showers = run / "model.onnx", run / "showers.root"
-    evaluate(run)
+    evaluate(run, fast=True)
     export(run, out=model)  # once more: now it carries the numbers of the report
     check(model)
     energy = OnnxGenerator(model).conditions[0]
@@ -242,24 +293,40 @@ def evaluate(
         typer.Option(metavar="FILE.root", help="reference events; default: the held-out ones"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the report; default: RUN/report")] = None,
+    fast: Fast = False,
+    networks: Networks = False,
+    fail_above: FailAbove = None,
+    weights: Weights = None,
+    format_: Format = "text",
     set_: Setting = None,
     seed: Seed = None,
 ) -> None:
     """Compare with full simulation that training never saw: metrics.json and report.html."""
-    from hepgan import evaluation, readers, tables
+    from hepgan import datasets, evaluation, gates, readers
     from hepgan.export.onnx import OnnxGenerator
 
+    limits = gates.parse(fail_above or [])
     generator = OnnxGenerator(_model_file(model))
-    recipe = _recipe(model, generator, set_ or [])
+    recipe = _recipe(model, generator, _evaluation(set_, fast=fast, networks=networks))
     if data:
         reference = readers.read(recipe.data, files=data, progress=True)
     else:  # as the training split them, whatever --set says
         reference = _held_out(model, _recipe(model, generator, []))
+    training = None
+    if model.is_dir() and not recipe.evaluation.fast:  # copies of them would be memorised showers
+        training = datasets.training_events(recipe.data, seed=recipe.training.seed, progress=True)[0]
     report = out or (model / "report" if model.is_dir() else model.with_name(f"{model.stem}-report"))
     number = recipe.training.seed if seed is None else seed
-    metrics = evaluation.evaluate(generator, reference, config=recipe.evaluation, out=report, seed=number)
-    Console().print(tables.verdict(metrics))
-    typer.echo(f"Report: {report / 'report.html'}")
+    metrics = evaluation.evaluate(
+        generator,
+        reference,
+        training=training,
+        config=recipe.evaluation,
+        out=report,
+        seed=number,
+        weights=weights,
+    )
+    _conclude(metrics, report, limits=limits, format_=format_)
 
 
 @app.command(epilog="Example: hepgan compare fast.root geant4.root --config my.toml --out comparison")
@@ -268,14 +335,21 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B.root", help="reference sample")],
     config: Annotated[Path, typer.Option(metavar="CONFIG.toml", help="says how to read both files")],
     out: Annotated[Path, typer.Option(help="folder of the report")] = Path("comparison"),
+    fast: Fast = False,
+    networks: Networks = False,
+    fail_above: FailAbove = None,
+    weights: Weights = None,
+    format_: Format = "text",
     set_: Setting = None,
     seed: Seed = None,
 ) -> None:
     """Compare two files: fast simulation with data, or one simulation with another."""
-    from hepgan import evaluation, readers, tables
+    from hepgan import evaluation, gates, readers
     from hepgan.config import load
 
-    recipe = load(config, settings=_settings(set_, seed=seed))
+    limits = gates.parse(fail_above or [])
+    settings = _settings(_evaluation(set_, fast=fast, networks=networks), seed=seed)
+    recipe = load(config, settings=settings)
     sample, reference = (
         readers.read(recipe.data, files=[str(file)], progress=True) for file in (first, second)
     )
@@ -285,11 +359,16 @@ def compare(
         data=recipe.data,
         config=recipe.evaluation,
         out=out,
-        names=(second.name, first.name),
+        names=(second.name, first.name) if second.name != first.name else (str(second), str(first)),
         seed=recipe.training.seed,
+        weights=weights,
+        provenance={
+            "files": {
+                role: readers.digest([str(file)]) for role, file in (("sample", first), ("reference", second))
+            }
+        },
     )
-    Console().print(tables.verdict(metrics))
-    typer.echo(f"Report: {out / 'report.html'}")
+    _conclude(metrics, out, limits=limits, format_=format_)
 
 
 @app.command(epilog="Example: hepgan export runs/first --out showers.onnx")
@@ -385,14 +464,21 @@ def generate(
 
 @app.command(epilog="Example: hepgan toy rich -n 100000 --species K --species pi --out tracks.root")
 def toy(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="rich: tracks with Cherenkov likelihoods")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="rich: tracks with Cherenkov likelihoods; ring, grid: points in Gaussian modes of a plane",
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="OUT.root", help="file to write")],
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="how many events")],
     species: Annotated[
-        list[str] | None, typer.Option(help="particle: e, mu, pi, K or p; default: all, in equal shares")
+        list[str] | None,
+        typer.Option(help="of rich, particle: e, mu, pi, K or p; default: all, in equal shares"),
     ] = None,
     background: Annotated[
-        float | None, typer.Option(help="fraction of tracks that sWeights subtract; default: 0")
+        float | None, typer.Option(help="of rich, fraction of tracks that sWeights subtract; default: 0")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
 ) -> None:

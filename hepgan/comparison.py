@@ -1,34 +1,14 @@
-"""All numbers between two samples: what `hepgan evaluate` and `hepgan compare` write.
-
-Every number comes with its uncertainty and with its floor: the same number between two halves of the
-reference. The halves have half the events, so statistical fluctuation makes their separation power up to
-twice, their distances up to 1.4 times, that of a perfect sample of full size.
+"""What is compared: samples with their observables, what a kind of data adds, and rows of the verdict.
 
 What showers and tracks share is here; `Setup` says what a kind of data adds: `hepgan.comparison_showers` and
-`hepgan.comparison_tracks`.
-
-Keys of ``metrics.json`` (schema 1; [v, u] is a value and its uncertainty, null what is not defined):
-
-* ``features.<name>``: ``unit``, ``separation``, ``separation_floor``, ``wasserstein``,
-  ``wasserstein_floor`` (in the unit), ``wasserstein_sigma``, ``wasserstein_sigma_floor`` (in standard
-  deviations of the reference), ``mean`` and ``std``, each with ``reference`` and ``generated``; without declared
-  atoms, which would decide them;
-* ``conditions.<name>``: the same for the conditions (empty when they are equal by construction);
-* ``classifier``: ``auc``, ``auc_floor``, ``folds``, ``single.<feature>``, ``single_floor.<feature>``;
-* ``closure``: the numbers of the kind: `hepgan.comparison_showers`, `hepgan.comparison_tracks`;
-* ``verdict``: rows of ``metric``, ``section`` (of the report), ``value``, ``floor``, ``limit``, ``percent``
-  (to be shown times 100), ``verdict`` (``pass``, ``warn``, ``fail``, ``info``) and ``remark``;
-* ``headline``: the few numbers that travel with an exported model, by name;
-* ``sample``: ``what`` (showers or tracks), ``reference`` and ``generated`` (``name``, ``events``,
-  ``effective_events``), ``conditions`` (``name``, ``unit``, ``range``, and ``categories`` where it has any),
-  ``paired``, ``outside_range``; and ``provenance``.
+`hepgan.comparison_tracks`. All numbers together are those of `hepgan.measurement`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,37 +17,31 @@ from numpy.typing import NDArray
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.metrics import (
     TwoSampleTest,
-    mean,
-    quantile_edges,
-    separation_power,
-    single_feature_auc,
-    spread,
     two_sample_test,
-    wasserstein,
 )
 from hepgan.metrics.moments import Measurement
 from hepgan.readers import Events
 
 __all__ = [
-    "SCHEMA",
     "Halves",
     "Sample",
     "Setup",
+    "Step",
     "auc_row",
     "effective",
     "judge",
-    "measure",
     "row",
     "scatter",
     "telling_rows",
 ]
 
-SCHEMA = 1
+LEAST_TOLD = 0.55  # area from which samples are told apart
 MIN_CONTINUOUS = 50  # effective events off the atoms of an observable below which the atoms are not left out
-FLOOR_SPLITS = 10  # random halvings of the reference behind each cheap floor
 
 Array = NDArray[np.float64]
 Json = dict[str, Any]
+Step = Callable[[str], None]
+"""Called with the name of each step."""
 Halves = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 """Halvings of the reference: pairs of index arrays."""
 
@@ -100,6 +74,10 @@ class Sample:
             continuous = np.where(self.atoms[:, column], 0.0, weights)
             weights = continuous if effective(continuous) >= MIN_CONTINUOUS else weights
         return self.features[:, column], weights
+
+    def bare(self) -> Sample:
+        """Without what a generator gives, of which only the observables are needed: cells take memory."""
+        return replace(self, events=replace(self.events, outputs=()))
 
     def __len__(self) -> int:
         return len(self.events)
@@ -167,25 +145,36 @@ class Setup(ABC):
             )
         return self.observe(name, events)
 
+    def looked_at(self, sample: Sample) -> Array:
+        """What the classifiers see: observables and conditions, (N, F)."""
+        return np.column_stack([sample.features, sample.events.conditions])
+
     def classify(
-        self, reference: Sample, sample: Sample, *, rng: np.random.Generator, paired: bool | None = None
+        self,
+        reference: Sample,
+        sample: Sample,
+        *,
+        rng: np.random.Generator,
+        paired: bool | None = None,
+        importances: bool = False,
     ) -> TwoSampleTest:
         """The classifier test on all observables and conditions; `paired` by default as the samples are."""
-        first, second = (np.column_stack([s.features, s.events.conditions]) for s in (reference, sample))
         return two_sample_test(
-            first,
-            second,
+            self.looked_at(reference),
+            self.looked_at(sample),
             rng=rng,
             reference_weights=reference.weights,
             sample_weights=sample.weights,
             folds=self.config.folds,
             paired=self.paired if paired is None else paired,
+            importances=importances,
         )
 
-
-def _halves(n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    order = rng.permutation(n)
-    return order[: n // 2], order[n // 2 : 2 * (n // 2)]
+    def diversity(
+        self, reference: Sample, sample: Sample, *, halves: Halves, rng: np.random.Generator
+    ) -> Json:
+        """What `hepgan.comparison_diversity` cannot know of a kind: for showers the similarity of images."""
+        return {}
 
 
 def scatter(values: Sequence[float] | Array) -> Measurement:
@@ -196,40 +185,6 @@ def scatter(values: Sequence[float] | Array) -> Measurement:
 def effective(weights: Array) -> float:
     """Number of events of weight 1 that fluctuate as much; 0 if the weights have no positive sum."""
     return float(max(weights.sum(), 0.0) ** 2 / (weights**2).sum()) if weights.any() else 0.0
-
-
-def _observable(
-    x: Array,
-    wx: Array,
-    y: Array,
-    wy: Array,
-    *,
-    unit: str,
-    halves: Halves,
-    bins: int,
-    rng: np.random.Generator,
-) -> Json:
-    """All numbers of one observable."""
-    edges = quantile_edges(x, bins, weights=wx)
-    distance = wasserstein(x, y, rng=rng, reference_weights=wx, sample_weights=wy)
-    separations, distances = [], []
-    for a, b in halves:
-        weights: Any = {"reference_weights": wx[a], "sample_weights": wx[b], "rng": rng, "n_bootstrap": 0}
-        separations.append(separation_power(x[a], x[b], edges=edges, **weights)[0])
-        distances.append(wasserstein(x[a], x[b], **weights)[0])
-    distance_floor = scatter(distances)
-    sigma = spread(x, wx, name="reference")
-    return {
-        "unit": unit,
-        "separation": separation_power(x, y, edges=edges, rng=rng, reference_weights=wx, sample_weights=wy),
-        "separation_floor": scatter(separations),
-        "wasserstein": distance,
-        "wasserstein_floor": distance_floor,
-        "wasserstein_sigma": tuple(d / sigma[0] for d in distance) if sigma[0] > 0 else None,
-        "wasserstein_sigma_floor": tuple(d / sigma[0] for d in distance_floor) if sigma[0] > 0 else None,
-        "mean": {"reference": mean(x, wx), "generated": mean(y, wy)},
-        "std": {"reference": sigma, "generated": spread(y, wy, name="generated")},
-    }
 
 
 def judge(value: Measurement | None, limit: float, *, ideal: float = 0.0) -> str:
@@ -248,8 +203,10 @@ def judge(value: Measurement | None, limit: float, *, ideal: float = 0.0) -> str
 
 def _auc_remark(auc: float) -> str:
     """What an area means, for those who see one for the first time."""
+    if auc < 1 - LEAST_TOLD:
+        return "below 0.5: do the samples share events?"
     for upper, remark in (
-        (0.55, "hardly told apart"),
+        (LEAST_TOLD, "hardly told apart"),
         (0.7, "hard to tell apart"),
         (0.9, "often told apart"),
     ):
@@ -259,6 +216,7 @@ def _auc_remark(auc: float) -> str:
 
 
 def row(
+    key: str,
     metric: str,
     *,
     section: str,
@@ -271,6 +229,7 @@ def row(
 ) -> Json:
     """A row of ``verdict``; for information if there is no limit."""
     return {
+        "key": key,
         "metric": metric,
         "section": section,
         "value": value,
@@ -282,11 +241,12 @@ def row(
     }
 
 
-def auc_row(metrics: Json, *, limit: float | None = None) -> Json:
+def auc_row(metrics: Json, *, key: str, limit: float | None = None) -> Json:
     """The row of the classifier's area."""
     auc, floor = metrics["classifier"]["auc"], metrics["classifier"]["auc_floor"]
     remark = _auc_remark(auc[0])
     return row(
+        key,
         "Classifier AUC, all observables",
         section="classifier",
         value=auc,
@@ -304,6 +264,7 @@ def telling_rows(metrics: Json) -> list[Json]:
     telling = max(single, key=lambda name: single[name][0])
     return [
         row(
+            "single_auc_worst",
             "Largest AUC of one observable",
             section="single",
             value=single[telling],
@@ -311,6 +272,7 @@ def telling_rows(metrics: Json) -> list[Json]:
             remark=telling,
         ),
         row(
+            "separation_worst",
             "Largest separation power",
             section="features",
             value=features[worst]["separation"],
@@ -318,68 +280,3 @@ def telling_rows(metrics: Json) -> list[Json]:
             remark=worst,
         ),
     ]
-
-
-def measure(
-    reference: Sample, sample: Sample, setup: Setup, *, seed: int, step: Callable[[str], None]
-) -> tuple[Json, TwoSampleTest]:
-    """Everything of ``metrics.json`` but ``sample`` and ``provenance``.
-
-    Args:
-        reference: What is right.
-        sample: What is judged.
-        setup: The kind of data, settings, whether row i of both has the same conditions.
-        seed: Fixes bootstraps, halvings and folds.
-        step: Called with the name of each step.
-
-    Returns:
-        The metrics, and the classifier test with its scores.
-    """
-    observables, tests = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    wx, wy = reference.weights, sample.weights
-    halves = [_halves(len(reference), observables) for _ in range(FLOOR_SPLITS)]
-    step("observables")
-    options: Any = {"halves": halves, "bins": setup.config.bins, "rng": observables}
-    features = {
-        name: _observable(*reference.observed(k), *sample.observed(k), unit=unit, **options)
-        for k, (name, unit) in enumerate(zip(setup.names, setup.units, strict=True))
-    }
-    conditions = {}
-    if not setup.paired:
-        for k, condition in enumerate(setup.data.conditions):
-            x, y = (s.events.conditions[:, k].astype(np.float64) for s in (reference, sample))
-            conditions[condition.name] = _observable(x, wx, y, wy, unit=condition.unit, **options)
-    closure = setup.closure(reference, sample, halves=halves, rng=observables)
-
-    step("single observables")
-    a, b = halves[0]
-    single, single_floor = {}, {}
-    for k, name in enumerate(setup.names):
-        x, y = reference.features[:, k], sample.features[:, k]
-        single[name] = single_feature_auc(
-            x, y, rng=tests, reference_weights=wx, sample_weights=wy, paired=setup.paired
-        )
-        single_floor[name] = single_feature_auc(
-            x[a], x[b], rng=tests, reference_weights=wx[a], sample_weights=wx[b]
-        )
-    step("classifier")
-    test = setup.classify(reference, sample, rng=tests)
-    step("classifier, floor")
-    floor = setup.classify(reference[a], reference[b], rng=tests, paired=False)
-    metrics: Json = {
-        "schema": SCHEMA,
-        "features": features,
-        "conditions": conditions,
-        "classifier": {
-            "auc": test.auc,
-            "auc_floor": floor.auc,
-            "folds": test.fold_aucs,
-            "single": single,
-            "single_floor": single_floor,
-        },
-        "closure": closure,
-    }
-    metrics["verdict"] = setup.verdict(metrics)
-    numbers = setup.headline(metrics).items()
-    metrics["headline"] = {name: number for name, number in numbers if number is not None}
-    return metrics, test

@@ -5,10 +5,14 @@ each bin), ``response`` and ``resolution`` (``reference``, ``generated``, ``bias
 ``worst_floor``), ``resolution.fit`` (``reference``, ``generated``: ``stochastic``, ``constant``, ``chi2_per_ndf`` of
 `resolution_fit`, or null), ``fractions.<layer>`` and ``occupancy.<layer>`` (``reference``, ``generated``, ``bias``,
 ``bias_floor``, ``by_energy``); biases are generated / reference - 1, their floors the mean of the absolute value.
+``resolution.fit`` is that of points at the harmonic mean energy of each bin. The numbers of single cells
+(``profiles``, ``spectrum``, ``correlations``): `hepgan.comparison_cells`. ``observables``: ``difference`` and
+``difference_floor`` (mean absolute difference of the correlation coefficients of all pairs of shower shapes).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,9 +22,20 @@ import torch
 from numpy.typing import NDArray
 
 from hepgan.comparison import Halves, Sample, Setup, auc_row, row, scatter, telling_rows
+from hepgan.comparison_cells import CellSample, cell_closure, furthest
 from hepgan.features import ShowerShapes, energy_factor
 from hepgan.geometry import Calorimeter
-from hepgan.metrics import mean, quantile_edges, relative_difference, relative_spread, resolution_fit
+from hepgan.metrics import (
+    image_diversity,
+    mean,
+    quantile_edges,
+    relative_difference,
+    relative_spread,
+    resolution_fit,
+)
+from hepgan.metrics.cells import correlation_difference, correlation_sums, correlations, smooth_terms
+from hepgan.metrics.diversity import ImageDiversity
+from hepgan.metrics.groups import between_halves, jackknife, random_groups
 from hepgan.metrics.moments import Measurement
 from hepgan.readers import Events
 
@@ -95,6 +110,54 @@ def _worst_floor(
     return scatter(sizes) if sizes else None
 
 
+def _cell_rows(closure: Json) -> list[Json]:
+    """For information: the numbers of single cells, each of the layer where it is furthest above its floor."""
+    rows = []
+    for name, metric, section, layers, key, what in (
+        (
+            "longitudinal_worst",
+            "Longitudinal profile",
+            "profiles",
+            {"": closure["profiles"]["longitudinal"]},
+            "worst",
+            "largest bias",
+        ),
+        (
+            "lateral_worst",
+            "Lateral profile",
+            "profiles",
+            closure["profiles"]["lateral"],
+            "worst",
+            "largest bias",
+        ),
+        (
+            "cell_spectrum_worst",
+            "Cell spectrum",
+            "cells",
+            closure["spectrum"],
+            "separation",
+            "separation power",
+        ),
+        (
+            "cell_correlations_worst",
+            "Cell correlations, worst layer",
+            "correlations",
+            closure["correlations"],
+            "difference",
+            "mean difference of coefficients",
+        ),
+    ):
+        measured = {where: (n[key], n[f"{key}_floor"]) for where, n in layers.items() if n}
+        layer = furthest(measured)
+        value, floor = measured[layer] if layer is not None else (None, None)
+        remark = f"{what}, {layer}" if layer else what
+        percent = section == "profiles"
+        rows.append(
+            row(name, metric, section=section, value=value, floor=floor, percent=percent, remark=remark)
+        )
+    return rows
+
+
 @dataclass(frozen=True)
 class ShowerSetup(Setup):
     """Showers in a calorimeter.
@@ -136,6 +199,16 @@ class ShowerSetup(Setup):
         """Where a feature of a layer is."""
         return self.names.index(f"{kind}_{layer}")
 
+    def cell_sample(self, sample: Sample) -> CellSample:
+        """What single cells are compared by."""
+        columns = [
+            np.log(values) if c.transform == "log" and values.min() > 0 else values
+            for c, values in zip(self.data.conditions, sample.events.conditions.T, strict=True)
+        ]
+        factor = energy_factor(self.energy_unit, self.calorimeter.unit)
+        energy = factor * self.energy(sample)
+        return CellSample(sample.events.cells, energy, np.column_stack(columns), sample.weights)
+
     def observe(self, name: str, events: Events) -> Sample:
         """Compute the shower shapes.
 
@@ -161,7 +234,7 @@ class ShowerSetup(Setup):
         return Sample(name, events, torch.cat(parts).numpy().astype(np.float64))
 
     def closure(self, reference: Sample, sample: Sample, *, halves: Halves, rng: np.random.Generator) -> Json:
-        """Biases in bins of the incident energy."""
+        """Biases in bins of the incident energy, and the numbers of single cells."""
         bins = _energy_bins(reference, sample, self)
 
         def profile(column: int, which: Sample, statistic: Statistic = mean) -> list[Measurement]:
@@ -183,10 +256,11 @@ class ShowerSetup(Setup):
                     reference.features[:, response], energy, weights, bins, statistic=statistic, halves=halves
                 ),
             }
-        fits = {
-            name: resolution_fit(result["energy"]["mean"], result["resolution"][name])
-            for name in ("reference", "generated")
-        }
+        fits = {}
+        for name, which in (("reference", reference), ("generated", sample)):
+            inverse = _by_energy(1 / self.energy(which), self.energy(which), which.weights, bins, mean)
+            # the mean of a^2 / E over a bin is that at the harmonic mean of E
+            fits[name] = resolution_fit([1 / value for value, _ in inverse], result["resolution"][name])
         result["resolution"]["fit"] = {name: asdict(fit) if fit else None for name, fit in fits.items()}
         for key, kind in (("fractions", "fraction"), ("occupancy", "occupancy")):
             result[key] = {}
@@ -203,13 +277,72 @@ class ShowerSetup(Setup):
                         "generated": profile(column, sample),
                     },
                 }
+        first_cells, second_cells = (self.cell_sample(s) for s in (reference, sample))
+        result |= cell_closure(
+            first_cells, second_cells, self.calorimeter, threshold=self.config.threshold, rng=rng
+        )
+        result["observables"] = self._observables(reference, sample, rng=rng)
         return result
+
+    def _products(self, sample: Sample, group: NDArray[np.intp]) -> Array:
+        """Sums of products of the shower shapes, in single precision as they are computed."""
+        terms = smooth_terms(self.cell_sample(sample).conditions)
+        return correlation_sums(sample.features, terms, group, weights=sample.weights)
+
+    def correlations(self, sample: Sample) -> Array:
+        """Correlation coefficients of all pairs of shower shapes at fixed conditions, (F, F)."""
+        total = self._products(sample, np.zeros(len(sample), np.intp))[0]
+        return correlations(total, len(self.names))[0]
+
+    def _observables(self, reference: Sample, sample: Sample, *, rng: np.random.Generator) -> Json:
+        """How different the correlations of the shower shapes are."""
+        first, second = (self._products(s, random_groups(len(s), rng)) for s in (reference, sample))
+        difference = functools.partial(correlation_difference, n=len(self.names))
+        value, uncertainty = (float(number) for number in jackknife(difference, first, second))
+        return {
+            "difference": (value, uncertainty) if np.isfinite([value, uncertainty]).all() else None,
+            "difference_floor": between_halves(difference, first, rng=rng),
+        }
+
+    def diversity(
+        self, reference: Sample, sample: Sample, *, halves: Halves, rng: np.random.Generator
+    ) -> Json:
+        """Similarity of pairs of images of each layer, at similar energies; null where a layer is always empty."""
+        a, b = halves[0]
+
+        def similarity(first: Sample, second: Sample, k: int) -> ImageDiversity:
+            s, shape = self.calorimeter.slices()[k], self.calorimeter.layers[k].shape
+            images = [which.events.cells[:, s].reshape(-1, *shape) for which in (first, second)]
+            return image_diversity(
+                *images,
+                rng=rng,
+                reference_weights=first.weights,
+                sample_weights=second.weights,
+                reference_condition=self.energy(first),
+                sample_condition=self.energy(second),
+            )
+
+        found: Json = {}
+        for k, name in enumerate(self.calorimeter.names):
+            try:
+                value, floor = similarity(reference, sample, k), similarity(reference[a], reference[b], k)
+            except ValueError as error:  # negative energies or weights: said instead of a number
+                found[name] = {"value": None, "floor": None, "reason": str(error)}
+                continue
+            found[name] = {
+                "value": value.difference,
+                "floor": floor.difference,
+                "reference": value.reference,
+                "generated": value.sample,
+            }
+        return {"similarity": found}
 
     def verdict(self, metrics: Json) -> list[Json]:
         """Biases, and the classifier for information."""
         closure = metrics["closure"]
         rows = [
             row(
+                "response_bias_worst",
                 f"Response bias, worst of {len(closure['response']['bias'])} energy bins",
                 section="response",
                 value=closure["response"]["worst"],
@@ -221,6 +354,7 @@ class ShowerSetup(Setup):
         for key, label in (("fractions", "Mean energy fraction"), ("occupancy", "Mean occupancy")):
             rows += [
                 row(
+                    f"{key.rstrip('s')}_bias_{layer}",
                     f"{label} bias, {layer}",
                     section=key,
                     value=numbers["bias"],
@@ -231,6 +365,7 @@ class ShowerSetup(Setup):
                 for layer, numbers in closure[key].items()
             ]
         resolution = row(
+            "resolution_bias_worst",
             f"Resolution bias, worst of {len(closure['resolution']['bias'])} energy bins",
             section="response",
             value=closure["resolution"]["worst"],
@@ -238,7 +373,13 @@ class ShowerSetup(Setup):
             percent=True,
             remark="spread of the response",
         )
-        return [*rows, resolution, auc_row(metrics), *telling_rows(metrics)]
+        return [
+            *rows,
+            resolution,
+            *_cell_rows(closure),
+            auc_row(metrics, key="classifier_auc"),
+            *telling_rows(metrics),
+        ]
 
     def headline(self, metrics: Json) -> dict[str, Measurement | None]:
         """The classifier's area and the biases."""

@@ -32,12 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.comparison import Halves, Sample, Setup, auc_row, effective, row, scatter, telling_rows
-from hepgan.config import ConditionConfig
+from hepgan.comparison_bins import MIN_IN_BIN, Bins, Pairs
 from hepgan.expressions import Expression
 from hepgan.metrics import (
     correlation_matrix,
     efficiency,
-    histogram,
     ks_in_bins,
     ks_projected,
     mean,
@@ -49,13 +48,12 @@ from hepgan.metrics.moments import Measurement
 from hepgan.readers import Events
 from hepgan.rootfiles import near
 
-__all__ = ["LIMITS", "Bins", "TrackSetup"]
+__all__ = ["LIMITS", "TrackSetup"]
 
 LIMITS = {"ks_mean": 0.03, "ks_max": 0.08, "auc": 0.60, "efficiency": 0.02, "atoms": 0.01}
 """What is called good: Kolmogorov-Smirnov distances in bins, area under the ROC curve, largest absolute differences of
 efficiencies and of the shares of exact values in bins of about 1000 tracks or more."""
 
-MIN_IN_BIN = 30  # effective tracks of either sample below which a bin is left out
 EFFICIENCY_TRACKS = 1000  # effective tracks in a bin of an efficiency, so that 2 % can be told
 MIN_BINS = 4  # of an efficiency: with fewer tracks there is still a dependence to see
 MIN_IN_CATEGORY = 200  # effective tracks of either sample: fewer tell nothing
@@ -63,92 +61,13 @@ PROJECTED_SPLITS = 3  # halvings behind the floor of the projections, which take
 
 Array = NDArray[np.float64]
 Json = dict[str, Any]
-Pairs = Sequence[tuple[Sample, Sample]]
-"""The halves of the reference."""
 Passing = Callable[[Sample], NDArray[np.bool_]]
 """Which tracks of a sample pass, (N,)."""
-
-
-def _condition(sample: Sample, column: int) -> Array:
-    return sample.events.conditions[:, column].astype(np.float64)
-
-
-def _short(value: float) -> str:
-    """Four digits, without an exponent below a million."""
-    return f"{float(f'{value:.4g}'):g}"
 
 
 def _plain(values: Array) -> list[Any]:
     """Rows of numbers as JSON has them: null what is not defined."""
     return [[None if np.isnan(v) else v for v in numbers] for numbers in values.tolist()]
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Bins of one condition; those that a sample hardly fills are left out.
-
-    Attributes:
-        condition: Which one.
-        column: Its column.
-        edges: (B + 1,), of all bins.
-        used: (B,) whether the bin is used.
-        mean: (B,) mean of the condition in the reference.
-    """
-
-    condition: ConditionConfig
-    column: int
-    edges: Array
-    used: NDArray[np.bool_]
-    mean: Array
-
-    @classmethod
-    def of(
-        cls,
-        condition: ConditionConfig,
-        column: int,
-        reference: Sample,
-        sample: Sample,
-        *,
-        pairs: Pairs,
-        number: int,
-    ) -> Bins:
-        """Bins with equal shares of the reference, or one for each category."""
-        x, w = _condition(reference, column), reference.weights
-        if condition.categories:
-            codes = np.array(sorted(condition.categories.values()))
-            edges = np.concatenate([codes[:1] - 0.5, 0.5 * (codes[1:] + codes[:-1]), codes[-1:] + 0.5])
-        else:
-            edges = quantile_edges(x, number, weights=w)
-
-        def sums(which: Sample, power: int = 1) -> Array:
-            return histogram(_condition(which, column), edges, weights=which.weights)[power - 1]
-
-        used = np.ones(len(edges) - 1, bool)
-        for which in (reference, sample):
-            used &= sums(which) ** 2 >= MIN_IN_BIN * np.maximum(sums(which, 2), np.finfo(float).tiny)
-        for which in (reference, sample, *(half for pair in pairs for half in pair)):
-            used &= sums(which) > 0
-        return cls(condition, column, edges, used, profile(x, x, edges, weights=w)[:, 0])
-
-    def of_sample(self, sample: Sample) -> Array:
-        """The condition of each track, (N,)."""
-        return _condition(sample, self.column)
-
-    def plain(self) -> Json:
-        """What ``metrics.json`` says of them."""
-        pairs = np.column_stack([self.edges[:-1], self.edges[1:]])
-        return {
-            "edges": pairs[self.used].tolist(),
-            "mean": self.mean[self.used].tolist(),
-            "left_out": int((~self.used).sum()),
-        }
-
-    def words(self, number: int) -> str:
-        """One of the used bins in words."""
-        low, high = np.column_stack([self.edges[:-1], self.edges[1:]])[self.used][number]
-        names = [name for name, code in self.condition.categories.items() if low < code < high]
-        unit = f" {self.condition.unit}" if self.condition.unit else ""
-        return f"{self.condition.name} {names[0] if names else f'{_short(low)} to {_short(high)}{unit}'}"
 
 
 def _distances(reference: Sample, sample: Sample, column: int, bins: Bins) -> Array:
@@ -490,6 +409,7 @@ class TrackSetup(Setup):
 
         def distance(key: str, label: str, where: str) -> Json:
             return row(
+                f"ks_{key}",
                 f"KS distance in bins, {label}",
                 section="ks",
                 value=ks[key],
@@ -502,6 +422,7 @@ class TrackSetup(Setup):
             numbers = closure[key]
             perfect = f"perfect, at this size: about {100 * numbers['worst_perfect']:.1f} %"
             return row(
+                f"{key}_worst",
                 label,
                 section=key,
                 value=numbers["worst"],
@@ -514,13 +435,14 @@ class TrackSetup(Setup):
         rows = [
             distance("mean", "mean", ""),
             distance("max", "largest", f"{ks['max_at']}; "),
-            auc_row(metrics, limit=LIMITS["auc"]),
+            auc_row(metrics, key="auc", limit=LIMITS["auc"]),
             share("efficiency", "Efficiency difference, worst bin"),
         ]
         if closure["atoms"]:
             rows.append(share("atoms", "Share of exact values, worst difference"))
         rows.append(
             row(
+                "ks_projected",
                 "Largest KS distance of random projections",
                 section="targets",
                 value=ks["projected"],
@@ -531,6 +453,7 @@ class TrackSetup(Setup):
         if correlations := closure["correlations"]:
             rows.append(
                 row(
+                    "correlations_worst",
                     "Largest correlation difference",
                     section="correlations",
                     value=correlations["worst"],

@@ -359,11 +359,15 @@ class EvaluationConfig(Table):
     energy_bins: int = Field(8, gt=0, description="bins of the first condition in the closure figures")
     folds: int = Field(5, gt=1, description="folds of the classifier two-sample test")
     max_events: int = Field(20000, gt=1, description="compare at most this many held-out events")
-    condition_bins: int = Field(20, gt=0, description="observables: quantile bins of each condition")
+    condition_bins: int = Field(20, gt=0, description="quantile bins of each condition, at most")
     cuts: tuple[str, ...] = Field(
         (),
         description="observables: cuts whose efficiency is measured, expressions of targets as in `RichDLLk > 0`; "
         "default: above the median of each target",
+    )
+    fast: bool = Field(False, description="leave out what takes minutes: transport, critic, copies, all bins")
+    networks: bool = Field(
+        False, description="train CaloChallenge's two classifier networks too (hours without a GPU)"
     )
 
 

@@ -1,8 +1,8 @@
 """Is the sample good enough? `evaluate` a model, or `compare` two samples: metrics.json and report.html.
 
-The numbers and the keys of ``metrics.json`` are those of `hepgan.comparison`; here they become files: which
-figures the report has beside those of the kind (`hepgan.sections_showers`, `hepgan.sections_tracks`), and where the
-showers or tracks come from.
+The numbers and the keys of ``metrics.json`` are those of `hepgan.measurement`; here they become files: which
+figures the report has beside those of the kind (`hepgan.sections_showers`, `hepgan.sections_tracks`) and those of all
+kinds (`hepgan.sections_joint`), and where the showers or tracks come from.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import uproot
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from hepgan import __version__, plots, sections_showers, sections_tracks
+from hepgan import __version__, plots, sections_joint, sections_showers, sections_tracks
 from hepgan.checkpoint import write_text
-from hepgan.comparison import Sample, Setup, effective, measure
+from hepgan.comparison import Sample, Setup, effective
 from hepgan.comparison_showers import ShowerSetup
 from hepgan.comparison_tracks import TrackSetup
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.features import ShowerShapes
 from hepgan.geometry import Calorimeter
+from hepgan.measurement import Outcome, measure
 from hepgan.metrics import TwoSampleTest, roc_curve
 from hepgan.readers import Events
 from hepgan.report import Section, render
+from hepgan.rootfiles import check_target
+from hepgan.rootfiles import written as written_file
 
 if TYPE_CHECKING:
     from hepgan.export.onnx import OnnxGenerator
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["compare", "evaluate"]
 
 _LOG = logging.getLogger(__name__)
+
+MOST_TRAINING = 100_000  # training events among which copies are looked for
+STEPS = 20  # of the progress bar, about
 
 Json = dict[str, Any]
 
@@ -111,6 +118,7 @@ def _sections(
                 start=0.5,
             ),
         ),
+        *sections_joint.sections(metrics, setup),
     ]
     if history:
         sections.append(
@@ -173,8 +181,11 @@ def _finish(
     history: Sequence[Json],
     outside: int,
     provenance: Mapping[str, Any],
+    training: Sample | None,
+    weights: Path | None,
 ) -> Json:
-    metrics, test = measure(reference, sample, setup, seed=seed, step=step)
+    outcome = measure(reference, sample, setup, seed=seed, step=step, training=training)
+    metrics = outcome.metrics
 
     def summary(which: Sample) -> Json:
         return {
@@ -219,12 +230,49 @@ def _finish(
     text = json.dumps(metrics, indent=1, allow_nan=False)
     written: Json = json.loads(text)  # what the caller gets is what the file holds
     step("figures")
-    sections = _sections(reference, sample, setup, metrics=written, test=test, history=history)
+    sections = _sections(reference, sample, setup, metrics=written, test=outcome.test, history=history)
     step("report")
     page = render(written, sections, title=title, note=_KINDS[type(setup)][1])
     write_text(out / "metrics.json", text + "\n")
     write_text(out / "report.html", page)
+    if weights is not None:
+        _write_weights(weights, outcome, sample, setup)
     return written
+
+
+def _weights_file(path: str | Path | None, config: EvaluationConfig) -> Path | None:
+    """Where to write the weights.
+
+    Raises:
+        ValueError: If the evaluation is one that finds none.
+        OSError: If it cannot be a file.
+    """
+    if path is None:
+        return None
+    if config.fast:
+        raise ValueError(
+            "weights: expected a complete evaluation, got a fast one, which finds none; leave out --fast"
+        )
+    check_target(Path(path))
+    return Path(path)
+
+
+def _write_weights(path: Path, outcome: Outcome, sample: Sample, setup: Setup) -> None:
+    """A tree ``weights`` with the conditions of the sample's events and the weights that correct them.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if outcome.weights is None:
+        reason = (
+            outcome.metrics["classifier"].get("reweighting", {}).get("reason", "they take long; not if fast")
+        )
+        raise ValueError(f"{path}: expected weights that correct the sample, got none: {reason}")
+    conditions = zip(setup.data.conditions, sample.events.conditions.T, strict=True)
+    columns = {condition.name: values for condition, values in conditions}
+    columns |= {"weight_before": sample.weights, "weight": outcome.weights}
+    with written_file(path, "weights") as temporary, uproot.recreate(temporary) as file:
+        file["weights"] = columns
 
 
 def evaluate(
@@ -233,9 +281,11 @@ def evaluate(
     *,
     config: EvaluationConfig,
     out: str | Path,
+    training: Events | None = None,
     seed: int = 1,
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
+    weights: str | Path | None = None,
 ) -> Json:
     """Generate one shower or track for each one of the reference, at its conditions and weight, and compare.
 
@@ -248,9 +298,11 @@ def evaluate(
         reference: Showers or tracks that the training has not seen.
         config: Settings.
         out: Folder of the results.
+        training: What the model was trained with, to find copies of it.
         seed: Fixes the latent numbers and everything random in the metrics.
         progress: Show a progress bar on the standard error.
         provenance: Plain data to record with the results, such as the digest of the files.
+        weights: ROOT file to write, with a weight for each generated event that corrects it (tree ``weights``).
 
     Returns:
         The content of ``metrics.json`` (see the module's docstring).
@@ -258,6 +310,7 @@ def evaluate(
     Raises:
         ValueError: If nothing of the reference lies in the trained range, or it does not fit the model.
     """
+    target = _weights_file(weights, config)
     rng = np.random.default_rng(seed)
     ranges = [condition["range"] for condition in model.metadata["conditions"]]
     values = reference.conditions
@@ -286,10 +339,11 @@ def evaluate(
         reference = reference[inside]
     reference = _subset(reference, config.max_events, rng)
     path = Path(model.path)
-    with _steps(7, progress=progress) as step:
+    with _steps(STEPS, progress=progress) as step:
         step(f"generating {setup.what}")
         first = setup.sample("reference", reference)
         outputs = model.sample(reference.conditions, seed=seed)
+        known = setup.sample("training", _subset(training, MOST_TRAINING, rng)) if training else None
         second = setup.sample("generated", Events(reference.conditions, outputs, reference.weights))
         return _finish(
             first,
@@ -301,6 +355,8 @@ def evaluate(
             title=f"Fast simulation against its reference: {path.parent.name or path.stem}",
             history=_read_history(path.parent / "metrics.jsonl"),
             outside=outside,
+            training=known,
+            weights=target,
             provenance={
                 "model": {"file": path.name, **model.metadata.get("provenance", {})},
                 **(provenance or {}),
@@ -320,6 +376,7 @@ def compare(
     seed: int = 1,
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
+    weights: str | Path | None = None,
 ) -> Json:
     """The same numbers and figures between two samples; `a` is the reference.
 
@@ -337,6 +394,7 @@ def compare(
         seed: Fixes everything random in the metrics.
         progress: Show a progress bar on the standard error.
         provenance: Plain data to record with the results.
+        weights: ROOT file to write, with a weight for each event of `b` that is compared (tree ``weights``).
 
     Returns:
         The content of ``metrics.json`` (see the module's docstring).
@@ -344,10 +402,11 @@ def compare(
     Raises:
         ValueError: If a sample is empty or does not fit the configuration.
     """
+    target = _weights_file(weights, config)
     rng = np.random.default_rng(seed)
     calorimeter = data.calo.calorimeter(base=base) if data.kind == "calorimeter" else None
     setup = _setup(data, config, a, paired=False, calorimeter=calorimeter)
-    with _steps(7, progress=progress) as step:
+    with _steps(STEPS, progress=progress) as step:
         step("reading")
         first, second = (
             setup.sample(name, _subset(events, config.max_events, rng))
@@ -363,5 +422,7 @@ def compare(
             title=f"{names[1]} against {names[0]}",
             history=[],
             outside=0,
+            training=None,
+            weights=target,
             provenance=provenance or {},
         )

@@ -19,6 +19,7 @@ import awkward as ak
 import numpy as np
 import uproot
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hepgan
@@ -280,7 +281,13 @@ def generate(
 
     columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
     with (
-        Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bar,
+        Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not progress,
+            transient=True,
+        ) as bar,
         closing(chunks),
         written(out, what) as temporary,
         uproot.recreate(temporary, compression=_COMPRESSION) as file,

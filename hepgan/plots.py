@@ -1,9 +1,8 @@
 """Figures: functions that take arrays and return a matplotlib `Figure`; nothing is shown or stored here.
 
-No pyplot, hence no global state: figures are freed like any other object, and the functions work in
-threads and without a display. One palette throughout: the reference is dark grey, the sample red. Ticks and labels
-are those of the experiments' styles: ticks inwards on all four sides with minor ones between, labels at the ends of
-the axes.
+No figure of pyplot, hence no global state: figures are freed like any other object, and the functions work in
+threads and without a display. One palette throughout: the reference is dark grey, the sample red. Ticks, labels and
+font are those of the ROOT style of mplhep, at the size of a page.
 """
 
 from __future__ import annotations
@@ -11,35 +10,38 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
 import matplotlib
+import mplhep
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from hepgan.geometry import Calorimeter
 from hepgan.metrics import histogram, uniform_edges
 
 __all__ = [
     "GENERATED",
+    "RATIO_LIMITS",
     "REFERENCE",
+    "Binned",
     "Curve",
     "Lines",
     "Overlay",
     "Profile",
-    "layer_images",
     "lines",
     "matrices",
     "overlays",
+    "plain",
     "profiles",
     "ranking",
     "roc",
+    "styled",
     "svg",
     "training_curves",
 ]
@@ -59,40 +61,55 @@ SERIES = ("#5790fc", "#f89c20", "#964a8b", "#e42536", "#7a21dd", "#9c9ca1")  # t
 MARKERS = ("o", "s", "^", "v", "D", "P")  # for those who do not see the colours
 
 STYLE: Any = {
+    **mplhep.style.ROOT,  # ticks inwards on all sides with minor ones between, labels at the ends of the axes
     "axes.axisbelow": False,
     "axes.formatter.limits": (-3, 5),
     "axes.formatter.use_mathtext": True,
-    "axes.labelsize": 9,
+    "axes.labelsize": 9.5,
     "axes.linewidth": 0.8,
-    "axes.titlesize": 9,
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
+    "axes.titlesize": 9.5,
+    "axes.unicode_minus": True,
+    "font.family": ["TeX Gyre Heros", "DejaVu Sans"],  # mplhep brings the first; the second has all signs
+    "font.size": 9,
+    "legend.fontsize": 9.5,
     "lines.linewidth": 1.2,
+    "mathtext.fontset": "dejavusans",  # ROOT's own is looked up again, and missed, outside of this style
     "svg.fonttype": "path",
     "svg.hashsalt": "hepgan",
-    "xaxis.labellocation": "right",
-    "xtick.direction": "in",
-    "xtick.minor.visible": True,
-    "xtick.top": True,
-    "yaxis.labellocation": "top",
-    "ytick.direction": "in",
-    "ytick.minor.visible": True,
-    "ytick.right": True,
+    "xtick.labelsize": 9,
+    "xtick.major.pad": 5,
+    "xtick.major.size": 5,
+    "xtick.minor.ndivs": 2,  # more are a grey edge at this size, and most of the time that a figure takes
+    "xtick.minor.size": 2.5,
+    "ytick.labelsize": 9,
+    "ytick.major.pad": 5,
+    "ytick.major.size": 5,
+    "ytick.minor.ndivs": 2,
+    "ytick.minor.size": 2.5,
 }
 
 BULK = (0.05, 0.99)  # quantiles between which most showers lie
 WIDE_RANGE = 30.0  # an observable whose bulk spans more than this factor is drawn in log-spaced bins
+SHORT_RANGE = (
+    200.0  # a logarithmic axis of bins that spans less than this factor has ticks between powers of ten
+)
 RATIO_LIMITS = (0.5, 1.5)
+PULL_BAND = 2.0  # standard deviations between which 95 % of the pulls of equal distributions lie
+PULL_LIMIT = 5.0  # of the panel of pulls; bars that touch it may be longer
 LONG_NUMBERS = 1e4  # from here on the ticks of a logarithmic axis are powers of ten
 TINY = 1e-6  # half the height of a panel of differences that are all zero
 MOST_OFF = 9.0  # ratios further from 1 become triangles
+MANY_POINTS = 30  # of a profile, from which on they are drawn smaller
+MOST_NUMBERS = 16  # observables whose coefficients are written into a matrix; of more there is colour alone
+SMALL_LABELS = 150.0  # points: size of their labels times their number, which the height of a matrix holds
 COLUMNS = 3
 
 # Sizes in inches. Axes are placed by hand: automatic layout of fifty axes takes longer than drawing them.
-_PANEL_WIDTH, _LEFT, _RIGHT = 3.2, 0.72, 0.12
-_MAIN, _RATIO, _GAP, _BELOW, _ABOVE, _HEAD = 1.55, 0.6, 0.06, 0.5, 0.28, 0.35
+_PANEL_WIDTH, _LEFT, _RIGHT = 3.2, 0.72, 0.24
+_MAIN, _STRIP, _GAP, _BELOW, _ABOVE, _HEAD = 1.55, 0.6, 0.11, 0.5, 0.28, 0.35
+
+
+_KEY, _LETTER = 0.5, 0.075  # of a legend: line and space before an entry, and a letter of it
 
 
 @dataclass(frozen=True)
@@ -121,6 +138,29 @@ class Overlay:
 
 
 @dataclass(frozen=True)
+class Binned:
+    """Two histograms with the same bins.
+
+    Attributes:
+        label: Axis label, with the unit.
+        edges: (B + 1,).
+        reference: (B, 2) contents and uncertainties; NaN leaves a gap.
+        generated: (B, 2).
+        axis: What the contents are.
+        logarithmic: Whether the abscissa is logarithmic.
+        tails: Whether the ordinate is logarithmic.
+    """
+
+    label: str
+    edges: Edges
+    reference: Array
+    generated: Array
+    axis: str
+    logarithmic: bool = False
+    tails: bool = False
+
+
+@dataclass(frozen=True)
 class Profile:
     """One quantity against another, for two samples.
 
@@ -132,6 +172,8 @@ class Profile:
         band: Half-width of the shaded band of agreement in the lower panel; 0: none.
         curves: Fits to the reference and to the sample, drawn dotted instead of lines between the points.
         difference: Draw the difference to the reference below, not the ratio: for what may be zero.
+        x: (B,) place of each bin, where it is not that of the other panels.
+        axis: Label of the abscissa, likewise.
     """
 
     label: str
@@ -141,6 +183,8 @@ class Profile:
     band: float = 0.0
     curves: Sequence[Curve] | None = None
     difference: bool = False
+    x: Array | None = None
+    axis: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,11 +208,16 @@ class Lines:
     ticks: Sequence[str] | None = None
 
 
-def _styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A function that draws, in the style of all figures."""
+
     @functools.wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(STYLE):
-            return function(*args, **kwargs)
+            figure = function(*args, **kwargs)
+            for axes in figure.axes:  # to the right, where it is by default, stands the label of the axis
+                axes.xaxis.get_offset_text().set(x=0, horizontalalignment="left")
+            return figure
 
     return inner
 
@@ -178,36 +227,84 @@ def svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return _compact(buffer.getvalue().decode()).encode()
 
 
-def _plain(text: str) -> str:
+def _compact(text: str) -> str:
+    """The same picture in half of the bytes: what nobody refers to left out, styles that repeat themselves named."""
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    referred = set(re.findall(r"#([\w.-]+)", text))
+    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", text)
+    text = re.sub(r'(?<=[ \n]d=")[^"]*|(?<= [xy]=")[^"]*', lambda found: _rounded(found[0]), text)
+    names: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return f' class="s{names.setdefault(found[1], str(len(names)))}"'
+
+    text = re.sub(r' style="([^"]*)"', named, text)
+    style = "".join(f".s{name}{{{rules}}}" for rules, name in names.items())
+    text = text.replace("</style>", f"{style}</style>", 1)
+    text = re.sub(r"\s+", " ", text).replace("> <", "><")
+    kept: list[bool] = []  # of each group that is open: whether it says anything
+
+    def group(found: re.Match[str]) -> str:
+        if found[0] == "</g>":
+            return "</g>" if kept.pop() else ""
+        kept.append(found[0] != "<g>")
+        return found[0] if kept[-1] else ""
+
+    return re.sub(r"<g(?: [^>]*)?>|</g>", group, text)
+
+
+def _rounded(coordinates: str) -> str:
+    """To hundredths of a point: finer than any screen or printer."""
+    return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), coordinates)
+
+
+def plain(text: str) -> str:
     """Text that matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
 
 
-def _panels(n: int, *, columns: int = COLUMNS) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A grid of `n` panels, each a main axes above a ratio axes, with a strip for the legend on top."""
+def _panels(n: int, *, columns: int = COLUMNS, strips: int = 1) -> tuple[Figure, list[list[Axes]]]:
+    """A grid of `n` panels, each a main axes above strips, and place for the legend on top.
+
+    Returns:
+        The figure, and the axes of each panel from top to bottom.
+    """
     columns = max(1, min(columns, n))
     rows = math.ceil(n / columns)
-    cell = _ABOVE + _MAIN + _GAP + _RATIO + _BELOW
+    below = strips * (_STRIP + _GAP)
+    cell = _ABOVE + _MAIN + below + _BELOW
     width, height = columns * _PANEL_WIDTH, _HEAD + rows * cell
     figure = Figure(figsize=(width, height))
-    axes = []
+    panels = []
     for k in range(n):
         row, column = divmod(k, columns)
         left = (column * _PANEL_WIDTH + _LEFT) / width
         across = (_PANEL_WIDTH - _LEFT - _RIGHT) / width
         bottom = height - _HEAD - (row + 1) * cell + _BELOW
-        lower = figure.add_axes((left, bottom / height, across, _RATIO / height))
-        upper = figure.add_axes(
-            (left, (bottom + _RATIO + _GAP) / height, across, _MAIN / height), sharex=lower
-        )
-        upper.tick_params(labelbottom=False)
-        lower.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], prune="upper"))
-        lower.yaxis.set_minor_locator(NullLocator())
-        axes.append((upper, lower))
-    return figure, axes
+        stack: list[Axes] = []
+        for strip in range(strips):
+            place = bottom + strip * (_STRIP + _GAP)
+            axes = figure.add_axes(
+                (left, place / height, across, _STRIP / height), sharex=stack[0] if stack else None
+            )
+            axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], prune="upper"))
+            axes.yaxis.set_minor_locator(NullLocator())
+            stack.append(axes)
+        place = bottom + below
+        stack.append(figure.add_axes((left, place / height, across, _MAIN / height), sharex=stack[0]))
+        for axes in stack[1:]:
+            axes.tick_params(labelbottom=False)
+        panels.append(stack[::-1])
+    return figure, panels
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many entries of a legend stand beside each other in a width (inches)."""
+    longest = max(len(label) for label in labels)
+    return max(1, min(len(labels), int(width / (_KEY + _LETTER * longest))))
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -229,9 +326,9 @@ def _points(axes: Axes, x: Array, y: Array, error: Array, *, limits: tuple[float
 
 
 def _abscissa(axes: Axes, label: str, *, logarithmic: bool, ticks: Sequence[str] | None) -> None:
-    axes.set_xlabel(_plain(label))
+    axes.set_xlabel(plain(label))
     if ticks is not None:
-        axes.set_xticks(range(len(ticks)), [_plain(tick) for tick in ticks])
+        axes.set_xticks(range(len(ticks)), [plain(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
     elif logarithmic:
         axes.set_xscale("log")
@@ -275,65 +372,88 @@ def _edges(panel: Overlay, bins: int) -> tuple[Edges, bool]:
     return np.linspace(low, high, bins + 1), False
 
 
-@_styled
-def overlays(panels: Sequence[Overlay], *, names: tuple[str, str], bins: int = 40) -> Figure:
-    """Histograms of two samples with ratio panels and statistical uncertainties.
+def _binned(panel: Overlay, bins: int) -> Binned:
+    edges, logarithmic = _edges(panel, bins)
+    histograms = []
+    for k, (values, weights) in enumerate(
+        ((panel.reference, panel.reference_weights), (panel.generated, panel.generated_weights))
+    ):
+        content, variance = histogram(values, edges, weights=weights)
+        total = panel.totals[k] if panel.totals else content.sum()
+        histograms.append(np.column_stack([content, np.sqrt(variance)]) / total)
+    axis = "share per bin" if panel.totals is None else "cells per shower"
+    first, second = histograms
+    return Binned(panel.label, edges, first, second, axis, logarithmic, panel.tails)
 
-    The first and last bin hold what lies outside.
+
+@styled
+def overlays(panels: Sequence[Overlay | Binned], *, names: tuple[str, str], bins: int = 40) -> Figure:
+    """Histograms of two samples with statistical uncertainties, their ratios, and their pulls.
+
+    The pull is the difference over its uncertainty, both samples' in quadrature. The first and last bin of an
+    `Overlay` hold what lies outside.
 
     Args:
         panels: One panel each.
         names: What the reference and the sample are called.
-        bins: Number of bins.
+        bins: Number of bins of an `Overlay`.
 
     Raises:
         ValueError: If there is no panel.
     """
     if not panels:
         raise ValueError("overlays: expected at least one panel, got none")
-    figure, axes = _panels(len(panels))
-    for panel, (upper, lower) in zip(panels, axes, strict=True):
-        edges, logarithmic = _edges(panel, bins)
-        contents, errors = [], []
-        for k, (values, weights) in enumerate(
-            ((panel.reference, panel.reference_weights), (panel.generated, panel.generated_weights))
-        ):
-            content, variance = histogram(values, edges, weights=weights)
-            total = panel.totals[k] if panel.totals else content.sum()
-            contents.append(content / total)
-            errors.append(np.sqrt(variance) / total)
-        (h1, h2), (e1, e2) = contents, errors
-        middle = np.sqrt(edges[1:] * edges[:-1]) if logarithmic else 0.5 * (edges[1:] + edges[:-1])
+    figure, axes = _panels(len(panels), strips=2)
+    drawn = [_binned(panel, bins) if isinstance(panel, Overlay) else panel for panel in panels]
+    for k, (panel, (upper, lower, lowest)) in enumerate(zip(drawn, axes, strict=True)):
+        edges = panel.edges
+        (h1, e1), (h2, e2) = panel.reference.T, panel.generated.T
+        middle = np.sqrt(edges[1:] * edges[:-1]) if panel.logarithmic else 0.5 * (edges[1:] + edges[:-1])
         upper.stairs(h1, edges, fill=True, color=REFERENCE, alpha=0.18)
-        upper.stairs(h1, edges, color=REFERENCE, label=_plain(names[0]), linewidth=1.1)
-        upper.stairs(h2, edges, color=GENERATED, label=_plain(names[1]), linewidth=1.1)
+        upper.stairs(h1, edges, color=REFERENCE, label=plain(names[0]), linewidth=1.1)
+        upper.stairs(h2, edges, color=GENERATED, label=plain(names[1]), linewidth=1.1)
         upper.errorbar(middle, h2, e2, fmt="none", color=GENERATED, linewidth=0.9)
-        top = max(h1.max(), h2.max())
-        upper.set_ylim(0, 1.12 * top if top > 0 else 1)
-        if panel.tails and top > 0:
+        bottom, top = (float(extreme([h1, h2])) for extreme in (np.nanmin, np.nanmax))
+        upper.set_ylim(
+            min(0.0, 1.12 * bottom), 1.12 * top if top > 0 else 1
+        )  # weights may make a bin negative
+        if panel.tails and (h1 > 0).any():
             upper.set_yscale("log")
             upper.set_ylim(0.5 * h1[h1 > 0].min(), 3 * top)
         filled = h1 > 0
-        ratio = np.divide(h2, h1, out=np.zeros_like(h1), where=filled)
-        band = np.divide(e1, h1, out=np.zeros_like(h1), where=filled)
+        ratio, band, relative = (
+            np.divide(values, h1, out=np.zeros_like(h1), where=filled) for values in (h2, e1, e2)
+        )
         lower.axhline(1.0, color=REFERENCE, linewidth=0.8)
         lower.stairs(1 + band, edges, baseline=1 - band, fill=True, color=REFERENCE, alpha=0.18, linewidth=0)
-        relative = np.divide(e2, h1, out=np.zeros_like(h1), where=filled)
         _points(lower, middle[filled], ratio[filled], relative[filled], limits=RATIO_LIMITS, color=GENERATED)
-        lower.set_xlim(edges[0], edges[-1])
-        lower.set_xlabel(_plain(panel.label))
-        if logarithmic:
-            lower.set_xscale("log")
+        error = np.hypot(e1, e2)
+        pull = np.divide(h2 - h1, error, out=np.zeros_like(h1), where=error > 0)
+        lowest.axhspan(-PULL_BAND, PULL_BAND, color=ACCENT, alpha=0.14, linewidth=0)
+        lowest.axhline(0.0, color=REFERENCE, linewidth=0.8)
+        lowest.stairs(np.clip(pull, -PULL_LIMIT, PULL_LIMIT), edges, fill=True, color=GENERATED, alpha=0.75)
+        lowest.set_ylim(-PULL_LIMIT, PULL_LIMIT)
+        lowest.set_yticks([-3, 0, 3])
+        lowest.set_xlim(edges[0], edges[-1])
+        lowest.set_xlabel(plain(panel.label))
+        if panel.logarithmic:
+            lowest.set_xscale("log")
+            lowest.xaxis.set_minor_formatter(NullFormatter())
+            if edges[-1] < min(SHORT_RANGE * edges[0], LONG_NUMBERS):
+                lowest.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+                lowest.xaxis.set_major_formatter("{x:g}")
         else:
-            lower.xaxis.set_major_locator(MaxNLocator(5))
-    for upper, lower in axes[::COLUMNS]:
-        upper.set_ylabel("share per bin" if panels[0].totals is None else "cells per shower")
-        lower.set_ylabel("ratio", loc="center")
+            lowest.xaxis.set_major_locator(MaxNLocator(5))
+        if k % COLUMNS == 0 or panel.axis != drawn[k - 1].axis:
+            upper.set_ylabel(panel.axis)
+        if k % COLUMNS == 0:
+            lower.set_ylabel("ratio", loc="center")
+            lowest.set_ylabel("pull", loc="center")
     _legend(figure, axes[0][0])
     return figure
 
 
-@_styled
+@styled
 def profiles(
     x: Array,
     panels: Sequence[Profile],
@@ -360,6 +480,7 @@ def profiles(
         raise ValueError("profiles: expected at least one panel, got none")
     figure, axes = _panels(len(panels))
     for panel, (upper, lower) in zip(panels, axes, strict=True):
+        place = x if panel.x is None else panel.x
         for curve, color in zip(panel.curves or (), (REFERENCE, GENERATED), strict=False):
             upper.plot(*curve, color=color, linestyle=":")
         for values, color, name, marker in (
@@ -367,14 +488,14 @@ def profiles(
             (panel.generated, GENERATED, names[1], "o"),
         ):
             upper.errorbar(
-                x,
+                place,
                 values[:, 0],
                 values[:, 1],
                 color=color,
-                label=_plain(name),
+                label=plain(name),
                 linestyle="none" if panel.curves or ticks is not None else "-",
                 marker=marker,
-                markersize=3.5,
+                markersize=3.5 if len(place) < MANY_POINTS else 1.8,
                 fillstyle="none" if marker == "s" else "full",
             )
         ideal = 0.0 if panel.difference else 1.0
@@ -385,7 +506,7 @@ def profiles(
         error = np.abs(panel.generated[:, 1] / divisor)[filled]
         band = np.abs(panel.reference[:, 1] / divisor)
         lower.axhline(ideal, color=REFERENCE, linewidth=0.8)
-        lower.fill_between(x, ideal - band, ideal + band, color=REFERENCE, alpha=0.18, linewidth=0)
+        lower.fill_between(place, ideal - band, ideal + band, color=REFERENCE, alpha=0.18, linewidth=0)
         limits = panel.limits
         if limits is None:
             reach = 1.2 * float(np.nanmax(np.abs(ratio - ideal) + error, initial=panel.band))
@@ -394,23 +515,26 @@ def profiles(
             limits = (ideal - reach if panel.difference else max(1 - reach, 0.0), ideal + reach)
         if panel.band:
             lower.axhspan(ideal - panel.band, ideal + panel.band, color=ACCENT, alpha=0.12, linewidth=0)
-        _points(lower, x[filled], ratio, error, limits=limits, color=GENERATED)
-        upper.set_title(_plain(panel.label), loc="right")  # left is where the power of ten stands
-        _abscissa(lower, label, logarithmic=logarithmic, ticks=ticks)
+        _points(lower, place[filled], ratio, error, limits=limits, color=GENERATED)
+        upper.set_title(plain(panel.label), loc="right")  # left is where the power of ten stands
+        _abscissa(lower, panel.axis or label, logarithmic=logarithmic, ticks=ticks)
+        if panel.x is not None and not logarithmic and (place == np.round(place)).all():
+            lower.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for (_, lower), panel in zip(axes[::COLUMNS], panels[::COLUMNS], strict=True):
         lower.set_ylabel("diff." if panel.difference else "ratio", loc="center")
     _legend(figure, axes[0][0])
     return figure
 
 
-@_styled
-def lines(panels: Sequence[Lines], *, axis: str, limit: float | None = None) -> Figure:
+@styled
+def lines(panels: Sequence[Lines], *, axis: str, limit: float | None = None, bottom: float = 0.0) -> Figure:
     """Several quantities in bins of conditions, one panel a condition, above what statistics alone give.
 
     Args:
         panels: One panel each, with the same quantities.
         axis: Label of the quantities, which are not negative.
         limit: Largest value that is good, drawn dashed.
+        bottom: Where the axis begins, if no point is below.
 
     Raises:
         ValueError: If there is no panel.
@@ -436,22 +560,26 @@ def lines(panels: Sequence[Lines], *, axis: str, limit: float | None = None) -> 
                 markersize=3,
                 linewidth=0.9,
                 linestyle="none" if panel.ticks is not None else "-",
-                label=_plain(name),
+                label=plain(name),
             )
         if limit is not None:
             axes.axhline(limit, color=REFERENCE, linestyle="--", linewidth=0.8, label=f"limit {limit:g}")
         _abscissa(axes, panel.label, logarithmic=panel.logarithmic, ticks=panel.ticks)
     for axes in grid[: len(panels) : columns]:
         axes.set_ylabel(axis)
-    grid[0].set_ylim(bottom=0)
+    lowest = min(float(np.nanmin(v[:, 0])) for panel in panels for v in panel.series.values())
+    grid[0].set_ylim(bottom=min(bottom, lowest))
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 2 + 2 * columns))
+    side_by_side = _legend_columns(labels, columns * _PANEL_WIDTH)
+    figure.legend(handles, labels, loc="outside upper center", ncols=side_by_side)
     return figure
 
 
-@_styled
+@styled
 def matrices(labels: Sequence[str], reference: Array, generated: Array, *, names: tuple[str, str]) -> Figure:
     """Correlation matrices of the reference and of the sample, and their difference.
+
+    Coefficients are written in as long as they can be read.
 
     Args:
         labels: Names of the F observables.
@@ -462,14 +590,15 @@ def matrices(labels: Sequence[str], reference: Array, generated: Array, *, names
     difference = generated - reference
     reach = max(float(np.abs(difference).max()), 0.01)
     n = len(labels)
-    figure = Figure(figsize=(9.6, 1.3 + 0.38 * max(n, 4)), layout="constrained")
+    many = n > MOST_NUMBERS
+    figure = Figure(figsize=(9.6, 4.0 if many else 1.3 + 0.38 * max(n, 4)), layout="constrained")
     titles = (names[0], names[1], f"{names[1]} - {names[0]}")
     for k, (axes, matrix) in enumerate(
         zip(figure.subplots(1, 3, sharey=True), (reference, generated, difference), strict=True)
     ):
         most = reach if k == 2 else 1.0
         image = axes.imshow(matrix, cmap="RdBu_r", vmin=-most, vmax=most)
-        for (row, column), value in np.ndenumerate(matrix):
+        for (row, column), value in np.ndenumerate(np.empty((0, 0)) if many else matrix):
             dark = abs(value) > 0.6 * most
             axes.text(
                 column,
@@ -477,70 +606,23 @@ def matrices(labels: Sequence[str], reference: Array, generated: Array, *, names
                 f"{round(value, 2 + k // 2) + 0.0:.{2 + k // 2}f}",  # no -0.00
                 ha="center",
                 va="center",
-                fontsize=min(7.5, 45 / n),
+                fontsize=min(7.5, 38 / n),
                 color="white" if dark else "black",
             )
-        plain = [_plain(label) for label in labels]
-        axes.set_xticks(range(n), plain, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(n), plain)
+        texts = [plain(label) for label in labels]
+        small: Any = {"fontsize": SMALL_LABELS / n} if many else {}
+        turned: Any = {"rotation": 90, "va": "center"} if many else {"rotation": 45}
+        axes.set_xticks(range(n), texts, ha="right", rotation_mode="anchor", **turned, **small)
+        axes.set_yticks(range(n), texts, **small)
         axes.tick_params(which="both", length=0)
         axes.minorticks_off()
-        axes.set_title(_plain(titles[k]))
+        axes.set_title(plain(titles[k]))
         if k:
-            figure.colorbar(image, ax=axes, pad=0.02)
+            figure.colorbar(image, ax=axes, pad=0.02, shrink=0.5 if many else 1.0)
     return figure
 
 
-@_styled
-def layer_images(
-    calorimeter: Calorimeter,
-    reference: Array,
-    generated: Array,
-    *,
-    names: tuple[str, str],
-    layers: Sequence[int] | None = None,
-) -> Figure:
-    """Mean energy of each cell: reference, sample and their ratio, one row a layer.
-
-    Args:
-        calorimeter: The geometry.
-        reference: (n_cells,) mean energies.
-        generated: (n_cells,).
-        names: What the reference and the sample are called.
-        layers: Which layers; default: all.
-    """
-    layers = range(calorimeter.n_layers) if layers is None else layers
-    figure = Figure(figsize=(9.6, 0.3 + 2.45 * len(layers)), layout="constrained")
-    axes = np.atleast_2d(figure.subplots(len(layers), 3, squeeze=False))
-    for row, k in zip(axes, layers, strict=True):
-        layer, place = calorimeter.layers[k], calorimeter.slices()[k]
-        first, second = (image[place].reshape(layer.shape).T for image in (reference, generated))
-        largest = max(float(first.max()), float(second.max()))
-        smallest = min((float(i[i > 0].min()) for i in (first, second) if (i > 0).any()), default=0.1)
-        norm = LogNorm(max(smallest, 1e-6 * largest), largest) if largest > smallest else None
-        ratio = np.divide(second, first, out=np.full_like(first, np.nan), where=first > 0)
-        polar = layer.coordinates == "polar"
-        for column, (axis, image) in enumerate(zip(row, (first, second, ratio), strict=True)):
-            mesh = axis.pcolormesh(
-                np.asarray(layer.x),
-                np.asarray(layer.y),
-                np.ma.masked_where(~(image > 0), image),
-                cmap="RdBu_r" if column == 2 else "viridis",
-                rasterized=True,
-                **({"vmin": RATIO_LIMITS[0], "vmax": RATIO_LIMITS[1]} if column == 2 else {"norm": norm}),
-            )
-            axis.set_facecolor("#eceef0")
-            if column in (1, 2):
-                bar = figure.colorbar(mesh, ax=axis, pad=0.02, extend="both" if column == 2 else "neither")
-                bar.set_label("ratio" if column == 2 else f"mean energy [{calorimeter.unit}]")
-            axis.set_title(_plain((*names, f"{names[1]} / {names[0]}")[column]))
-            axis.set_xlabel(r"$\alpha$ [rad]" if polar else "x [mm]")
-            axis.tick_params(which="both", top=False, right=False, direction="out")
-        row[0].set_ylabel(_plain(layer.name) + "\n" + ("r [mm]" if polar else "y [mm]"))
-    return figure
-
-
-@_styled
+@styled
 def roc(
     curve: tuple[Array, Array],
     scores: tuple[Array, Array],
@@ -563,8 +645,8 @@ def roc(
     left.plot([0, 1], [0, 1], color=REFERENCE, linestyle="--", label="cannot tell (0.5)")
     left.plot(*curve, color=GENERATED, label=rf"AUC = {auc[0]:.3f} $\pm$ {auc[1]:.3f}")
     left.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
-    left.set_xlabel(_plain(f"{names[0]} taken for {names[1]}"))
-    left.set_ylabel(_plain(f"{names[1]} recognised"))
+    left.set_xlabel(plain(f"{names[0]} taken for {names[1]}"))
+    left.set_ylabel(plain(f"{names[1]} recognised"))
     left.legend(loc="lower right")
     edges = np.linspace(0, 1, 41)
     for values, w, color, name in zip(scores, weights, (REFERENCE, GENERATED), names, strict=True):
@@ -573,7 +655,7 @@ def roc(
             content / content.sum(),
             edges,
             color=color,
-            label=_plain(name),
+            label=plain(name),
             fill=color == REFERENCE,
             alpha=0.35 if color == REFERENCE else 1,
         )
@@ -583,7 +665,7 @@ def roc(
     return figure
 
 
-@_styled
+@styled
 def ranking(
     labels: Sequence[str], values: Array, floor: Array, *, axis: str, start: float, most: int = 20
 ) -> Figure:
@@ -604,7 +686,7 @@ def ranking(
     axes.barh(place, values[order, 0] - start, left=start, color=GENERATED, alpha=0.85, height=0.62)
     axes.errorbar(values[order, 0], place, xerr=values[order, 1], fmt="none", color=REFERENCE, linewidth=0.9)
     axes.plot(floor[order, 0], place, "|", color=REFERENCE, markersize=9, markeredgewidth=1.6, label="floor")
-    axes.set_yticks(place, [_plain(labels[k]) for k in order])
+    axes.set_yticks(place, [plain(labels[k]) for k in order])
     axes.set_xlabel(axis)
     axes.set_xlim(left=start)
     axes.set_ylim(-0.7, len(order) - 0.3)
@@ -613,7 +695,7 @@ def ranking(
     return figure
 
 
-@_styled
+@styled
 def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
     """The lines of metrics.jsonl: Wasserstein estimate, physics distance, penalty against the step.
 

@@ -27,6 +27,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 
 from hepgan.config import CalorimeterConfig, ConditionConfig, DataConfig, TargetConfig
@@ -629,7 +630,7 @@ def read(
     calorimeter = _calorimeter(data, base)
     paths = expand(data.files if files is None else files, base=base)
     n = _count(data, paths) if calorimeter else data.max_events
-    with Progress(transient=True, disable=not progress) as bar:
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task("reading", total=n)
         if (
             calorimeter is None or n is None

@@ -11,11 +11,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from hepgan.peers import CAVEAT
 from hepgan.plots import svg
-from hepgan.tables import VERDICTS, format_limit, format_measurement, summary
+from hepgan.tables import VERDICTS, format_limit, format_measurement, tally
 
 __all__ = ["Cell", "Grid", "Section", "render"]
 
+
+FEW_PEERS = 3  # published numbers beside ours in the verdict table; the others have a table of their own
+OWN_ANCHORS = ("top", "verdict", "reading", "published", "features", "provenance")
+"""Parts of the page that are always called so."""
 
 Cell = tuple[str, str]
 """Text, and the verdict that colours it (a key of `VERDICTS`, or empty)."""
@@ -73,15 +78,39 @@ def _image(figure: Figure) -> Markup:
     return Markup("data:image/svg+xml;base64,") + Markup(base64.b64encode(svg(figure)).decode("ascii"))
 
 
+def _worst(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The worst verdict on a requirement, by the section that shows it."""
+    order = list(VERDICTS)
+    worst: dict[str, str] = {}
+    for row in rows:
+        if row["limit"] is not None:
+            before = worst.get(row["section"], order[0])
+            worst[row["section"]] = max(before, row["verdict"], key=order.index)
+    return worst
+
+
 def render(metrics: Mapping[str, Any], sections: Sequence[Section], *, title: str, note: str = "") -> str:
     """The page as text.
+
+    A row of the verdict leads to the section that it names, if there is one. Published numbers (``peers`` of a row:
+    ``model``, ``value`` with its uncertainty or null, ``reference``, ``remark``) stand beside ours.
 
     Args:
         metrics: What `hepgan.evaluation` measures (the content of ``metrics.json``).
         sections: The figures, in order.
         title: Heading of the page.
         note: What the verdict table needs to be understood.
+
+    Raises:
+        ValueError: If two sections have the same anchor, or one has that of a part of the page.
     """
+    anchors = [*OWN_ANCHORS, *(section.anchor for section in sections)]
+    if len(set(anchors)) < len(anchors):
+        twice = sorted({anchor for anchor in anchors if anchors.count(anchor) > 1})
+        raise ValueError(
+            f"sections: expected anchors that differ, from each other and from {list(OWN_ANCHORS)}, got {twice} "
+            "more than once; rename the section"
+        )
     environment = Environment(
         loader=PackageLoader("hepgan"),
         autoescape=True,
@@ -90,14 +119,23 @@ def render(metrics: Mapping[str, Any], sections: Sequence[Section], *, title: st
         lstrip_blocks=True,
     )
     environment.filters |= {"measurement": format_measurement, "limit": format_limit, "short": _short}
-    features = sorted(metrics["features"].items(), key=lambda item: -item[1]["separation"][0])
+    rows = [{"peers": [], **row} for row in metrics["verdict"]]
+    judged = [row for row in rows if row["limit"] is not None]
+    informing = [row for row in rows if row["limit"] is None]
     return environment.get_template("report.html").render(
         title=title,
         note=note,
         metrics=metrics,
-        summary=summary(metrics["verdict"]),
+        overall=tally(rows),
+        groups=[group for group in (("Requirements", judged), ("For information", informing)) if group[1]],
+        published=[row for row in rows if row["peers"]],
+        few=FEW_PEERS,
+        caveat=CAVEAT,
+        lights=_worst(rows),
+        anchors=anchors,
         verdicts=VERDICTS,
-        features=features,
+        features=sorted(metrics["features"].items(), key=lambda item: -item[1]["separation"][0]),
+        single=metrics.get("classifier", {}).get("single", {}),
         sections=[(section, _image(section.figure) if section.figure else None) for section in sections],
         provenance=_flat(metrics["provenance"]),
     )

@@ -1,15 +1,19 @@
-"""Figures of showers for the report: response, fractions and occupancy against energy, images, shower shapes."""
+"""Figures of showers for the report: closure against energy, images, profiles, shower shapes, cells, correlations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hepgan import plots
+from hepgan import plots, plots_showers
 from hepgan.comparison import Sample
+from hepgan.comparison_cells import rings
 from hepgan.comparison_showers import LIMITS, ShowerSetup
+from hepgan.geometry import Calorimeter
 from hepgan.metrics import ResolutionFit
 from hepgan.report import Section
 from hepgan.tables import format_measurement
@@ -20,7 +24,8 @@ NOTE = "Biases are relative: generated over reference, less 1; their floors have
 """What the verdict table of showers needs to be understood."""
 
 MAX_LAYERS_DRAWN = 8  # the layers with most energy; a figure of forty layers is read by nobody
-SPECTRUM_SHOWERS = 5000  # enough for the spectrum of single cells
+MATRIX_LAYERS = 3  # whose shapes are in the correlation matrix: more cannot be read
+SMALL_CORRELATION = 0.02  # least height of a panel of differences: less is of no interest
 CURVE_POINTS = 60  # of a fitted curve: smooth to the eye
 
 Json = dict[str, Any]
@@ -125,14 +130,15 @@ def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: 
             "Mean shower",
             "Mean energy of each cell. Good: the ratio is white where there is energy; colour at the far "
             f"edge is statistics of few hits. Grey cells are empty.{few}",
-            plots.layer_images(calorimeter, *images, names=names, layers=drawn),
+            plots_showers.layer_images(calorimeter, *images, names=names, layers=drawn),
         ),
+        _profiles(closure["profiles"], setup, names=names, layers=drawn),
         Section(
             "energies",
             "Energies",
-            "Good: the red line covers the grey area, and the ratios scatter around 1 within their errors. "
-            "The first and last bin hold what lies outside; triangles are ratios beyond the drawn "
-            f"range.{few}",
+            "Good: the red line covers the grey area, the ratios scatter around 1 within their errors, and the pulls "
+            f"(difference over uncertainty) within the blue band (± {plots.PULL_BAND:g}) without a pattern. The first "
+            f"and last bin hold what lies outside; triangles are ratios beyond the drawn range.{few}",
             plots.overlays(
                 [overlay(name) for name in ("response", "depth", "depth_width")]
                 + [overlay(kind, layer) for kind in kinds if kind in whole for layer in layers],
@@ -150,7 +156,9 @@ def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: 
             )
             for k, layer in enumerate(layers)
         ),
-        *_cell_spectra(reference, sample, setup, layers=drawn),
+        *_spectra(closure["spectrum"], setup, names=names, layers=drawn),
+        *_correlations(closure["correlations"], setup, names=names, layers=drawn),
+        _matrices(reference, sample, setup, layers=sorted(by_energy[:MATRIX_LAYERS]), kinds=kinds),
     ]
 
 
@@ -172,35 +180,158 @@ def _resolution_fits(closure: Json, names: tuple[str, str]) -> tuple[str, list[p
     return f" Dotted: fit of a / √E ⊕ b ({'; '.join(words)}).", curves
 
 
-def _cell_spectra(
-    reference: Sample, sample: Sample, setup: ShowerSetup, *, layers: Sequence[int]
+def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
+    """Values and uncertainties of a JSON table, (B, 2): null is NaN."""
+    return np.array([value or (np.nan, np.nan) for value in values], dtype=np.float64).reshape(-1, 2)
+
+
+def _depths(calorimeter: Calorimeter) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Edges of the layers in depth, gaps being bins too, and the bin of each layer; None if layers overlap."""
+    order = sorted(calorimeter.layers, key=lambda layer: layer.z)
+    if any(front.z[1] > back.z[0] for front, back in pairwise(order)):
+        return None
+    edges = np.unique([layer.z for layer in calorimeter.layers])
+    return edges, np.searchsorted(edges, [layer.z[0] for layer in calorimeter.layers])
+
+
+def _profiles(
+    profiles: Json, setup: ShowerSetup, *, names: tuple[str, str], layers: Sequence[int]
+) -> Section:
+    """Energy in depth, and in the distance from the axis for each layer."""
+    calorimeter = setup.calorimeter
+    cartesian = calorimeter.layers[0].coordinates == "cartesian"  # polar geometries may count layers, not mm
+    depths = _depths(calorimeter)
+    edges, place = depths or (np.arange(calorimeter.n_layers + 1.0) - 0.5, np.arange(calorimeter.n_layers))
+    label = ("depth z [mm]" if cartesian else "depth z") if depths else "layer"
+    along = np.full((2, len(edges) - 1, 2), np.nan)
+    for curve, name in zip(along, ("reference", "generated"), strict=True):
+        curve[place] = _numbers(profiles["longitudinal"][name]) / np.diff(edges)[place, None]
+    panels = [
+        plots.Binned(
+            label,
+            edges,
+            along[0],
+            along[1],
+            axis=r"$\mathrm{d}E\,/\,E_\mathrm{inc}\,\mathrm{d}z$",
+            tails=True,
+        )
+    ]
+    for k in layers:
+        around, numbers = rings(calorimeter.layers[k]), profiles["lateral"][calorimeter.names[k]]
+        first, second = (
+            _numbers(numbers[name]) / around.areas[:, None] for name in ("reference", "generated")
+        )
+        if (first[:, 0] > 0).any():
+            edges = around.edges.copy()
+            edges[0] = max(edges[0], 0.5 * edges[1])  # a logarithmic axis does not begin at 0
+            panels.append(
+                plots.Binned(
+                    f"r {calorimeter.names[k]} [mm]".replace("_", " "),
+                    edges,
+                    first,
+                    second,
+                    axis=r"$\mathrm{d}E\,/\,E_\mathrm{inc}\,\mathrm{d}A$ [mm$^{-2}$]",
+                    logarithmic=True,
+                    tails=True,
+                )
+            )
+    return Section(
+        "profiles",
+        "Profiles in depth and radius",
+        "Mean energy over incident energy, per depth and per area of the cells at a distance r from the axis; cells "
+        "count where their centre is, and the first ring begins at 0. Good: ratios at 1 where most of the energy is, "
+        "which is at the left of each lateral profile; a slope of the ratio means that showers are too narrow or too "
+        "wide. The bins of one layer depend on each other, and so do their pulls.",
+        plots.overlays(panels, names=names),
+    )
+
+
+def _spectra(
+    spectra: Json, setup: ShowerSetup, *, names: tuple[str, str], layers: Sequence[int]
 ) -> list[Section]:
     """Spectra of single cells, of the layers that both samples hit."""
     panels = []
     for k in layers:
-        place = setup.calorimeter.slices()[k]
-        values, weights, totals = [], [], []
-        for which in (reference, sample):
-            every = slice(None, None, -(-len(which) // SPECTRUM_SHOWERS))  # a file may be sorted by energy
-            cells, w = which.events.cells[every, place], which.weights[every]
-            hit = cells > max(setup.config.threshold, 0.0)
-            values.append(cells[hit].astype(np.float64))
-            weights.append(np.broadcast_to(w[:, None], cells.shape)[hit])
-            totals.append(float(w.sum()))
-        if all(len(v) > 1 for v in values):
-            label = f"cell energy {setup.calorimeter.names[k]} [{setup.calorimeter.unit}]".replace("_", " ")
-            panels.append(
-                plots.Overlay(
-                    label, values[0], values[1], weights[0], weights[1], (totals[0], totals[1]), decades=True
-                )
-            )
+        layer = setup.calorimeter.names[k]
+        if spectra[layer] is None or spectra[layer]["separation"] is None:
+            continue
+        first, second = (_numbers(spectra[layer][name]) for name in ("reference", "generated"))
+        label = f"cell energy {layer} [{setup.calorimeter.unit}]".replace("_", " ")
+        edges = np.asarray(spectra[layer]["edges"])
+        panels.append(
+            plots.Binned(label, edges, first, second, "cells per shower", logarithmic=True, tails=True)
+        )
     if not panels:
         return []
     section = Section(
         "cells",
         "Cell energies",
         "Spectrum of the energy of single cells, cells per shower. Good: agreement over all decades; the "
-        "smallest deposits decide the occupancy, the largest the brightest share.",
-        plots.overlays(panels, names=(reference.name, sample.name)),
+        "smallest deposits decide the occupancy, the largest the brightest share. The first and last bin hold what "
+        "lies outside.",
+        plots.overlays(panels, names=names),
     )
     return [section]
+
+
+def _correlations(
+    correlations: Json, setup: ShowerSetup, *, names: tuple[str, str], layers: Sequence[int]
+) -> list[Section]:
+    """How the correlation of two cells falls with their distance."""
+    panels = []
+    for k in layers:
+        layer = setup.calorimeter.layers[k]
+        polar = layer.coordinates == "polar"
+        for key, axis in (("x", "angle" if polar else "x"), ("y", "r" if polar else "y")):
+            curves = (correlations[layer.name] or {key: {"reference": [], "generated": []}})[key]
+            first, second = (_numbers(curves[name]) for name in ("reference", "generated"))
+            if np.isfinite(first).any() and np.isfinite(second).any():
+                offset = np.abs(second[:, 0] - first[:, 0]) + second[:, 1]
+                reach = max(1.2 * float(np.nanmax(offset)), SMALL_CORRELATION)
+                title = f"{layer.name.replace('_', ' ')}, along {axis}"
+                apart = np.arange(1.0, len(first) + 1)
+                panels.append(
+                    plots.Profile(
+                        title,
+                        first,
+                        second,
+                        limits=(-reach, reach),
+                        difference=True,
+                        x=apart,
+                        axis=f"cells apart along {axis}",
+                    )
+                )
+    if not panels:
+        return []
+    section = Section(
+        "correlations",
+        "Correlations of cells",
+        "Mean correlation coefficient of the (logarithmic) energies of two cells of a layer, at fixed conditions, "
+        "against their distance. Good: the differences below scatter around 0 within their errors. A red line below "
+        "the grey one means cells that fluctuate too independently of each other, one above means showers that are too "
+        "much alike, up to a factor.",
+        plots.profiles(np.arange(1.0), panels, label="cells apart", names=names, logarithmic=False),
+    )
+    return [section]
+
+
+def _matrices(
+    reference: Sample, sample: Sample, setup: ShowerSetup, *, layers: Sequence[int], kinds: Sequence[str]
+) -> Section:
+    """Correlation coefficients of the shower shapes; at fixed energy, that of a layer is its fraction."""
+    kinds = [kind for kind in kinds if kind not in ("energy_", "overflow_")]
+    shown = [kind + setup.calorimeter.names[k] for k in layers for kind in kinds]
+    columns = [setup.names.index(name) for name in ("response", "depth", "depth_width", *shown)]
+    first, second = (setup.correlations(which)[np.ix_(columns, columns)] for which in (reference, sample))
+    return Section(
+        "observables",
+        "Correlations of shower shapes",
+        "Linear correlation coefficients at fixed conditions. Good: the difference is pale everywhere and without "
+        "blocks; its scale of colours ends at the largest difference.",
+        plots.matrices(
+            [setup.names[k].replace("_", " ") for k in columns],
+            first,
+            second,
+            names=(reference.name, sample.name),
+        ),
+    )

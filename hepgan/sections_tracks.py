@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from hepgan import plots
 from hepgan.comparison import Sample, judge
+from hepgan.comparison_bins import axes
 from hepgan.comparison_tracks import LIMITS, TrackSetup
 from hepgan.report import Cell, Grid, Section
 from hepgan.tables import format_measurement
@@ -28,36 +27,6 @@ NOTE = (
 
 Json = dict[str, Any]
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """The axis of a condition: label, places of the bins, and the names of categories."""
-
-    name: str
-    label: str
-    x: Array
-    logarithmic: bool
-    ticks: list[str] | None
-
-
-def _axes(setup: TrackSetup, bins: Json) -> Iterator[_Axis]:
-    """The conditions that have bins in a table of ``metrics.json``."""
-    for condition in setup.data.conditions:
-        found = bins.get(condition.name)
-        if found is None:
-            continue
-        label = condition.name + (f" [{condition.unit}]" if condition.unit else "")
-        x, ticks = np.asarray(found["mean"]), None
-        if condition.categories:
-            ticks = [
-                name
-                for low, high in found["edges"]
-                for name, code in condition.categories.items()
-                if low < code < high
-            ]
-            x = np.arange(len(ticks), dtype=np.float64)
-        yield _Axis(condition.name, label, x, condition.transform == "log", ticks)
 
 
 def _numbers(values: Any) -> Array:
@@ -97,7 +66,7 @@ def sections(reference: Sample, sample: Sample, setup: TrackSetup, *, metrics: J
                     ticks=axis.ticks,
                 ),
             )
-            for k, axis in enumerate(_axes(setup, bins))
+            for k, axis in enumerate(axes(setup.data.conditions, bins))
         ]
 
     def shares(key: str) -> Any:
@@ -216,7 +185,7 @@ def _distributions(reference: Sample, sample: Sample, setup: TrackSetup) -> list
 def _distances(ks: Json, setup: TrackSetup) -> list[Section]:
     """Kolmogorov-Smirnov distances in bins."""
     panels = []
-    for axis in _axes(setup, ks["bins"]):
+    for axis in axes(setup.data.conditions, ks["bins"]):
         floors = _numbers(list(ks["floors"][axis.name].values())).mean(axis=0)
         series = {name: _numbers(values) for name, values in ks["values"][axis.name].items()}
         panels.append(plots.Lines(axis.label, axis.x, series, floors, axis.logarithmic, axis.ticks))

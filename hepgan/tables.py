@@ -9,7 +9,16 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["VERDICTS", "checks", "description", "format_limit", "format_measurement", "summary", "verdict"]
+__all__ = [
+    "VERDICTS",
+    "checks",
+    "description",
+    "format_limit",
+    "format_measurement",
+    "summary",
+    "tally",
+    "verdict",
+]
 
 VERDICTS = {
     "pass": "good",
@@ -46,24 +55,40 @@ def format_limit(row: Mapping[str, Any]) -> str:
     return f"{100 * row['limit']:g} %" if row["percent"] else f"{row['limit']:g}"
 
 
+def _requirements(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str, dict[str, list[str]]]:
+    """The worst verdict, how many requirements are met in words, and the names of those that are not."""
+    judged = [row for row in rows if row["limit"] is not None]
+    if not judged:
+        return "info", "no number has a limit: all are for information", {}
+    missed = {kind: [row["metric"] for row in judged if row["verdict"] == kind] for kind in ("warn", "fail")}
+    worst = next((kind for kind in ("fail", "warn") if missed[kind]), "pass")
+    met = sum(row["verdict"] == "pass" for row in judged)
+    return worst, f"{met} of {len(judged)} requirements are met", missed
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """The verdict of a whole evaluation.
+    """The verdict of a whole evaluation, with the names of what is not good.
 
     Args:
         rows: ``verdict`` of ``metrics.json``.
 
     Returns:
-        The worst verdict (a key of `VERDICTS`) among the rows that have a limit, and a sentence.
+        The worst verdict (a key of `VERDICTS`) among the rows that have a limit (``info`` if none has), and a sentence.
     """
-    judged = [row for row in rows if row["limit"] is not None]
-    text = f"{sum(row['verdict'] == 'pass' for row in judged)} of {len(judged)} requirements are met"
-    worst = "pass"
-    for kind in ("warn", "fail"):
-        names = [row["metric"] for row in judged if row["verdict"] == kind]
+    worst, text, missed = _requirements(rows)
+    for kind, names in missed.items():
         if names:
-            worst = kind
             text += f"; {VERDICTS[kind]}: {', '.join(names)}"
     return worst, f"{text}."
+
+
+def tally(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The same as `summary`, with numbers instead of names: for above a table that has the names."""
+    worst, text, missed = _requirements(rows)
+    for kind in ("fail", "warn"):
+        if missed.get(kind):
+            text += f"; {VERDICTS[kind]}: {len(missed[kind])}"
+    return worst, f"{text[0].upper()}{text[1:]}."
 
 
 def verdict(metrics: Mapping[str, Any]) -> Table:

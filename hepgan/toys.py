@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 import uproot
 from numpy.typing import ArrayLike, NDArray
+from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hepgan
@@ -518,7 +519,13 @@ def write(
 
     columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
     with (
-        Progress(*columns, TimeRemainingColumn(), disable=not progress, transient=True) as bar,
+        Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not progress,
+            transient=True,
+        ) as bar,
         written(out, "events") as temporary,
         uproot.recreate(temporary, compression=_COMPRESSION) as file,
     ):

@@ -122,9 +122,9 @@ class PhysicsDistance:
         distances = []
         for group in self.groups:
             weights = self.weights[group]
-            both: Any = {"reference_weights": weights, "sample_weights": weights, "n_bootstrap": 0}
+            both: Any = {"reference_weights": weights, "sample_weights": weights}
             for a, b in zip(self.target[group].T, sample[group].T, strict=True):
-                distances.append(wasserstein(a, b, rng=self.rng, **both)[0])
+                distances.append(wasserstein(a, b, **both)[0])
         return float(np.mean(distances))
 
     @torch.no_grad()

@@ -31,6 +31,7 @@ SMALL = (  # seconds instead of minutes; quality is tested elsewhere
     "evaluation.folds=2",
     "evaluation.energy_bins=3",
     "evaluation.max_events=300",
+    "evaluation.fast=true",
 )
 
 
@@ -305,6 +306,46 @@ def test_compare_names_both_files(demo_run, tmp_path):
     assert (sample["reference"]["name"], sample["generated"]["name"]) == ("eplus_test.root", "showers.root")
 
 
+def test_a_limit_that_is_exceeded_gives_exit_code_one(demo_run, tmp_path):
+    folder, _ = demo_run
+    words = ("compare", folder / "showers.root", ROOT / "data" / "eplus_test.root", "--config", DEMO)
+    words += ("--out", tmp_path / "both", "--format", "json", *settings())
+    result = run(*words, "--fail-above", "classifier_auc=0.01", "--fail-above", "response_bias_worst=inf")
+    assert result.exit_code == 1
+    assert "hepgan: classifier_auc: expected at most 0.01, got 0." in result.stderr
+    assert "response_bias_worst" not in result.stderr
+    metrics = json.loads(result.stdout)
+    assert metrics == json.loads((tmp_path / "both" / "metrics.json").read_text())
+    assert set(metrics["provenance"]["files"]) == {"sample", "reference"}
+    assert run(*words, "--fail-above", "classifier_auc=1").exit_code == 0
+    unknown = run(*words, "--fail-above", "clasifier_auc=1")
+    assert unknown.exit_code == 2
+    assert "did you mean 'classifier_auc'" in unknown.stderr
+    assert "expected METRIC=NUMBER" in refused(*words, "--fail-above", "classifier_auc")
+    assert "leave out --fast" in refused(*words, "--weights", tmp_path / "weights.root")
+
+
+@pytest.mark.slow
+def test_a_complete_evaluation_of_a_run(demo_run, tmp_path):
+    """Copies of training events, and weights that correct the sample."""
+    folder, _ = demo_run
+    target = tmp_path / "weights.root"
+    words = ("--out", tmp_path / "report", "--weights", target, "--set", "evaluation.fast=false")
+    result = run("evaluate", folder, *words)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    keys = {row["key"] for row in metrics["verdict"]}
+    assert {"emd", "critic", "copies", "duplicates", "similarity_worst", "auc_worst_incident_energy"} <= keys
+    assert metrics["diversity"]["copies"]["p_value"] > 1e-4  # a run of four steps remembers nothing
+    with uproot.open(target) as file:
+        weights = file["weights"].arrays(library="np")
+    assert set(weights) == {"incident_energy", "weight_before", "weight"}
+    assert len(weights["weight"]) == metrics["sample"]["generated"]["events"]
+    assert weights["weight"].sum() == pytest.approx(weights["weight_before"].sum())
+    assert weights["weight"].min() >= 0
+    assert metrics["classifier"]["reweighting"]["auc"][0] < metrics["classifier"]["auc"][0]
+
+
 def test_generate_is_seeded_and_keeps_to_the_condition(demo_run, tmp_path):
     folder, _ = demo_run
     layers = []
@@ -355,7 +396,7 @@ def test_tracks_from_the_toy_to_every_file(tmp_path):
     ]
     folder = tmp_path / "run"
     run("train", recipe, "--out", folder, *(word for setting in small for word in ("--set", setting)))
-    result = run("evaluate", folder)
+    result = run("evaluate", folder, "--fast")
     assert "Efficiency difference" in result.stdout
     assert (folder / "report" / "report.html").stat().st_size > 100_000
     run("export", folder, "--out", model)

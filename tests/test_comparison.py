@@ -32,8 +32,8 @@ def test_areas_are_judged_by_their_distance_to_one_half(auc, verdict):
 
 def test_rows_without_a_limit_are_for_information():
     numbers = {"section": "ks", "value": (0.5, 0.1), "floor": None}
-    assert row("a", **numbers)["verdict"] == "info"
-    assert row("a", **numbers, limit=0.1)["verdict"] == "fail"
+    assert row("a", "A", **numbers)["verdict"] == "info"
+    assert row("a", "A", **numbers, limit=0.1)["verdict"] == "fail"
 
 
 def test_effective_events():

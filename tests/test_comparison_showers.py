@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 
-from hepgan.comparison import measure
+from hepgan.comparison_cells import rings
 from hepgan.comparison_showers import LIMITS, ShowerSetup
 from hepgan.config import EvaluationConfig
 from hepgan.features import ShowerShapes
+from hepgan.geometry import Calorimeter
+from hepgan.measurement import measure
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.readers import Events, read
 
-CONFIG = EvaluationConfig(folds=2, energy_bins=4, bins=20)
+CONFIG = EvaluationConfig(folds=2, energy_bins=4, bins=20, fast=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +40,7 @@ def compared(setup):
         samples = [
             setup.sample(name, events) for name, events in (("reference", reference), ("sample", sample))
         ]
-        metrics, _ = measure(*samples, setup, seed=3, step=lambda _: None)
+        metrics = measure(*samples, setup, seed=3, step=lambda _: None).metrics
         return metrics
 
     return run
@@ -125,6 +127,114 @@ def test_weights_repair_a_wrong_spectrum(compared, halves):
     assert wrong["conditions"]["incident_energy"]["wasserstein_sigma"][0] > 0.15
     assert abs(repaired["closure"]["fractions"]["layer_0"]["bias"][0]) < 0.05
     assert wrong["closure"]["fractions"]["layer_0"]["bias"][0] > 0.05
+
+
+def test_independent_cells_and_a_narrow_shower_are_seen(compared, halves, perfect, setup):
+    reference, sample = halves
+    rng = np.random.default_rng(2)
+    place = setup.calorimeter.slices()[1]
+    cells = sample.cells.copy()
+    order = np.argsort(sample.conditions[:, 0], kind="stable")
+    for cell in range(place.start, place.stop):  # from another shower of nearly the same energy, cell by cell
+        donors = np.clip(np.arange(len(order)) + rng.integers(-5, 6, len(order)), 0, len(order) - 1)
+        cells[order, cell] = sample.cells[order[donors], cell]
+    radii = np.hypot(*setup.calorimeter.cell_centres[:288, :2].T)
+    cells[:, :288] *= np.where(radii < 10, 1.1, 0.7)
+    closure = compared(reference, changed(sample, cells=cells))["closure"]
+
+    def excess(numbers, key, floor):
+        return (abs(numbers[key][0]) - numbers[floor][0]) / np.hypot(numbers[key][1], numbers[floor][1])
+
+    correlations = closure["correlations"]["layer_1"]
+    neighbours = [correlations["x"][name][0] for name in ("reference", "generated")]
+    assert neighbours[0][0] > 0.05 + 4 * neighbours[0][1]
+    assert neighbours[0][0] - neighbours[1][0] > 4 * np.hypot(neighbours[0][1], neighbours[1][1])
+    lateral = closure["profiles"]["lateral"]["layer_0"]
+    assert excess(lateral, "worst", "worst_floor") > 4
+    assert lateral["bias"][0][0] == pytest.approx(0.1, abs=0.06)
+    assert lateral["bias"][3][0] == pytest.approx(-0.3, abs=0.1)
+    assert excess(closure["spectrum"]["layer_0"], "separation", "separation_floor") > 4
+    for key, name, value in (
+        ("spectrum", "layer_0", "separation"),
+        ("correlations", "layer_1", "difference"),
+    ):
+        numbers = perfect["closure"][key][name]
+        assert excess(numbers, value, f"{value}_floor") < 4
+    rows = {row["metric"]: row for row in perfect["verdict"]}
+    for metric, section in (
+        ("Longitudinal profile", "profiles"),
+        ("Lateral profile", "profiles"),
+        ("Cell spectrum", "cells"),
+        ("Cell correlations, worst layer", "correlations"),
+    ):
+        assert rows[metric]["limit"] is None
+        assert rows[metric]["section"] == section
+        assert rows[metric]["floor"][0] > 0
+        assert abs(rows[metric]["value"][0]) < 4 * rows[metric]["floor"][0]
+    observables = perfect["closure"]["observables"]
+    assert observables["difference"][0] < 1.2 * observables["difference_floor"][0]
+
+
+def test_weight_two_is_a_shower_twice(setup, halves):
+    reference, sample = (events[:300] for events in halves)
+    twice = np.arange(300) < 100
+    weighted = changed(sample, weights=np.where(twice, 2.0, 1.0))
+    doubled = sample[np.concatenate([np.arange(300), np.flatnonzero(twice)])]
+    results = []
+    for events in (weighted, doubled):
+        samples = [setup.sample("a", reference), setup.sample("b", events)]
+        rng = np.random.default_rng(4)
+        results.append(setup.closure(*samples, halves=[np.array_split(rng.permutation(300), 2)], rng=rng))
+    for path in (
+        ("profiles", "longitudinal", "worst"),
+        ("profiles", "lateral", "layer_1", "worst"),
+        ("spectrum", "layer_0", "separation"),
+        ("correlations", "layer_1", "difference"),
+        ("observables", "difference"),
+        ("response", "worst"),
+    ):
+        values = []
+        for numbers in results:
+            for key in path:
+                numbers = numbers[key]
+            values.append(numbers[0])
+        assert values[0] == pytest.approx(values[1], rel=1e-3), path
+
+
+def test_rings_of_polar_and_cartesian_layers():
+    polar = Calorimeter.from_dicts(
+        [{"shape": (4, 3), "x": (-np.pi, np.pi), "y": (0, 5, 10, 30), "z": (0, 1), "coordinates": "polar"}]
+    ).layers[0]
+    around = rings(polar)
+    assert around.edges.tolist() == [0, 5, 10, 30]
+    assert around.areas == pytest.approx(np.pi * np.array([25, 75, 800]))
+    assert around.number.tolist() == [0, 1, 2] * 4
+    square = Calorimeter.from_dicts([{"shape": (4, 2), "x": (-20, 20), "y": (-20, 20), "z": (0, 1)}]).layers[
+        0
+    ]
+    assert rings(square).areas.sum() == pytest.approx(1600)
+    assert (rings(square).areas > 0).all()
+
+
+def test_energy_resolution_is_fitted_at_the_right_energies(setup):
+    rng = np.random.default_rng(8)
+    n = 60000
+    energy = np.exp(rng.uniform(0, np.log(64), n))
+    response = 1 + rng.normal(size=n) * np.hypot(0.1 / np.sqrt(energy), 0.01)
+    cells = np.zeros((n, 504), np.float32)
+    cells[:, 300] = 1000 * energy * response
+    showers = Events(
+        energy[:, None].astype(np.float32), (cells, np.zeros((n, 3), np.float32)), np.ones(n, np.float32)
+    )
+    sample = setup.sample("toy", showers)
+    few = ShowerSetup(
+        setup.data, CONFIG.model_copy(update={"energy_bins": 3}), False, setup.calorimeter, setup.shapes
+    )
+    closure = few.closure(sample, sample, halves=[np.array_split(rng.permutation(n), 2)], rng=rng)
+    fit = closure["resolution"]["fit"]["reference"]
+    assert fit["stochastic"][0] == pytest.approx(0.1, abs=3 * fit["stochastic"][1])
+    assert fit["stochastic"][1] < 0.001
+    assert fit["constant"][0] == pytest.approx(0.01, abs=3 * fit["constant"][1])
 
 
 def test_dead_layer_is_defined(compared, halves, setup):

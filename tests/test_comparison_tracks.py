@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from hepgan.comparison import measure
 from hepgan.comparison_tracks import LIMITS, TrackSetup
 from hepgan.config import EvaluationConfig, parse
+from hepgan.measurement import measure
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.readers import Events
 from hepgan.toys import RICH_SPECIES, SENTINEL, rich
 
 TARGETS = ["RichDLLe", "RichDLLk", "RichDLLmu", "RichDLLp", "RichDLLbt"]
 CONFIG = EvaluationConfig(
-    folds=2, bins=20, condition_bins=5, cuts=("RichDLLk > 5", "RichDLLk - RichDLLp > 0")
+    fast=True, folds=2, bins=20, condition_bins=5, cuts=("RichDLLk > 5", "RichDLLk - RichDLLp > 0")
 )
 N = 6000
 
@@ -62,7 +62,7 @@ def samples():
 def compared(reference, sample, *, data=None, config=CONFIG):
     setup = TrackSetup(data or data_config(), config, False)
     both = (setup.sample(name, events) for name, events in (("reference", reference), ("sample", sample)))
-    metrics, _ = measure(*both, setup, seed=3, step=lambda _: None)
+    metrics = measure(*both, setup, seed=3, step=lambda _: None).metrics
     return json.loads(json.dumps(metrics, allow_nan=False))
 
 

@@ -10,7 +10,7 @@ from hepgan.evaluation import compare, evaluate
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.readers import Events, read
 
-CONFIG = EvaluationConfig(folds=2, energy_bins=3, bins=20, max_events=400)
+CONFIG = EvaluationConfig(folds=2, energy_bins=3, bins=20, max_events=400, fast=True)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_evaluate_writes_numbers_and_page(make_model, showers, tmp_path, capsys)
 
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert sorted(p.name for p in out.iterdir()) == ["metrics.json", "report.html"]
-    assert metrics["schema"] == 1
+    assert metrics["schema"] == 2
     assert metrics["sample"]["paired"]
     assert metrics["sample"]["generated"]["events"] == metrics["sample"]["reference"]["events"] == 400
     assert metrics["conditions"] == {}  # equal by construction

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare, norm
 
-from hepgan.metrics.divergence import DIVERGENCES, chi2_test, divergence, histogram_divergence
+from hepgan.metrics.divergence import (
+    DIVERGENCES,
+    chi2_test,
+    divergence,
+    histogram_divergence,
+    histogram_divergences,
+)
 
 PARAMETERS = {"weighted_jensen_shannon": {"pi": 0.3}, "alpha": {"alpha": 0.7}}
 LATTICE = np.linspace(-14, 14, 40001)
@@ -290,3 +296,13 @@ def test_chi2_sees_a_shift_and_one_bin_says_nothing(rng):
     assert chi2_test(x, rng.normal(0.2, 1, 5000)).p_value < 1e-6
     single = chi2_test([1.0, 1.0], [1.0])
     assert (single.chi2, single.ndf, single.p_value, single.per_ndf) == (0, 0, 1, (0, 0))
+
+
+def test_the_whole_table_at_once_is_each_of_its_rows(rng):
+    x, y = rng.normal(size=400), rng.normal(0.2, 1, 300)
+    shared = {"bins": 15, "n_bootstrap": 10, "sample_weights": rng.choice([-0.5, 1.0], 300, p=[0.1, 0.9])}
+    table = histogram_divergences(x, y, rng=np.random.default_rng(3), **shared)
+    assert list(table) == list(DIVERGENCES)
+    for name, measured in table.items():
+        assert measured == histogram_divergence(name, x, y, rng=np.random.default_rng(3), **shared)
+        assert measured[1] > 0

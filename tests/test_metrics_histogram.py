@@ -12,6 +12,7 @@ from hepgan.metrics import (
     separation_power,
     uniform_edges,
 )
+from hepgan.metrics.histogram import separations_of_parts
 
 
 @pytest.fixture
@@ -125,6 +126,19 @@ def test_negative_weights(rng):
         h1, h2 = np.array(reference) / 4, np.array(joined) / sum(joined)
         assert value == pytest.approx(0.5 * np.sum((h1 - h2) ** 2 / (h1 + h2)))
         assert 0 <= value <= 1
+
+
+def test_separations_of_parts_are_those_of_each_pair(rng):
+    x, w = rng.normal(size=401), rng.choice([-0.5, 1.0], 401, p=[0.3, 0.7])
+    parts = [tuple(np.split(rng.permutation(401)[:400], 2)) for _ in range(3)]
+    edges = np.linspace(-3, 3, 31)
+    expected = [
+        separation_power(x[a], x[b], rng=rng, edges=edges, reference_weights=w[a], sample_weights=w[b])[0]
+        for a, b in parts
+    ]
+    assert separations_of_parts(x, parts, edges, weights=w) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="part: expected weights with a positive sum, got -1"):
+        separations_of_parts([0.0, 1.0], [(np.array([0]), np.array([1]))], edges, weights=[-1.0, 2.0])
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,7 @@
+import io
+import re
+from xml.etree import ElementTree
+
 import matplotlib
 import numpy as np
 import pytest
@@ -5,7 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hepgan import plots
-from hepgan.geometry import Calorimeter
 
 NAMES = ("Geant4 $5", "hepgan_run")
 
@@ -32,8 +35,8 @@ def test_overlays_show_the_ratio_and_lose_nothing(rng):
     reference = rng.normal(size=4000)
     generated = np.concatenate([reference, reference[reference > 0]])  # the upper half twice
     figure = plots.overlays([plots.Overlay("x [mm]", reference, generated)], names=NAMES, bins=20)
-    lower, upper = figure.axes
-    assert lower.get_xlabel() == "x [mm]"
+    lowest, lower, upper = figure.axes
+    assert lowest.get_xlabel() == "x [mm]"
     assert upper.get_ylabel() == "share per bin"
     steps = [patch.get_data() for patch in upper.patches if hasattr(patch, "get_data")]
     assert all(step.values.sum() == pytest.approx(1) for step in steps)
@@ -43,13 +46,37 @@ def test_overlays_show_the_ratio_and_lose_nothing(rng):
     nothing_is_clipped(figure)
 
 
+def steps(axes):
+    """Values and edges of a histogram."""
+    return next(patch for patch in axes.patches if hasattr(patch, "get_data")).get_data()
+
+
+def test_pulls_are_differences_over_their_uncertainties(rng):
+    reference, generated = rng.normal(size=(2, 5000))
+    figure = plots.overlays([plots.Overlay("x", reference, generated)], names=NAMES, bins=30)
+    pull = steps(figure.axes[0]).values
+    assert pull.std() == pytest.approx(1, abs=0.4)
+    first = np.array([[0.4, 0.03], [0.6, 0.04], [0.0, 0.0], [np.nan, np.nan], [-0.1, 0.06]])
+    second = first + np.array([[0.1, 0.01], [-0.9, 0], [0, 0], [0, 0], [0.12, 0.02]])
+    panel = plots.Binned("x", np.array([1.0, 2, 3, 4, 5, 6]), first, second, "share", logarithmic=True)
+    figure = plots.overlays([panel], names=NAMES)
+    lowest, lower, upper = figure.axes
+    expected = [0.1 / 0.05, -plots.PULL_LIMIT, 0, 0, 0.12 / 0.1]  # bars end at the frame
+    assert steps(lowest).values == pytest.approx(expected)
+    assert points(lower)[:, 1] == pytest.approx([1.25])
+    assert upper.get_ylim()[0] < -0.1  # a bin that negative weights make negative is drawn
+    assert upper.get_ylabel() == "share"
+    assert lowest.get_xscale() == "log"
+    nothing_is_clipped(figure)
+
+
 def test_ratios_out_of_range_become_triangles(rng):
     reference = np.repeat([0.5, 1.5, 2.5], [100, 100, 100])
     generated = np.repeat([0.5, 1.5, 2.5], [300, 100, 10])
     figure = plots.overlays([plots.Overlay("n", reference, generated)], names=NAMES, bins=3)
-    markers = {line.get_marker(): len(line.get_xdata()) for line in figure.axes[0].get_lines()}
+    markers = {line.get_marker(): len(line.get_xdata()) for line in figure.axes[1].get_lines()}
     assert (markers["^"], markers["v"]) == (1, 1)
-    assert tuple(figure.axes[0].get_ylim()) == plots.RATIO_LIMITS
+    assert tuple(figure.axes[1].get_ylim()) == plots.RATIO_LIMITS
 
 
 def test_overlays_choose_bins_by_the_data(rng):
@@ -63,14 +90,14 @@ def test_overlays_choose_bins_by_the_data(rng):
         plots.Overlay("shifted", rng.normal(size=500), rng.normal(5, 1, 500)),
     ]
     figure = plots.overlays(panels, names=NAMES)
-    lower = figure.axes[::2]
+    lower = figure.axes[::3]
     assert lower[0].get_xscale() == "log"
     assert lower[1].get_xscale() == "linear"
-    edges = next(p for p in figure.axes[3].patches if hasattr(p, "get_data")).get_data().edges
+    edges = steps(figure.axes[5]).edges
     width = np.diff(edges)[0] * 72
     assert width == pytest.approx(round(width))  # every bin holds as many possible values
     assert lower[3].get_xlim()[1] > 5  # far enough to see the sample
-    assert figure.axes[1].get_ylabel() == "cells per shower"
+    assert figure.axes[2].get_ylabel() == "cells per shower"
     nothing_is_clipped(figure)
 
 
@@ -125,7 +152,7 @@ def test_long_numbers_on_a_logarithmic_axis_are_powers_of_ten():
 def test_tails_reach_to_the_last_event(rng):
     values = rng.standard_cauchy(2000)
     figure = plots.overlays([plots.Overlay("x", values, values, tails=True)], names=NAMES)
-    lower, upper = figure.axes
+    lower, _, upper = figure.axes
     assert upper.get_yscale() == "log"
     assert lower.get_xlim() == pytest.approx((values.min(), values.max()))
     nothing_is_clipped(figure)
@@ -151,43 +178,34 @@ def test_lines_above_their_floor(rng):
     nothing_is_clipped(figure)
 
 
+def test_profiles_may_have_axes_of_their_own():
+    values = np.column_stack([[0.3, 0.1, 0.05], [0.01, 0.01, 0.01]])
+    panels = [
+        plots.Profile("layer 0", values, values, x=np.arange(1.0, 4.0), axis="cells apart"),
+        plots.Profile("response", values, values),
+    ]
+    figure = plots.profiles(np.array([0.1, 0.2, 0.3]), panels, label="P", names=NAMES, logarithmic=False)
+    assert [axes.get_xlabel() for axes in figure.axes[::2]] == ["cells apart", "P"]
+    assert points(figure.axes[0])[:, 0].tolist() == [1, 2, 3]
+    assert points(figure.axes[2])[:, 0].tolist() == [0.1, 0.2, 0.3]
+    assert (figure.axes[0].get_xticks() % 1 == 0).all()
+
+
+def test_matrix_of_many_observables_is_colour_alone():
+    r = np.eye(plots.MOST_NUMBERS + 4)
+    labels = [f"brightest share layer {k}" for k in range(len(r))]
+    figure = plots.matrices(labels, r, 0.5 * r, names=NAMES)
+    assert not any(axes.texts for axes in figure.axes)
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == labels
+    nothing_is_clipped(figure)
+
+
 def test_matrices(rng):
     r = np.array([[1.0, 0.5], [0.5, 1.0]])
     figure = plots.matrices(["RichDLLe", "RichDLL$"], r, r - [[0, 0.004], [0.004, 0]], names=NAMES)
     numbers = [[text.get_text() for text in axes.texts] for axes in figure.axes[:3]]
     assert numbers == [["1.00", "0.50", "0.50", "1.00"]] * 2 + [["0.000", "-0.004", "-0.004", "0.000"]]
     nothing_is_clipped(figure)
-
-
-@pytest.mark.parametrize("coordinates", ["cartesian", "polar"])
-def test_layer_images(coordinates):
-    calorimeter = Calorimeter.from_dicts(
-        [
-            {
-                "shape": (3, 4),
-                "x": (-3, 3),
-                "y": (0, 4),
-                "z": (0, 1),
-                "coordinates": coordinates,
-                "name": "front_$",
-            },
-            {"shape": (2, 2), "x": (-3, 3), "y": (0, 4), "z": (1, 2), "coordinates": coordinates},
-        ]
-    )
-    reference = np.arange(16.0)
-    figure = plots.layer_images(calorimeter, reference, 1.2 * reference, names=NAMES)
-    images = [axes.collections[0].get_array() for axes in figure.axes if axes.get_title()]
-    assert images[0].shape == (4, 3)  # y upwards, x to the right
-    assert images[0][1, 2] == reference[2 * 4 + 1]
-    assert np.ma.allclose(images[2], 1.2)
-    assert images[0].mask[0, 0]  # an empty cell has no colour
-    nothing_is_clipped(figure)
-    assert b"<image" in plots.svg(figure)  # the cells are pixels, not thousands of paths
-
-
-def test_dead_calorimeter_is_drawn():
-    calorimeter = Calorimeter.from_dicts([{"shape": (2, 2), "x": (0, 1), "y": (0, 1), "z": (0, 1)}])
-    plots.svg(plots.layer_images(calorimeter, np.zeros(4), np.zeros(4), names=NAMES))
 
 
 def test_roc_ranking_and_training(rng):
@@ -242,3 +260,18 @@ def test_nothing_to_draw():
         plots.profiles(np.ones(2), [], label="E", names=NAMES)
     with pytest.raises(ValueError, match=r"expected lines with step and one of .*'wasserstein'.*, got none"):
         plots.training_curves([{"step": 1, "lr": 0.1}])
+
+
+def test_svg_is_a_compact_picture_with_all_that_it_refers_to(rng):
+    values = rng.normal(size=500)
+    figure = plots.overlays([plots.Overlay("x", values, values, tails=True)], names=NAMES)
+    text = plots.svg(figure).decode()
+    root = ElementTree.fromstring(text)
+    defined = {element.get("id") for element in root.iter()} - {None}
+    assert set(re.findall(r'(?:href="|url\()#([\w.-]+)', text)) == defined
+    classes = set(re.findall(r'class="(\w+)"', text))
+    assert classes == set(re.findall(r"\.(s\d+)\{", text))
+    assert 'style="' not in text
+    plain = io.BytesIO()
+    figure.savefig(plain, format="svg")
+    assert len(text) < 0.7 * len(plain.getvalue())

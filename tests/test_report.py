@@ -1,10 +1,12 @@
 import base64
+import html
 import html.parser
 import re
 
 import pytest
 from matplotlib.figure import Figure
 
+from hepgan.peers import CAVEAT
 from hepgan.report import Grid, Section, render
 from hepgan.tables import VERDICTS
 
@@ -103,8 +105,10 @@ def test_page_is_well_formed_and_links_to_its_own_figures(page):
     checker.feed(page)
     assert checker.open == []
     assert len(set(checker.ids)) == len(checker.ids)
-    assert set(checker.links) == {"#response"}
-    assert {"verdict", "response", "species", "features", "provenance"} <= set(checker.ids)
+    assert {link[1:] for link in checker.links} == set(
+        checker.ids
+    )  # every part is in the contents, or leads back
+    assert {"verdict", "reading", "response", "species", "features", "provenance"} <= set(checker.ids)
     (image,) = checker.images
     assert image["alt"] == "Response & more"
     kind, _, data = image["src"].partition(",")
@@ -138,10 +142,75 @@ def test_everything_is_escaped(page):
 def test_verdicts_are_in_words(page):
     for verdict, words in VERDICTS.items():
         assert f'class="light {verdict}">{words}<' in page
-    assert '<p class="overall light fail">1 of 3 requirements are met; look closer: bias warn;' in page
+    counts = "1 of 3 requirements are met; not good enough: 1; look closer: 1."
+    assert f'<p class="overall light fail">{counts}</p>' in page
     assert "1.23 ± 0.45 %" in page
     assert "-20.0 ± 1.0 %" in page
     assert ">undefined<" in page
     assert page.index(EVIL.replace("<", "&lt;").replace(">", "&gt;") + " [mm]") < page.index(
         "width_x_front [mm]"
     )
+
+
+def test_rows_lead_to_their_figure_only_if_there_is_one(metrics):
+    metrics["verdict"][2]["section"] = "nowhere"
+    sections = [Section("response", "Response", "a caption")]
+    page = render(metrics, sections, title="t")
+    assert '<td><a href="#response">bias pass</a></td>' in page
+    assert "<td>bias fail</td>" in page
+    assert "#nowhere" not in page
+    assert (
+        '<a href="#response" class="light warn">Response</a>' in page
+    )  # the contents show the worst of a section
+
+
+def test_requirements_come_first(metrics):
+    metrics["verdict"].insert(0, metrics["verdict"].pop())
+    page = render(metrics, [], title="t")
+    places = [page.index(text) for text in ("Requirements<", "bias pass", "For information<", "bias info")]
+    assert places == sorted(places)
+
+
+def test_nothing_required(metrics):
+    metrics["verdict"] = metrics["verdict"][-1:]
+    page = render(metrics, [], title="t")
+    assert '<p class="overall light info">No number has a limit: all are for information.</p>' in page
+    assert "Requirements<" not in page
+
+
+def test_published_numbers_stand_beside_ours(metrics):
+    peers = [
+        {"model": f"Flow {k} {EVIL}", "value": [0.6 + k / 10, None], "reference": "arXiv:1", "remark": ""}
+        for k in range(4)
+    ]
+    peers[1]["remark"] = "approximate: from a figure"
+    metrics["verdict"][3]["peers"] = peers
+    page = render(metrics, [], title="t")
+    assert "<span>0.6 Flow 0 &lt;script" in page
+    assert "<span>about 0.7 Flow 1" in page
+    assert page.count("0.9 Flow") == 0  # only in the table of all of them
+    assert '<a href="#published">all 4</a>' in page
+    whole = page[page.index('<section id="published">') :]
+    assert all(f"Flow {k}" in whole for k in range(4))
+    assert CAVEAT in html.unescape(whole)
+    assert "<script" not in page
+
+
+def test_without_published_numbers_nothing_is_said_about_them(page):
+    assert "ublished" not in page.replace(
+        '.verdicts td.peers:not(:empty)::before { content: "published "; }', ""
+    )
+
+
+def test_observables_without_classifier(metrics):
+    del metrics["classifier"]
+    assert "<th>Single AUC</th>" not in render(metrics, [], title="t")
+
+
+@pytest.mark.parametrize("anchor", ["features", "response"])
+def test_anchors_are_not_given_twice(metrics, anchor):
+    sections = [Section("response", "a", "b"), Section(anchor, "c", "d")]
+    with pytest.raises(
+        ValueError, match=rf"expected anchors that differ.* got \['{anchor}'\] more than once"
+    ):
+        render(metrics, sections, title="t")

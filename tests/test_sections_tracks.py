@@ -12,7 +12,7 @@ from hepgan.evaluation import compare, evaluate
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.readers import Events
 
-CONFIG = EvaluationConfig(folds=2, bins=20, condition_bins=4, cuts=("dll_k > 0",))
+CONFIG = EvaluationConfig(folds=2, bins=20, condition_bins=4, cuts=("dll_k > 0",), fast=True)
 CATEGORIES = {"pi": 211.0, "K": 321.0}
 CONDITIONS = {
     "P": {"name": "P", "unit": "MeV"},
@@ -107,8 +107,8 @@ def test_report_of_a_model(tmp_path, monkeypatch):
     assert {row["section"] for row in metrics["verdict"]} <= anchors(page)
     assert "1200 tracks of" in page
     assert "species pi, K" in page
-    assert "limit" not in re.findall(r'<td class="n optional">(.*?)</td>', page)
-    assert re.findall(r'<td class="n optional">(.*?)</td>', page)[:5] == ["0.03", "0.08", "0.6", "2 %", "1 %"]
+    assert "limit" not in re.findall(r'<td class="n limit">(.*?)</td>', page)
+    assert re.findall(r'<td class="n limit">(.*?)</td>', page)[:5] == ["0.03", "0.08", "0.6", "2 %", "1 %"]
     assert len(page) < 4e6
 
     ((panels,), _), ((tails,), _) = figures["overlays"]

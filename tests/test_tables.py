@@ -51,6 +51,24 @@ def test_summary_names_what_is_worst():
     assert text == "1 of 3 requirements are met; look closer: bias warn; not good enough: bias fail."
 
 
+def test_tally_counts_what_is_not_good():
+    def row(verdict, limit=0.03):
+        return {"metric": f"bias {verdict}", "verdict": verdict, "limit": limit}
+
+    assert tables.tally([row("pass")]) == ("pass", "1 of 1 requirements are met.")
+    assert tables.tally([row("warn"), row("pass")]) == (
+        "warn",
+        "1 of 2 requirements are met; look closer: 1.",
+    )
+    rows = [row("fail"), row("fail"), row("warn"), row("info", None)]
+    assert tables.tally(rows) == (
+        "fail",
+        "0 of 3 requirements are met; not good enough: 2; look closer: 1.",
+    )
+    assert tables.tally(rows[-1:]) == ("info", "No number has a limit: all are for information.")
+    assert tables.summary(rows[-1:]) == ("info", "no number has a limit: all are for information.")
+
+
 def test_description_keeps_brackets_and_units():
     metadata = {
         "conditions": [{"name": "incident_energy", "unit": "GeV", "range": [1.0, 65.0]}],

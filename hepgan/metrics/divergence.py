@@ -29,7 +29,15 @@ from scipy.stats import chi2 as chi2_distribution
 from hepgan.metrics.histogram import histogram_pair, poisson_replicas
 from hepgan.metrics.moments import Measurement
 
-__all__ = ["DIVERGENCES", "Chi2Test", "Divergence", "chi2_test", "divergence", "histogram_divergence"]
+__all__ = [
+    "DIVERGENCES",
+    "Chi2Test",
+    "Divergence",
+    "chi2_test",
+    "divergence",
+    "histogram_divergence",
+    "histogram_divergences",
+]
 
 Array = NDArray[np.float64]
 
@@ -277,7 +285,7 @@ def histogram_divergence(
             positive sum.
     """
     row, chosen = _chosen(name, parameters)
-    h1, v1, h2, v2 = histogram_pair(
+    histograms = histogram_pair(
         reference,
         sample,
         reference_weights=reference_weights,
@@ -285,9 +293,60 @@ def histogram_divergence(
         bins=bins,
         edges=edges,
     )
+    return _measured(row, chosen, histograms, _replicas(histograms, n_bootstrap, rng))
+
+
+def histogram_divergences(
+    reference: ArrayLike,
+    sample: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    reference_weights: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    bins: int = 40,
+    edges: Array | None = None,
+    n_bootstrap: int = 50,
+) -> dict[str, Measurement]:
+    """Every divergence of `DIVERGENCES`, with its default parameters, from one binning and the same replicas.
+
+    Arguments and errors are those of `histogram_divergence`.
+
+    Returns:
+        Value and bootstrap uncertainty by name.
+    """
+    histograms = histogram_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        bins=bins,
+        edges=edges,
+    )
+    replicas = _replicas(histograms, n_bootstrap, rng)
+    return {
+        name: _measured(row, dict(row.parameters), histograms, replicas) for name, row in DIVERGENCES.items()
+    }
+
+
+Histograms = tuple[Array, Array, Array, Array]
+"""Contents and variances of the data, contents and variances of the model, (B,) each."""
+
+
+def _replicas(histograms: Histograms, number: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Bootstrap replicas of the contents, (number, B) each; of a handful of events some have none and are left out."""
+    h1, v1, h2, v2 = histograms
+    first, second = poisson_replicas(h1, v1, number, rng), poisson_replicas(h2, v2, number, rng)
+    some = (first.sum(-1) > 0) & (second.sum(-1) > 0)
+    return first[some], second[some]
+
+
+def _measured(
+    row: Divergence, parameters: dict[str, float], histograms: Histograms, replicas: tuple[Array, Array]
+) -> Measurement:
+    h1, v1, h2, v2 = histograms
     one, none = np.ones(1), np.zeros(1)
     infinite_without = [
-        bool(np.isinf(row.integrand(*pair, **chosen)[0])) for pair in ((none, one), (one, none))
+        bool(np.isinf(row.integrand(*pair, **parameters)[0])) for pair in ((none, one), (one, none))
     ]
     events = [v.sum() / h.sum() for h, v in ((h1, v1), (h2, v2))]  # weight of one event
 
@@ -296,12 +355,9 @@ def histogram_divergence(
             _occupied(first, second, events[0]) if infinite_without[0] else first,
             _occupied(second, first, events[1]) if infinite_without[1] else second,
         )
-        return _summed(row, _unit_sum(filled[0]), _unit_sum(filled[1]), chosen)
+        return _summed(row, _unit_sum(filled[0]), _unit_sum(filled[1]), parameters)
 
-    first, second = poisson_replicas(h1, v1, n_bootstrap, rng), poisson_replicas(h2, v2, n_bootstrap, rng)
-    some = (first.sum(-1) > 0) & (second.sum(-1) > 0)  # of a handful of events a replica may have none
-    replicas = value(first[some], second[some])
-    return float(value(h1, h2)), float(replicas.std()) if some.any() else 0.0
+    return float(value(h1, h2)), float(value(*replicas).std()) if len(replicas[0]) else 0.0
 
 
 @dataclass(frozen=True)

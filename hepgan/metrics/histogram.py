@@ -6,10 +6,12 @@ consistent. Values outside the edges are counted in the first and last bin: noth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.moments import Measurement, checked
+from hepgan.metrics.moments import Measurement, checked, positive
 
 __all__ = [
     "bin_number",
@@ -19,6 +21,7 @@ __all__ = [
     "profile",
     "quantile_edges",
     "separation_power",
+    "separations_of_parts",
     "uniform_edges",
 ]
 
@@ -85,6 +88,12 @@ def bin_number(values: Edges, edges: Edges) -> NDArray[np.intp]:
     return np.searchsorted(edges[1:-1], values, side="right")
 
 
+def _sums(place: NDArray[np.intp], weights: Edges, n: int) -> tuple[Edges, Edges]:
+    """Sums of weights and of squared weights of what is in each of `n` bins."""
+    content, variance = (np.bincount(place, u, n).astype(np.float64) for u in (weights, weights**2))
+    return content, variance
+
+
 def histogram(values: ArrayLike, edges: Edges, *, weights: ArrayLike | None = None) -> tuple[Edges, Edges]:
     """Sums of weights and of squared weights in each bin (see `bin_number`).
 
@@ -97,9 +106,7 @@ def histogram(values: ArrayLike, edges: Edges, *, weights: ArrayLike | None = No
         Two arrays (B,): contents and variances.
     """
     x, w = checked(values, weights, name="sample")
-    place, n = bin_number(x, edges), len(edges) - 1
-    content, variance = (np.bincount(place, u, n).astype(np.float64) for u in (w, w**2))
-    return content, variance
+    return _sums(bin_number(x, edges), w, len(edges) - 1)
 
 
 def profile(
@@ -126,6 +133,17 @@ def profile(
     sums = np.where(sums > 0, sums, np.nan)
     means = np.bincount(number, w * x, n) / sums
     return np.column_stack([means, np.sqrt(np.bincount(number, (w * (x - means[number])) ** 2, n)) / sums])
+
+
+def _not_negative(h1: Edges, v1: Edges, h2: Edges, v2: Edges) -> tuple[Edges, Edges, Edges, Edges]:
+    """The same histograms with each bin that is negative in either joined with its neighbour in both."""
+    begins = np.arange(len(h1))
+    while True:
+        joined = tuple(np.add.reduceat(x, begins) for x in (h1, v1, h2, v2))
+        negative = (joined[0] < 0) | (joined[2] < 0)
+        if not negative.any():
+            return joined[0], joined[1], joined[2], joined[3]
+        begins = np.delete(begins, max(int(negative.argmax()), 1))  # with the bin before, or the second
 
 
 def histogram_pair(
@@ -158,13 +176,8 @@ def histogram_pair(
     """
     if edges is None:
         edges = quantile_edges(reference, bins, weights=reference_weights)
-    while True:
-        h1, v1 = histogram(reference, edges, weights=reference_weights)
-        h2, v2 = histogram(sample, edges, weights=sample_weights)
-        negative = (h1 < 0) | (h2 < 0)
-        if not negative.any():
-            return h1, v1, h2, v2
-        edges = np.delete(edges, max(int(negative.argmax()), 1))  # join it with the bin before, or the second
+    first = histogram(reference, edges, weights=reference_weights)
+    return _not_negative(*first, *histogram(sample, edges, weights=sample_weights))
 
 
 def poisson_replicas(content: Edges, variance: Edges, number: int, rng: np.random.Generator) -> Edges:
@@ -240,3 +253,31 @@ def separation_power(
         poisson_replicas(h1, v1, n_bootstrap, rng), poisson_replicas(h2, v2, n_bootstrap, rng)
     )
     return float(_separation(h1, h2)), float(replicas.std()) if n_bootstrap else 0.0
+
+
+def separations_of_parts(
+    values: ArrayLike,
+    parts: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    edges: Edges,
+    *,
+    weights: ArrayLike | None = None,
+) -> list[float]:
+    """The value of `separation_power` between pairs of parts of one sample, which is binned once for all.
+
+    Args:
+        values: (N,).
+        parts: Pairs of arrays of indices.
+        edges: (B + 1,), increasing.
+        weights: (N,), default ones.
+
+    Raises:
+        ValueError: If the sample is empty or not finite, or the weights of a part have no positive sum.
+    """
+    x, w = checked(values, weights, name="sample")
+    place, n = bin_number(x, edges), len(edges) - 1
+    found = []
+    for pair in parts:
+        (h1, v1), (h2, v2) = (_sums(place[part], positive(w[part], name="part"), n) for part in pair)
+        first, _, second, _ = _not_negative(h1, v1, h2, v2)
+        found.append(float(_separation(first, second)))
+    return found

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Measurement", "checked", "mean", "relative_difference", "relative_spread", "spread"]
+__all__ = ["Measurement", "checked", "mean", "positive", "relative_difference", "relative_spread", "spread"]
 
 Measurement = tuple[float, float]
 """A value and its uncertainty (one standard deviation)."""
@@ -59,12 +59,21 @@ def checked(
         )
     if not np.isfinite(weight).all():
         raise ValueError(f"{name}: {int((~np.isfinite(weight)).sum())} weights are not finite; repair them")
-    if weight.sum() <= 0:
+    return array, positive(weight, name=name)
+
+
+def positive(weights: NDArray[np.float64], *, name: str) -> NDArray[np.float64]:
+    """The weights, (N,), if they can be those of a sample.
+
+    Raises:
+        ValueError: If they do not add up to something positive.
+    """
+    if weights.sum() <= 0:
         raise ValueError(
-            f"{name}: expected weights with a positive sum, got {weight.sum():g}; take more events, or check "
+            f"{name}: expected weights with a positive sum, got {weights.sum():g}; take more events, or check "
             "the weights"
         )
-    return array, weight
+    return weights
 
 
 def mean(values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "sample") -> Measurement:

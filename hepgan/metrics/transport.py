@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hepgan.metrics.distance import Weighted, joined, potential, running_difference, uncertainty
 from hepgan.metrics.histogram import _quantiles
 from hepgan.metrics.moments import Measurement, checked, mean, spread
 
@@ -32,7 +33,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-Weighted = tuple[Array, Array]
 
 CORE = (0.05, 0.95)  # quantiles that fix the scale: sentinels in less than 5 % of the events do not move them
 CORE_WIDTH = 3.2897  # their distance in a unit Gaussian
@@ -101,38 +101,13 @@ def _pair(
     return first, second
 
 
-def _potential(values: Array, signed: Array) -> tuple[float, Array, Array]:
-    r"""Distance of one projection, its Kantorovich potential and the potential's slope.
-
-    In one dimension the best f has the slope :math:`-\mathrm{sign}(F_1 - F_2)`. The distance is a mean of f over
-    weighted events, therefore its variance is that of f: no bootstrap is needed.
-
-    Args:
-        values: (N,) projections of both samples.
-        signed: (N,) weights, those of the reference adding up to 1 and those of the sample to -1.
-
-    Returns:
-        Distance, (N,) potential and (N,) slope at the events.
-    """
-    order = np.argsort(values)
-    gaps = np.diff(values[order])
-    slopes = -np.sign(np.cumsum(signed[order])[:-1])
-    potential, slope = np.zeros(len(values)), np.zeros(len(values))
-    potential[order[1:]] = np.cumsum(slopes * gaps)
+def _slope(values: Array, signed: Array) -> tuple[float, Array]:
+    """Distance of one projection, and the slope of its potential at the events, (N,)."""
+    order, gaps, difference = running_difference(values, signed)
+    slopes, slope = -np.sign(difference), np.zeros(len(values))
     slope[order[1:]] = 0.5 * slopes
     slope[order[:-1]] += 0.5 * slopes
-    return float(signed @ potential), potential, slope
-
-
-def _signed(first: Weighted, second: Weighted) -> tuple[Array, Array]:
-    """Both samples one after the other, and their weights as `_potential` takes them."""
-    (x, v), (y, w) = first, second
-    return np.concatenate([x, y]), np.concatenate([v / v.sum(), -w / w.sum()])
-
-
-def _uncertainty(potential: Array, first: Weighted, second: Weighted) -> float:
-    split = len(first[0])
-    return math.hypot(mean(potential[:split], first[1])[1], mean(potential[split:], second[1])[1])
+    return float(np.abs(difference) @ gaps), slope
 
 
 def _directions(number: int, features: int, rng: np.random.Generator) -> Array:
@@ -183,20 +158,20 @@ def sliced_wasserstein(
         chapter 7 (the potential is the derivative of the distance).
     """
     first, second = _pair(reference, sample, reference_weights, sample_weights)
-    both, signed = _signed(first, second)
+    both, signed = joined(first, second)
     total, distances = np.zeros(len(both)), []
     for direction in _directions(projections, both.shape[1], rng):
-        distance, potential, _ = _potential(both @ direction, signed)
-        total += potential
+        distance, heights = potential(both @ direction, signed)
+        total += heights
         distances.append(distance)
-    of_events = _uncertainty(total / projections, first, second)
+    of_events = uncertainty(total / projections, first, second)
     of_directions = float(np.std(distances, ddof=1)) / math.sqrt(projections) if projections > 1 else 0.0
     return float(np.mean(distances)), math.hypot(of_events, of_directions)
 
 
 def _ascended(both: Array, signed: Array, direction: Array) -> tuple[float, Array]:
     """Highest distance that is reached by turning a direction uphill, and the direction there."""
-    distance, _, slope = _potential(both @ direction, signed)
+    distance, slope = _slope(both @ direction, signed)
     reach = 1.0
     for _ in range(ASCENTS):
         # for a fixed potential the distance rises with the direction as the difference of means of slope times event
@@ -207,7 +182,7 @@ def _ascended(both: Array, signed: Array, direction: Array) -> tuple[float, Arra
             break
         proposed = direction + reach * tangent / length
         proposed /= np.linalg.norm(proposed)
-        further, _, there = _potential(both @ proposed, signed)
+        further, there = _slope(both @ proposed, signed)
         if further > distance:
             distance, direction, slope = further, proposed, there
         else:
@@ -253,10 +228,10 @@ def max_sliced_wasserstein(
     for (x, w), name in zip(pair, ("reference", "sample"), strict=True):
         parts = np.array_split(rng.permutation(len(x)), 2)
         halves.append([checked(x[p], w[p], name=f"half of the {name}", ndim=2) for p in parts])
-    both, signed = _signed(halves[0][0], halves[1][0])
+    both, signed = joined(halves[0][0], halves[1][0])
 
     candidates = np.concatenate([np.eye(both.shape[1]), _directions(projections, both.shape[1], rng)])
-    found = np.array([_potential(both @ u, signed)[0] for u in candidates])
+    found = np.array([potential(both @ u, signed)[0] for u in candidates])
     best, direction = -math.inf, candidates[0]
     for start in np.argsort(found)[-STARTS:]:
         distance, u = _ascended(both, signed, candidates[start])
@@ -264,10 +239,10 @@ def max_sliced_wasserstein(
             best, direction = distance, u
 
     first, second = halves[0][1], halves[1][1]
-    both, signed = _signed(first, second)
-    distance, potential, _ = _potential(both @ direction, signed)
+    both, signed = joined(first, second)
+    distance, heights = potential(both @ direction, signed)
     towards = -1.0 if float(signed @ (both @ direction)) < 0 else 1.0
-    return WorstProjection((distance, _uncertainty(potential, first, second)), towards * direction)
+    return WorstProjection((distance, uncertainty(heights, first, second)), towards * direction)
 
 
 def earth_movers_distance(

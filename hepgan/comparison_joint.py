@@ -38,12 +38,15 @@ from hepgan.metrics import (
     wasserstein,
     wasserstein_critic,
 )
+from hepgan.metrics.frechet import KERNEL_SIZE, LARGEST_SIZE, SMALLEST_SIZE
 from hepgan.metrics.moments import Measurement
 
 __all__ = ["IN_BINS", "JOINT", "Joint", "Points", "in_bins", "joint", "rows"]
 
 MOST_SPREADS = 10.0  # further out counts as this far: a sentinel at -999 would be all that a distance sees
 JOINT_SPLITS = 3  # halvings of the reference behind a floor; one if it has to be fast
+EVENTS_A_STEP = 10  # of either sample, for each step of the critic
+CRITIC_STEPS = (200, 1000)  # least and most
 BIN_EVENTS = 5000  # of either sample: what a distance of all observables takes of a bin
 LEAST_IN_BIN = 500  # effective events of either sample, if they are to be had
 COARSE_BINS = 20  # of a histogram in a bin of a condition
@@ -109,6 +112,26 @@ def _weighted(metric: Callable[..., Any], **options: Any) -> Callable[..., Measu
     return measure
 
 
+def _frechet(reference: Points, sample: Points, rng: np.random.Generator) -> Measurement:
+    """FPD, extrapolated from JetNet's sizes, or from smaller ones where there are fewer events."""
+    n = min(len(reference), len(sample))
+    sizes = {"smallest_size": min(SMALLEST_SIZE, n), "largest_size": min(LARGEST_SIZE, 3 * n)}
+    return _weighted(frechet_physics_distance, **sizes)(reference, sample, rng)
+
+
+def _kernel(reference: Points, sample: Points, rng: np.random.Generator) -> Measurement:
+    """KPD with JetNet's batches, or smaller ones where there are fewer events."""
+    size = min(KERNEL_SIZE, min(len(reference), len(sample)) // 2)
+    return _weighted(kernel_physics_distance, size=size)(reference, sample, rng)
+
+
+def _critic(reference: Points, sample: Points, rng: np.random.Generator) -> Measurement:
+    """The critic, with fewer steps where there is less to learn from."""
+    events = min(len(reference), len(sample))
+    steps = int(np.clip(events / EVENTS_A_STEP, *CRITIC_STEPS))
+    return _weighted(wasserstein_critic, steps=steps)(reference, sample, rng)
+
+
 JOINT: dict[str, Joint] = {
     "sliced_wasserstein": Joint(
         "Sliced Wasserstein distance",
@@ -117,10 +140,8 @@ JOINT: dict[str, Joint] = {
         remark="in spreads, mean of random directions",
     ),
     "mmd": Joint("Maximum mean discrepancy, squared", _weighted(mmd), binned=True, remark="Gaussian kernels"),
-    "fpd": Joint(
-        "Fréchet physics distance (FPD)", _weighted(frechet_physics_distance), remark="assumes Gaussians"
-    ),
-    "kpd": Joint("Kernel physics distance (KPD)", _weighted(kernel_physics_distance)),
+    "fpd": Joint("Fréchet physics distance (FPD)", _frechet, remark="assumes Gaussians"),
+    "kpd": Joint("Kernel physics distance (KPD)", _kernel),
     "emd": Joint(
         "Earth mover's distance",
         _weighted(earth_movers_distance),
@@ -129,7 +150,7 @@ JOINT: dict[str, Joint] = {
     ),
     "critic": Joint(
         "Wasserstein distance, independent critic",
-        _weighted(wasserstein_critic),
+        _critic,
         thorough=True,
         remark="of a critic that no generator was trained against",
     ),

@@ -85,6 +85,7 @@ class Joint:
         thorough: Whether ``evaluation.fast`` leaves it out.
         binned: Whether it is measured in bins of conditions too.
         remark: What it sees.
+        axis: Its name on the axis of a figure.
     """
 
     title: str
@@ -92,6 +93,7 @@ class Joint:
     thorough: bool = False
     binned: bool = False
     remark: str = ""
+    axis: str = ""
 
 
 def _weighted(metric: Callable[..., Any], **options: Any) -> Callable[..., Measurement]:
@@ -138,8 +140,15 @@ JOINT: dict[str, Joint] = {
         _weighted(sliced_wasserstein),
         binned=True,
         remark="in spreads, mean of random directions",
+        axis="sliced W [spreads]",
     ),
-    "mmd": Joint("Maximum mean discrepancy, squared", _weighted(mmd), binned=True, remark="Gaussian kernels"),
+    "mmd": Joint(
+        "Maximum mean discrepancy, squared",
+        _weighted(mmd),
+        binned=True,
+        remark="Gaussian kernels",
+        axis="MMD²",
+    ),
     "fpd": Joint("Fréchet physics distance (FPD)", _frechet, remark="assumes Gaussians"),
     "kpd": Joint("Kernel physics distance (KPD)", _kernel),
     "emd": Joint(
@@ -218,12 +227,14 @@ class InBins:
 
     Attributes:
         title: What it is called.
+        axis: The same, short enough for the axis of a figure.
         measure: From reference and sample in a bin, their points, and a source of random numbers: the distance, and
             the column of the observable that it is of, if it is of one.
         thorough: Whether ``evaluation.fast`` leaves it out.
     """
 
     title: str
+    axis: str
     measure: Callable[
         [Sample, Sample, tuple[Points, Points], np.random.Generator], tuple[Measurement, int | None]
     ]
@@ -282,13 +293,20 @@ def _all_together(distance: Joint) -> Any:
 IN_BINS: dict[str, InBins] = {
     "ks": InBins(
         "KS distance of the worst observable",
+        "KS, worst observable",
         _largest(lambda *samples, rng, **weights: ks_distance(*samples, **weights)),
         thorough=False,
     ),
-    "separation": InBins("Separation power of the worst observable", _largest(_separation)),
-    "wasserstein": InBins("Wasserstein distance of the worst observable, in spreads", _largest(_in_spreads)),
+    "separation": InBins(
+        "Separation power of the worst observable", "separation, worst observable", _largest(_separation)
+    ),
+    "wasserstein": InBins(
+        "Wasserstein distance of the worst observable, in spreads",
+        "W, worst observable [spreads]",
+        _largest(_in_spreads),
+    ),
     **{
-        key: InBins(distance.title, _all_together(distance))
+        key: InBins(distance.title, distance.axis, _all_together(distance))
         for key, distance in JOINT.items()
         if distance.binned
     },

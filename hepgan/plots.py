@@ -667,14 +667,14 @@ def roc(
 
 @styled
 def ranking(
-    labels: Sequence[str], values: Array, floor: Array, *, axis: str, start: float, most: int = 20
+    labels: Sequence[str], values: Array, floor: Array | None, *, axis: str, start: float, most: int = 20
 ) -> Figure:
     """Horizontal bars, largest first, with the floor drawn in.
 
     Args:
         labels: What each bar is.
         values: (F, 2) values and uncertainties.
-        floor: (F, 2) values and uncertainties between halves of the reference.
+        floor: (F, 2) values and uncertainties between halves of the reference, or None.
         axis: Label of the axis of values.
         start: Where the bars begin.
         most: Number of bars drawn.
@@ -685,13 +685,16 @@ def ranking(
     axes = figure.subplots()
     axes.barh(place, values[order, 0] - start, left=start, color=GENERATED, alpha=0.85, height=0.62)
     axes.errorbar(values[order, 0], place, xerr=values[order, 1], fmt="none", color=REFERENCE, linewidth=0.9)
-    axes.plot(floor[order, 0], place, "|", color=REFERENCE, markersize=9, markeredgewidth=1.6, label="floor")
+    if floor is not None:
+        axes.plot(
+            floor[order, 0], place, "|", color=REFERENCE, markersize=9, markeredgewidth=1.6, label="floor"
+        )
+        axes.legend(loc="lower right")
     axes.set_yticks(place, [plain(labels[k]) for k in order])
     axes.set_xlabel(axis)
     axes.set_xlim(left=start)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.tick_params(axis="y", which="both", right=False, length=0)
-    axes.legend(loc="lower right")
     return figure
 
 

@@ -20,6 +20,11 @@ __all__ = ["sections"]
 
 Json = dict[str, Any]
 
+IN_BINS_CAPTION = (
+    "A model may be right on average and wrong in the corners. Good: the points lie in the grey band (two halves of "
+    "the reference, with half the events of each bin) everywhere; one far above it is a corner to look at."
+)
+
 
 def sections(metrics: Json, setup: Setup) -> list[Section]:
     """The figures and tables, in order.
@@ -63,9 +68,10 @@ def _joint(joint: Json) -> Section:
 
 def _in_bins(tables: Json, setup: Setup) -> list[Section]:
     """A figure for each distance, with a panel for each condition."""
-    titles = {"auc": ("Classifier AUC", 0.5), **{key: (metric.title, 0.0) for key, metric in IN_BINS.items()}}
+    titles = {"auc": ("Classifier AUC", "AUC", 0.5)}
+    titles |= {key: (metric.title, metric.axis, 0.0) for key, metric in IN_BINS.items()}
     result: list[Section] = []
-    for key, (title, ideal) in titles.items():
+    for key, (title, label, ideal) in titles.items():
         panels = [
             plots.Lines(
                 axis.label,
@@ -84,10 +90,8 @@ def _in_bins(tables: Json, setup: Setup) -> list[Section]:
                 Section(
                     "in-bins" if not result else f"in-bins-{len(result)}",
                     f"In bins: {title}",
-                    "A model may be right on average and wrong in the corners. Good: the points lie in the grey band "
-                    "(two halves of the reference, with half the events of each bin) everywhere; one far above it is a "
-                    "corner to look at.",
-                    plots.lines(panels, axis=title, bottom=ideal),
+                    "As above." if result else IN_BINS_CAPTION,
+                    plots.lines(panels, axis=label, bottom=ideal),
                 )
             )
     return result
@@ -116,7 +120,7 @@ def _importances(classifier: Json) -> list[Section]:
             plots.ranking(
                 names,
                 np.array(list(importances.values())),
-                np.zeros((len(names), 2)),
+                None,
                 axis="loss of AUC",
                 start=0.0,
             ),

@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,8 @@ def test_nearest_distances_are_those_of_all_pairs(features, rng):
 def test_many_features_are_compared_in_parts(rng, monkeypatch):
     base, queries = rng.normal(size=(200, 20)), rng.normal(size=(33, 20))
     whole = nearest_distances(base, queries), nearest_distances(base, base[:33], within=True)
-    monkeypatch.setattr("hepgan.metrics.memorisation._CHUNK", 1000)
+    module = importlib.import_module("hepgan.metrics.memorisation")  # the package has a function of this name
+    monkeypatch.setattr(module, "_CHUNK", 1000)
     parts = nearest_distances(base, queries), nearest_distances(base, base[:33], within=True)
     assert np.array_equal(whole, parts)
 

@@ -19,7 +19,7 @@ from hepgan.features import challenge_high_level, challenge_low_level, energy_fa
 from hepgan.metrics import frechet_physics_distance, kernel_physics_distance, network_test
 from hepgan.peers import peers
 
-__all__ = ["networks", "rows", "with_peers"]
+__all__ = ["cells_of", "networks", "rows", "with_peers"]
 
 Json = dict[str, Any]
 
@@ -41,6 +41,19 @@ def _inputs(sample: Sample, setup: ShowerSetup) -> dict[str, NDArray[np.float32]
     return {name: torch.cat(tensors).numpy() for name, tensors in parts.items()}
 
 
+def cells_of(setup: Setup) -> ShowerSetup:
+    """The setup, if it is one of showers.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(setup, ShowerSetup):
+        raise ValueError(
+            f"evaluation.networks: expected showers, got {setup.what}; CaloChallenge's networks see cells: leave it out"
+        )
+    return setup
+
+
 def networks(
     reference: Sample, sample: Sample, setup: Setup, *, halves: Halves, rng: np.random.Generator, step: Step
 ) -> Json:
@@ -57,10 +70,7 @@ def networks(
     Raises:
         ValueError: If these are no showers.
     """
-    if not isinstance(setup, ShowerSetup):
-        raise ValueError(
-            f"evaluation.networks: expected showers, got {setup.what}; CaloChallenge's networks see cells: leave it out"
-        )
+    setup = cells_of(setup)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     first, second = _inputs(reference, setup), _inputs(sample, setup)
     (a, b), u, v = halves[0], reference.weights, sample.weights

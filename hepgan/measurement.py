@@ -198,7 +198,12 @@ def measure(
         seed: Fixes bootstraps, halvings and folds.
         step: Called with the name of each step.
         training: What the generator of the sample was trained with, to find copies.
+
+    Raises:
+        ValueError: If the samples do not fit the setup, or networks are asked for that have no cells to see.
     """
+    if setup.config.networks:
+        comparison_networks.cells_of(setup)  # before minutes are spent on the others
     observables, tests, together = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     splits = FAST_SPLITS if setup.config.fast else FLOOR_SPLITS
     halves = [_halves(len(reference), observables) for _ in range(splits)]

@@ -19,7 +19,7 @@ from hepgan.metrics import (
     TwoSampleTest,
     two_sample_test,
 )
-from hepgan.metrics.moments import Measurement
+from hepgan.metrics.moments import Measurement, effective_size
 from hepgan.readers import Events
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Setup",
     "Step",
     "auc_row",
-    "effective",
     "judge",
     "row",
     "scatter",
@@ -72,7 +71,7 @@ class Sample:
         weights = self.weights
         if self.atoms is not None:
             continuous = np.where(self.atoms[:, column], 0.0, weights)
-            weights = continuous if effective(continuous) >= MIN_CONTINUOUS else weights
+            weights = continuous if effective_size(continuous) >= MIN_CONTINUOUS else weights
         return self.features[:, column], weights
 
     def bare(self) -> Sample:
@@ -180,11 +179,6 @@ class Setup(ABC):
 def scatter(values: Sequence[float] | Array) -> Measurement:
     """Mean and standard deviation over the halvings."""
     return float(np.mean(values)), float(np.std(values))
-
-
-def effective(weights: Array) -> float:
-    """Number of events of weight 1 that fluctuate as much; 0 if the weights have no positive sum."""
-    return float(max(weights.sum(), 0.0) ** 2 / (weights**2).sum()) if weights.any() else 0.0
 
 
 def judge(value: Measurement | None, limit: float, *, ideal: float = 0.0) -> str:

@@ -31,11 +31,6 @@ Json = dict[str, Any]
 LEAST_OF_A_CATEGORY = 100  # events of the reference: fewer teach a classifier nothing
 
 
-def _all(sample: Sample) -> Array:
-    """Observables and conditions, (N, F)."""
-    return np.column_stack([sample.features, sample.events.conditions])
-
-
 def _near(found: Memorisation, floor: Memorisation | None) -> Json:
     return {
         "value": found.excess,
@@ -72,7 +67,7 @@ def diversity(
     step("diversity")
     result: Json = setup.diversity(reference, sample, halves=halves, rng=rng)
     first, second = reference.bare(), sample.bare()
-    (x, u), (y, v) = ((_all(which), which.weights) for which in (first, second))
+    (x, u), (y, v) = ((setup.looked_at(which), which.weights) for which in (first, second))
     step("repetitions")
     within = duplication(x, y, rng=rng, reference_weights=u, sample_weights=v)
     between = duplication(x[a], x[b], rng=rng, reference_weights=u[a], sample_weights=u[b])
@@ -84,7 +79,7 @@ def diversity(
     result["duplicates"] = _near(within, between)
     if training is not None:
         step("copies of training events")
-        known = _all(training.bare())
+        known = setup.looked_at(training)
         found = memorisation(known, x, y, rng=rng, test_weights=u, sample_weights=v)
         floor = memorisation(known, x[a], x[b], rng=rng, test_weights=u[a], sample_weights=u[b])
         result["copies"] = _near(found, floor)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.comparison import Halves, Sample, Setup, Step, effective, row, scatter
+from hepgan.comparison import Halves, Sample, Setup, Step, row, scatter
 from hepgan.comparison_bins import Bins
 from hepgan.metrics import (
     TwoSampleTest,
@@ -39,7 +39,7 @@ from hepgan.metrics import (
     wasserstein_critic,
 )
 from hepgan.metrics.frechet import KERNEL_SIZE, LARGEST_SIZE, SMALLEST_SIZE
-from hepgan.metrics.moments import Measurement
+from hepgan.metrics.moments import Measurement, effective_size
 
 __all__ = ["IN_BINS", "JOINT", "Joint", "Points", "in_bins", "joint", "rows"]
 
@@ -176,8 +176,9 @@ def _points(reference: Sample, sample: Sample, setup: Setup) -> tuple[Points, Po
     scale = np.where(scale > 0, scale, 1.0)
 
     def points(which: Sample) -> Points:
-        values = np.column_stack([which.features, which.events.conditions])
-        return Points(np.clip((values - centre) / scale, -MOST_SPREADS, MOST_SPREADS), which.weights)
+        return Points(
+            np.clip((setup.looked_at(which) - centre) / scale, -MOST_SPREADS, MOST_SPREADS), which.weights
+        )
 
     return points(reference), points(sample)
 
@@ -373,7 +374,7 @@ def in_bins(
     points = _points(first, second, setup)
     pairs = [(first[a], first[b]) for a, b in halves[:JOINT_SPLITS]]
     of_pairs = [(points[0][a], points[0][b]) for a, b in halves[:JOINT_SPLITS]]
-    events = min(effective(which.weights) for which in (first, second))
+    events = min(effective_size(which.weights) for which in (first, second))
     result: Json = {}
     for column, condition in enumerate(setup.data.conditions):
         number = min(setup.config.condition_bins, max(int(events / LEAST_IN_BIN), 1))

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.comparison import Halves, Sample, Setup, auc_row, effective, row, scatter, telling_rows
+from hepgan.comparison import Halves, Sample, Setup, auc_row, row, scatter, telling_rows
 from hepgan.comparison_bins import MIN_IN_BIN, Bins, Pairs
 from hepgan.expressions import Expression
 from hepgan.metrics import (
@@ -44,7 +44,7 @@ from hepgan.metrics import (
     quantile_edges,
     spread,
 )
-from hepgan.metrics.moments import Measurement
+from hepgan.metrics.moments import Measurement, effective_size
 from hepgan.readers import Events
 from hepgan.rootfiles import near
 
@@ -85,7 +85,7 @@ def _distances(reference: Sample, sample: Sample, column: int, bins: Bins) -> Ar
 
 def _perfect(of_halves: Array, reference: Sample, sample: Sample) -> float:
     """What a perfect sample would give: differences between halves, scaled down to the number of tracks."""
-    n, m = effective(reference.weights), effective(sample.weights)
+    n, m = effective_size(reference.weights), effective_size(sample.weights)
     return float(0.5 * np.sqrt(1 + n / m) * of_halves.mean())
 
 
@@ -242,7 +242,7 @@ class TrackSetup(Setup):
         self, reference: Sample, sample: Sample, *, pairs: Pairs, without: int | None = None
     ) -> tuple[list[Bins], list[Bins]]:
         """Bins of each condition (but `without`): for distances, and for efficiencies."""
-        tracks = min(effective(which.weights) for which in (reference, sample))
+        tracks = min(effective_size(which.weights) for which in (reference, sample))
         most = min(self.config.condition_bins, max(int(tracks / (2 * MIN_IN_BIN)), 1))
         coarse = max(int(tracks / EFFICIENCY_TRACKS), MIN_BINS)
         found = []
@@ -386,7 +386,7 @@ class TrackSetup(Setup):
                 return which[which.events.conditions[:, column] == np.float32(code)]
 
             first, second = inside(reference), inside(sample)
-            if min(effective(which.weights) for which in (first, second)) < MIN_IN_CATEGORY:
+            if min(effective_size(which.weights) for which in (first, second)) < MIN_IN_CATEGORY:
                 continue
             halves = [(inside(a), inside(b)) for a, b in pairs]
             others = None if len(self.data.conditions) == 1 else column

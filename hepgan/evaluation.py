@@ -24,7 +24,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from hepgan import __version__, plots, sections_joint, sections_showers, sections_tracks
 from hepgan.checkpoint import write_text
-from hepgan.comparison import Sample, Setup, effective
+from hepgan.comparison import Sample, Setup
 from hepgan.comparison_showers import ShowerSetup
 from hepgan.comparison_tracks import TrackSetup
 from hepgan.config import DataConfig, EvaluationConfig
@@ -32,6 +32,7 @@ from hepgan.features import ShowerShapes
 from hepgan.geometry import Calorimeter
 from hepgan.measurement import Outcome, measure
 from hepgan.metrics import TwoSampleTest, roc_curve
+from hepgan.metrics.moments import effective_size
 from hepgan.readers import Events
 from hepgan.report import Section, render
 from hepgan.rootfiles import check_target
@@ -191,7 +192,7 @@ def _finish(
         return {
             "name": which.name,
             "events": len(which),
-            "effective_events": effective(which.weights),
+            "effective_events": effective_size(which.weights),
         }
 
     conditions = reference.events.conditions

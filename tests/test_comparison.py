@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hepgan.comparison import MIN_CONTINUOUS, Sample, effective, judge, row
+from hepgan.comparison import MIN_CONTINUOUS, Sample, judge, row
+from hepgan.metrics.moments import effective_size
 from hepgan.readers import Events
 
 
@@ -37,10 +38,10 @@ def test_rows_without_a_limit_are_for_information():
 
 
 def test_effective_events():
-    assert effective(np.ones(7)) == pytest.approx(7)
-    assert effective(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
-    assert effective(np.array([1.0, -1.0])) == 0
-    assert effective(np.zeros(3)) == 0
+    assert effective_size(np.ones(7)) == pytest.approx(7)
+    assert effective_size(np.array([2.0, 2.0, 0.0])) == pytest.approx(2)
+    assert effective_size(np.array([1.0, -1.0])) == 0
+    assert effective_size(np.zeros(3)) == 0
 
 
 def test_atoms_have_no_weight_unless_they_are_nearly_all():

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import norm
 
 from hepgan.metrics import area_under_curve, mean, spread, two_sample_test
-from hepgan.metrics.ratio import density_ratio, effective_size, isotonic_calibration, reweighting
+from hepgan.metrics.moments import effective_size
+from hepgan.metrics.ratio import density_ratio, isotonic_calibration, reweighting
 
 
 @pytest.fixture

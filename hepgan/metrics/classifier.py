@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hepgan.metrics.correlation import correlation_matrix
 from hepgan.metrics.histogram import bin_number, histogram, quantile_edges
-from hepgan.metrics.moments import Measurement, checked
+from hepgan.metrics.moments import Measurement, Weighted, checked, checked_pair
 
 __all__ = [
     "BOOSTING",
@@ -174,9 +174,6 @@ def _fold_numbers(n: int, folds: int, rng: np.random.Generator) -> NDArray[np.in
 
 Score = Callable[[Array], Array]
 """(N, ...) features -> (N,) probability to come from the sample."""
-
-Weighted = tuple[Array, Array]
-"""(N, ...) features and (N,) weights."""
 
 
 def over_folds(measurements: Sequence[Measurement]) -> Measurement:
@@ -364,13 +361,13 @@ def two_sample_test(
     from sklearn.ensemble import HistGradientBoostingClassifier  # heavy; only this metric needs it
     from threadpoolctl import threadpool_limits
 
-    x1, w1 = checked(reference, reference_weights, name="reference", ndim=2)
-    x2, w2 = checked(sample, sample_weights, name="sample", ndim=2)
-    if x1.shape[1] != x2.shape[1]:
-        raise ValueError(
-            f"classifier test: expected the same features in both samples, got {x1.shape[1]} and "
-            f"{x2.shape[1]} columns"
-        )
+    (x1, w1), (x2, w2) = checked_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        what="classifier test",
+    )
     together = _checked_groups(groups, x1.shape[1]) if importances else []
     random_state = int(rng.integers(2**31))
     # scikit-learn's own weighted binning takes ten times as long as growing the trees

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from hepgan.metrics.histogram import _quantiles
+from hepgan.metrics.histogram import quantiles
 from hepgan.metrics.moments import Measurement, checked, mean
 from hepgan.metrics.transport import standardised
 from hepgan.objectives import expectation
@@ -236,6 +236,6 @@ def wasserstein_critic(
         uncertainty=0.5 * max(math.hypot(u, t), abs(a - b)),
         excess=float(np.average(np.maximum(probed, 1.0), weights=counts)),
         gradient_norm=float(np.average(probed, weights=counts)),
-        steepest=float(_quantiles(probed, counts, np.array([STEEP]))[0]),
+        steepest=float(quantiles(probed, counts, np.array([STEEP]))[0]),
         halves=(values[0], values[1]),
     )

@@ -8,13 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.moments import Measurement, checked, mean, positive
+from hepgan.metrics.moments import Measurement, Weighted, checked, mean, positive
 
 __all__ = ["between_parts", "joined", "potential", "running_difference", "uncertainty", "wasserstein"]
 
 Array = NDArray[np.float64]
-Weighted = tuple[Array, Array]
-"""(N, ...) values and (N,) weights."""
 
 
 def joined(first: Weighted, second: Weighted) -> Weighted:

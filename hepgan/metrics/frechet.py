@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import curve_fit, nnls
 
-from hepgan.metrics.moments import Measurement, checked
+from hepgan.metrics.moments import Measurement, checked_pair
 
 __all__ = ["PhysicsDistance", "frechet_distance", "frechet_physics_distance", "kernel_physics_distance"]
 
@@ -131,13 +131,13 @@ def _prepared(
     reference_weights: ArrayLike | None,
     sample_weights: ArrayLike | None,
 ) -> tuple[_Drawn, _Drawn]:
-    first = checked(reference, reference_weights, name="reference", ndim=2)
-    second = checked(sample, sample_weights, name="sample", ndim=2)
-    if first[0].shape[1] != second[0].shape[1]:
-        raise ValueError(
-            f"physics distance: expected the same features in both samples, got {first[0].shape[1]} and "
-            f"{second[0].shape[1]} columns"
-        )
+    first, second = checked_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        what="physics distance",
+    )
     largest = np.abs(first[0]).max(axis=0)
     largest[largest == 0] = 1.0
     result = []

@@ -20,6 +20,7 @@ __all__ = [
     "poisson_replicas",
     "profile",
     "quantile_edges",
+    "quantiles",
     "separation_power",
     "separations_of_parts",
     "uniform_edges",
@@ -31,7 +32,8 @@ UNIFORM_COVERAGE = (0.002, 0.998)  # the range of uniform bins: these quantiles 
 UNIFORM_MARGIN = 0.1  # and this part of it more on either side
 
 
-def _quantiles(values: Edges, weights: Edges, levels: Edges) -> Edges:
+def quantiles(values: Edges, weights: Edges, levels: Edges) -> Edges:
+    """Values at (L,) levels of the cumulative weights of (N,) values; negative weights count as zero."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(np.maximum(weights[order], 0.0))
     place = np.searchsorted(cumulative, levels * cumulative[-1], side="left")
@@ -55,7 +57,7 @@ def quantile_edges(reference: ArrayLike, bins: int, *, weights: ArrayLike | None
         At least two increasing edges.
     """
     values, w = checked(reference, weights, name="reference")
-    edges = _quantiles(values, w, np.linspace(0, 1, bins + 1))
+    edges = quantiles(values, w, np.linspace(0, 1, bins + 1))
     repeated = np.unique(edges[1:][edges[1:] == edges[:-1]])
     edges = np.unique(np.concatenate([edges, np.nextafter(repeated, np.inf)]))
     return edges if len(edges) > 1 else np.array([edges[0], np.nextafter(edges[0], np.inf)])
@@ -73,7 +75,7 @@ def uniform_edges(reference: ArrayLike, bins: int, *, weights: ArrayLike | None 
         ``bins + 1`` edges.
     """
     values, w = checked(reference, weights, name="reference")
-    low, high = _quantiles(values, w, np.asarray(UNIFORM_COVERAGE))
+    low, high = quantiles(values, w, np.asarray(UNIFORM_COVERAGE))
     smallest, largest = values.min(), values.max()
     margin = UNIFORM_MARGIN * (high - low)
     low, high = max(low - margin, smallest), min(high + margin, largest)

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.moments import Measurement, checked
+from hepgan.metrics.moments import Measurement, checked_pair
 
 __all__ = ["BANDWIDTHS", "KernelTest", "median_distance", "mmd", "pair_mean"]
 
@@ -252,12 +252,13 @@ def mmd(
     """
     if kernel not in ("rbf", "polynomial"):
         raise ValueError(f"mmd: expected kernel 'rbf' or 'polynomial', got {kernel!r}; choose one of the two")
-    x1, w1 = checked(reference, reference_weights, name="reference", ndim=2)
-    x2, w2 = checked(sample, sample_weights, name="sample", ndim=2)
-    if x1.shape[1] != x2.shape[1]:
-        raise ValueError(
-            f"mmd: expected the same features in both samples, got {x1.shape[1]} and {x2.shape[1]} columns"
-        )
+    (x1, w1), (x2, w2) = checked_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        what="mmd",
+    )
     if standardise:
         x1, x2 = _standardised(x1, w1, x2)
     if kernel == "rbf" and bandwidth is None:

@@ -11,10 +11,23 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Measurement", "checked", "mean", "positive", "relative_difference", "relative_spread", "spread"]
+__all__ = [
+    "Measurement",
+    "Weighted",
+    "checked",
+    "checked_pair",
+    "effective_size",
+    "mean",
+    "positive",
+    "relative_difference",
+    "relative_spread",
+    "spread",
+]
 
 Measurement = tuple[float, float]
 """A value and its uncertainty (one standard deviation)."""
+Weighted = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Values and the weights of their events."""
 
 
 def checked(
@@ -74,6 +87,46 @@ def positive(weights: NDArray[np.float64], *, name: str) -> NDArray[np.float64]:
             "the weights"
         )
     return weights
+
+
+def checked_pair(
+    reference: ArrayLike,
+    sample: ArrayLike,
+    *,
+    reference_weights: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    what: str,
+) -> tuple[Weighted, Weighted]:
+    """Features and weights of two samples (see `checked`) that must have the same features.
+
+    Args:
+        reference: (N1, F).
+        sample: (N2, F).
+        reference_weights: (N1,) or None.
+        sample_weights: (N2,) or None.
+        what: What compares them, for the message.
+
+    Raises:
+        ValueError: As `checked`, or if the numbers of features differ.
+    """
+    first = checked(reference, reference_weights, name="reference", ndim=2)
+    second = checked(sample, sample_weights, name="sample", ndim=2)
+    if first[0].shape[1] != second[0].shape[1]:
+        raise ValueError(
+            f"{what}: expected the same features in both samples, got {first[0].shape[1]} and "
+            f"{second[0].shape[1]} columns"
+        )
+    return first, second
+
+
+def effective_size(weights: ArrayLike) -> float:
+    r"""Kish's :math:`(\sum w)^2 / \sum w^2`: as many events of weight 1 have the same relative fluctuation.
+
+    Args:
+        weights: (N,); 0 if they have no positive sum.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    return float(max(w.sum(), 0.0) ** 2 / np.sum(w**2)) if w.any() else 0.0
 
 
 def mean(values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "sample") -> Measurement:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hepgan.metrics.classifier import area_under_curve
-from hepgan.metrics.moments import Measurement, checked, mean
+from hepgan.metrics.moments import Measurement, checked_pair, mean
 from hepgan.metrics.ratio import isotonic_calibration
 
 __all__ = ["NetworkRun", "NetworkTest", "network_test"]
@@ -255,12 +255,13 @@ def network_test(
         Krause et al. (CaloChallenge), arXiv:2410.21611, section on classifier tests; Krause and Shih,
         arXiv:2106.05285.
     """
-    x1, w1 = checked(reference, reference_weights, name="reference", ndim=2)
-    x2, w2 = checked(sample, sample_weights, name="sample", ndim=2)
-    if x1.shape[1] != x2.shape[1]:
-        raise ValueError(
-            f"network test: expected the same features in both samples, got {x1.shape[1]} and {x2.shape[1]} columns"
-        )
+    (x1, w1), (x2, w2) = checked_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        what="network test",
+    )
     if min(len(x1), len(x2)) < FEWEST_EVENTS:
         raise ValueError(
             f"network test: expected at least {FEWEST_EVENTS} events in either sample, got {len(x1)} and {len(x2)}; "

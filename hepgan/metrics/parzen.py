@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.moments import Measurement, checked, mean
+from hepgan.metrics.moments import Measurement, checked, checked_pair, mean
 
 __all__ = ["ParzenEstimate", "parzen_log_likelihood"]
 
@@ -137,14 +137,14 @@ def parzen_log_likelihood(
         Parzen, Ann. Math. Stat. 33 (1962) 1065; Goodfellow et al., arXiv:1406.2661, section 5; Theis et al.,
         arXiv:1511.01844; Silverman, Density estimation (1986), equation 4.14 (first bandwidth).
     """
-    held_out = checked(reference, reference_weights, name="reference", ndim=2)
-    centres, weights = checked(sample, sample_weights, name="sample", ndim=2)
+    held_out, (centres, weights) = checked_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        what="Parzen window",
+    )
     features = centres.shape[1]
-    if held_out[0].shape[1] != features:
-        raise ValueError(
-            f"Parzen window: expected the same features in both samples, got {held_out[0].shape[1]} and "
-            f"{features} columns"
-        )
     if (weights < 0).any():
         raise ValueError(
             f"sample: {int((weights < 0).sum())} of {len(weights)} weights are negative, which makes the kernel "

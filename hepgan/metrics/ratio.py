@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hepgan.metrics.classifier import TwoSampleTest, over_folds, two_sample_test
 from hepgan.metrics.histogram import bin_number, quantile_edges
-from hepgan.metrics.moments import Measurement, checked
+from hepgan.metrics.moments import Measurement, checked, effective_size
 
-__all__ = ["Reweighting", "density_ratio", "effective_size", "isotonic_calibration", "reweighting"]
+__all__ = ["Reweighting", "density_ratio", "isotonic_calibration", "reweighting"]
 
 Array = NDArray[np.float64]
 
@@ -25,16 +25,6 @@ SMALLEST_PROBABILITY = 1e-6  # calibrated probabilities keep this distance from 
 SIGNED_BINS = (
     50  # of the scores, where weights are negative: in each, the weights must add up to something positive
 )
-
-
-def effective_size(weights: ArrayLike) -> float:
-    r"""Kish's :math:`(\sum w)^2 / \sum w^2`: as many events of weight 1 have the same relative fluctuation.
-
-    Args:
-        weights: (N,).
-    """
-    w = np.asarray(weights, dtype=np.float64)
-    return float(w.sum() ** 2 / np.sum(w**2)) if w.any() else 0.0
 
 
 def _positive_bins(scores: Array, shares: Array, weights: Array) -> tuple[Array, Array, Array]:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.distance import Weighted, joined, potential, running_difference, uncertainty
-from hepgan.metrics.histogram import _quantiles
-from hepgan.metrics.moments import Measurement, checked, mean, spread
+from hepgan.metrics.distance import joined, potential, running_difference, uncertainty
+from hepgan.metrics.histogram import quantiles
+from hepgan.metrics.moments import Measurement, Weighted, checked, checked_pair, mean, spread
 
 __all__ = [
     "WorstProjection",
@@ -79,7 +79,7 @@ def standardised(
     kept = np.maximum(w, 0.0)
     centre, scale = np.zeros(x.shape[1]), np.ones(x.shape[1])
     for k, column in enumerate(x.T):
-        low, centre[k], high = _quantiles(column, kept, np.array([CORE[0], 0.5, CORE[1]]))
+        low, centre[k], high = quantiles(column, kept, np.array([CORE[0], 0.5, CORE[1]]))
         scale[k] = (high - low) / CORE_WIDTH or spread(column, kept)[0] or 1.0
     first, second = (np.clip((z - centre) / scale, -FURTHEST, FURTHEST) for z in (x, y))
     return first, second
@@ -91,13 +91,13 @@ def _pair(
     reference_weights: ArrayLike | None,
     sample_weights: ArrayLike | None,
 ) -> tuple[Weighted, Weighted]:
-    first = checked(reference, reference_weights, name="reference", ndim=2)
-    second = checked(sample, sample_weights, name="sample", ndim=2)
-    if first[0].shape[1] != second[0].shape[1]:
-        raise ValueError(
-            f"optimal transport: expected the same features in both samples, got {first[0].shape[1]} and "
-            f"{second[0].shape[1]} columns"
-        )
+    first, second = checked_pair(
+        reference,
+        sample,
+        reference_weights=reference_weights,
+        sample_weights=sample_weights,
+        what="optimal transport",
+    )
     return first, second
 
 

@@ -428,6 +428,10 @@ def generate(
         Path | None, typer.Option(metavar="FILE.root", help="take the conditions of these events")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
+    run: Annotated[int, typer.Option(min=0, help="run number, the other half of the noise's key")] = 0,
+    first_event: Annotated[
+        int, typer.Option(min=0, help="event number of the first row; another one for each job of a sample")
+    ] = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="events at once; default: what is fastest")
     ] = None,
@@ -454,6 +458,8 @@ def generate(
         conditions=conditions,
         conditions_from=conditions_from,
         seed=seed,
+        run=run,
+        first_event=first_event,
         batch_size=batch_size,
         extrapolate=extrapolate,
         format=format_,

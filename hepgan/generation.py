@@ -1,8 +1,8 @@
 """Bulk generation: showers or tracks from an exported model, streamed to a ROOT file like the training file.
 
 Tree and branch names come from the model's metadata, so that whatever reads the full simulation reads this.
-The latent numbers come from one Philox stream and the conditions from another: the same seed gives the same
-events whatever the batch size. Memory does not grow with their number.
+Row k is event `first_event` + k of a run: conditions and latent numbers are a function of (seed, run, event), see
+`hepgan.noise`, whatever the batch size, and in C++ as well. Memory does not grow with the number of events.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hepgan
+from hepgan import noise
 from hepgan.config import ConditionConfig
 from hepgan.export.onnx import OnnxGenerator
 from hepgan.readers import iterate_conditions
@@ -115,14 +116,21 @@ def _intervals(
 
 
 def _drawn(
-    model: OnnxGenerator, intervals: list[tuple[float, float]], *, n: int, rows: int, rng: np.random.Generator
+    model: OnnxGenerator,
+    intervals: list[tuple[float, float]],
+    *,
+    n: int,
+    rows: int,
+    key: tuple[int, int],
+    first_event: int,
 ) -> Generator[Float32, None, None]:
     """Conditions (<= rows, n_conditions): log-uniform where the network takes the logarithm, else uniform.
 
     Counts are whole numbers.
     """
     for start in range(0, n, rows):
-        chunk = rng.random((min(rows, n - start), len(intervals)))
+        events = np.arange(start, min(start + rows, n), dtype=np.uint64) + np.uint64(first_event)
+        chunk = noise.uniform(*key, events, size=len(intervals))
         for k, (condition, (low, high)) in enumerate(zip(model.data.conditions, intervals, strict=True)):
             half = 0.5 if condition.integer else 0.0  # so that the ends are as frequent as the others
             a, b = low - half, high + half
@@ -229,6 +237,8 @@ def generate(
     conditions: Mapping[str, Value] | None = None,
     conditions_from: str | Path | None = None,
     seed: int = 1,
+    run: int = 0,
+    first_event: int = 0,
     batch_size: int | None = None,
     extrapolate: bool = False,
     format: Literal["ttree", "rntuple"] = "ttree",
@@ -243,7 +253,9 @@ def generate(
         conditions: For each condition a value, or a range to draw from: log-uniform if the model takes its
             logarithm, else uniform; for a category its name.
         conditions_from: Take the conditions of this ROOT file instead, one by one, without the cut.
-        seed: The same seed gives the same events, whatever the batch size.
+        seed: With `run` and the event number the key of the noise: the same event is the same whatever the batch size.
+        run: Run number.
+        first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
         batch_size: Events that the network computes at once; default: what is fastest.
         extrapolate: Accept conditions outside the trained range.
         format: Kind of the tree.
@@ -270,12 +282,14 @@ def generate(
     if format not in ("ttree", "rntuple"):
         raise ValueError(f"format: expected 'ttree' or 'rntuple', got {format!r}; choose one")
     check_target(out)
-    streams = [np.random.Generator(np.random.Philox(s)) for s in np.random.SeedSequence(seed).spawn(2)]
+    key = {"seed": seed, "run": run, "first_event": first_event}
+    for name, number in key.items():
+        noise.check(name, number)
     numbers = len(model.data.targets) or model.calorimeter.n_cells
     rows = max(batch_size or 1, _CHUNK // (4 * numbers))
     if conditions and n is not None:
         intervals = _intervals(model, conditions, extrapolate=extrapolate)
-        chunks = _drawn(model, intervals, n=n, rows=rows, rng=streams[0])
+        chunks = _drawn(model, intervals, n=n, rows=rows, key=(seed, run), first_event=first_event)
     else:
         chunks = _stored(model, Path(str(conditions_from)), n=n, rows=rows)
 
@@ -298,7 +312,12 @@ def generate(
         for condition in chunks:
             model.check_range(condition, extrapolate=extrapolate, first_row=done)
             outputs = model.sample(
-                condition, rng=streams[1], batch_size=batch_size or 0, extrapolate=extrapolate
+                condition,
+                seed=seed,
+                run=run,
+                first_event=first_event + done,
+                batch_size=batch_size or 0,
+                extrapolate=extrapolate,
             )
             branches = _branches(model, condition, outputs)
             if tree is None:
@@ -307,7 +326,7 @@ def generate(
                 tree.extend(branches)
             done += len(condition)
             bar.update(task, completed=done)
-        file["generated_by"] = json.dumps(_origin(model, seed=seed))
+        file["generated_by"] = json.dumps(_origin(model) | key)
     _LOG.info("%s: %d %s", out, done, what)
     return done
 
@@ -324,11 +343,10 @@ def _tree(file: Any, name: str, branches: dict[str, Any], *, format: str) -> Any
     return file.mkrntuple(name, regular)
 
 
-def _origin(model: OnnxGenerator, *, seed: int) -> dict[str, Any]:
+def _origin(model: OnnxGenerator) -> dict[str, Any]:
     """What made the file."""
     return {
         "hepgan": hepgan.__version__,
         "model": model.path.name,
         "weights_sha256": model.metadata["weights_sha256"],
-        "seed": seed,
     }

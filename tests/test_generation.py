@@ -14,7 +14,7 @@ import pytest
 import uproot
 from tiny_generator import TinyGenerator, tiny_data
 
-from hepgan import generation
+from hepgan import generation, noise
 from hepgan.config import DataConfig
 from hepgan.export.onnx import OnnxGenerator, write
 from hepgan.generation import generate, parse_condition
@@ -82,7 +82,7 @@ def test_file_looks_like_the_training_file(format: Any, model: OnnxGenerator, tm
         "leak": (300, 2),
         "angle": (300,),
     }
-    assert origin["seed"] == 4
+    assert (origin["seed"], origin["run"], origin["first_event"]) == (4, 0, 0)
     assert origin["weights_sha256"] == model.metadata["weights_sha256"]
     events = read(model.data, files=[str(out)])
     np.testing.assert_array_equal(events.cells[:, :6], arrays["front"].reshape(300, 6))
@@ -146,8 +146,9 @@ def test_seed_decides_and_batches_do_not(
 ) -> None:
     ranges = {"incident_energy": (1.0, 65.0), "eta": (-0.5, 0.5)}
 
-    def showers(seed: int, batch_size: int) -> Events:
-        generate(model, tmp_path / "g.root", n=101, conditions=ranges, seed=seed, batch_size=batch_size)
+    def showers(seed: int, batch_size: int, *, run: int = 0, first: int = 0) -> Events:
+        key = {"seed": seed, "run": run, "first_event": first}
+        generate(model, tmp_path / "g.root", n=101 - first, conditions=ranges, batch_size=batch_size, **key)
         return read(model.data, files=[str(tmp_path / "g.root")])
 
     first = showers(1, 256)
@@ -156,9 +157,18 @@ def test_seed_decides_and_batches_do_not(
         again = showers(1, batch_size)
         np.testing.assert_array_equal(again.conditions, first.conditions)
         np.testing.assert_allclose(again.cells, first.cells, rtol=1e-5, atol=1e-3)
-    other = showers(2, 256)
-    assert not np.allclose(other.conditions, first.conditions)
-    assert not np.allclose(other.cells, first.cells)
+    for other in (showers(2, 256), showers(1, 256, run=1)):
+        assert not np.isin(other.conditions, first.conditions).any()
+        assert not np.allclose(other.cells, first.cells)
+    rest = showers(1, 256, first=60)
+    np.testing.assert_array_equal(rest.conditions, first.conditions[60:])
+    np.testing.assert_allclose(rest.cells, first.cells[60:], rtol=1e-5, atol=1e-3)
+
+
+def test_key_outside_64_bits_leaves_nothing_behind(model: OnnxGenerator, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="first_event: expected a whole number from 0 to 2"):
+        generate(model, tmp_path / "g.root", n=1, conditions=POINT, first_event=2**64)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -351,8 +361,8 @@ class TrackModel:
     def check_range(self, condition: Any, *, extrapolate: bool, first_row: int = 0) -> None:
         assert condition.shape[1] == len(self.data.conditions)
 
-    def sample(self, condition: Any, *, rng: np.random.Generator, **_: Any) -> tuple[Any, ...]:
-        targets = rng.standard_normal((len(condition), 2), dtype=np.float32)
+    def sample(self, condition: Any, *, first_event: int, **_: Any) -> tuple[Any, ...]:
+        targets = noise.normal(1, 0, first_event + np.arange(len(condition)), size=2)
         targets[condition[:, -1] == 211] = 0
         return (targets,)
 

@@ -34,6 +34,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 import hepgan
+from hepgan import noise
 from hepgan.config import ConditionConfig, DataConfig
 from hepgan.export.lowering import Compact
 from hepgan.geometry import Calorimeter
@@ -805,17 +806,19 @@ class OnnxGenerator:
         self,
         condition: NDArray[Any],
         *,
-        seed: int | None = None,
-        rng: np.random.Generator | None = None,
+        seed: int,
+        run: int = 0,
+        first_event: int = 0,
         batch_size: int = 0,
         extrapolate: bool = False,
     ) -> tuple[Float32, ...]:
-        """Generate one shower or track for each row of conditions.
+        """Generate one shower or track for each row of conditions, from the noise of `hepgan.noise`.
 
         Args:
             condition: (B, n_conditions), physical units.
-            seed: Seed of a Philox generator; the results do not depend on the batch size.
-            rng: Random numbers from here instead; give one of the two.
+            seed: First part of the noise's key.
+            run: Second part of it.
+            first_event: Event number of the first row; each following row is the next event, with track 0.
             batch_size: Rows at once; default: as many as is fast.
             extrapolate: Accept conditions outside the trained range.
 
@@ -823,20 +826,16 @@ class OnnxGenerator:
             Cells (B, n_cells) and overflow (B, n_overflow) in the calorimeter's unit; or targets (B, n_targets).
 
         Raises:
-            ValueError: If a condition is outside its trained range, or not one of seed and rng is given.
+            ValueError: If a condition is outside its trained range, or the key outside 64 bits.
         """
-        if (seed is None) == (rng is None):
-            raise ValueError(
-                "seed, rng: expected exactly one of them, got " + ("none" if rng is None else "both")
-            )
-        rng = rng or np.random.Generator(np.random.Philox(seed))
         condition = np.asarray(condition, np.float32)
         self.check_range(condition, extrapolate=extrapolate)
         results = self._empty(len(condition))
         batch_size = batch_size or self._kind.batch
         for start in range(0, len(condition), batch_size):
             rows = slice(start, start + batch_size)
-            latent = rng.standard_normal((len(condition[rows]), self.n_latent), dtype=np.float32)
+            events = np.arange(start, start + len(condition[rows]), dtype=np.uint64) + np.uint64(first_event)
+            latent = noise.normal(seed, run, events, size=self.n_latent)
             for result, part in zip(results, self(condition[rows], latent), strict=True):
                 result[rows] = part
         return results

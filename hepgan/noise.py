@@ -1,0 +1,116 @@
+r"""Counter-based noise: the numbers of a track are a function of (seed, run, event, track), and of nothing else.
+
+So a track gives the same shower in any thread, batch, job or language. Specification, which
+export/include/hepgan/noise.hpp implements as well:
+
+1. Random words are Philox4x64-10 (Salmon et al., SC11, doi:10.1145/2063384.2063405) with key (seed, run) and counter
+   (block, event, track, stream), all of 64 bits; blocks count from 1. Stream 0 gives latent numbers, stream 1
+   conditions.
+2. Each 64-bit word gives two normal numbers, from its low and then its high half. Of a half w, v = w mod 2^31 gives
+   p = (v + 1/2) / 2^32, which lies in (0, 1/2), and the top bit the sign: the number is the normal quantile
+   x(p), and -x(p) if the bit is set.
+3. x(p) is linear between knots: 128 in each octave of p, from 2^-33 to 1/2, where it is the quantile rounded to
+   float32. All products are exact in double precision, so that fused multiply-adds change nothing: equal in every bit.
+
+The quantile is at most 4e-6 off between knots, and numbers reach 6.3 standard deviations.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+__all__ = ["CONDITIONS", "LATENT", "check", "normal", "quantile", "uniform", "words"]
+
+LATENT, CONDITIONS = 0, 1  # streams
+_KNOT_BITS = 7  # 128 knots an octave
+_FRACTION_BITS = 52 - _KNOT_BITS
+_OCTAVES = 32  # from 2^-33, the smallest p, to 1/2
+_FIRST = (1023 - _OCTAVES - 1) << _KNOT_BITS  # leading bits of 2^-33 as float64
+_LARGEST = 2**64
+
+Words = NDArray[np.uint64]
+
+
+@cache
+def _knots() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The quantile at each knot, and its step to the next one."""
+    bits = (np.arange((_OCTAVES << _KNOT_BITS) + 1, dtype=np.uint64) + np.uint64(_FIRST)) << np.uint64(
+        _FRACTION_BITS
+    )
+    values = ndtri(bits.view(np.float64)).astype(np.float32).astype(np.float64)
+    return values[:-1], np.diff(values)
+
+
+def check(name: str, value: int) -> int:
+    """Refuse what is no number of 64 bits.
+
+    Raises:
+        ValueError: Naming it.
+    """
+    if not 0 <= value < _LARGEST:
+        raise ValueError(
+            f"{name}: expected a whole number from 0 to 2^64 - 1, got {value}; choose another one"
+        )
+    return int(value)
+
+
+def words(
+    seed: int, run: int, events: ArrayLike, tracks: ArrayLike = 0, *, size: int, stream: int = LATENT
+) -> Words:
+    """Random words (B, size), each uniform over 64 bits.
+
+    Args:
+        seed: First half of the key.
+        run: Second half of the key.
+        events: (B,) event numbers.
+        tracks: (B,) numbers of the tracks in their events, or one for all.
+        size: Words of a track.
+        stream: What they are for: `LATENT` or `CONDITIONS`.
+
+    Raises:
+        ValueError: If seed or run are outside 64 bits.
+    """
+    events = np.asarray(events, np.uint64)
+    tracks = np.broadcast_to(np.asarray(tracks, np.uint64), events.shape)
+    key = np.array([check("seed", seed), check("run", run)], np.uint64)
+    source = np.random.Philox(key=key)  # counts a block before it computes it: from 1
+    state = source.state
+    counter = state["state"]["counter"] = np.array([0, 0, 0, stream], np.uint64)
+    result = np.empty((len(events), size), np.uint64)
+    for row, event, track in zip(result, events.tolist(), tracks.tolist(), strict=True):
+        counter[1], counter[2] = event, track
+        source.state = state
+        row[:] = source.random_raw(size)
+    return result
+
+
+def quantile(halves: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Standard normal numbers of uniform 32-bit words, see the module's text; shape as given."""
+    p = ((halves & np.uint32(0x7FFFFFFF)).astype(np.float64) + 0.5) * 2.0**-32
+    bits = p.view(np.uint64)
+    knot = (bits >> np.uint64(_FRACTION_BITS)).astype(np.int64) - _FIRST
+    fraction = (bits & np.uint64(2**_FRACTION_BITS - 1)).astype(np.float64) * 2.0**-_FRACTION_BITS
+    values, steps = _knots()
+    x = (values[knot] + fraction * steps[knot]).astype(np.float32)
+    return np.where(halves >> np.uint32(31), -x, x)
+
+
+def normal(
+    seed: int, run: int, events: ArrayLike, tracks: ArrayLike = 0, *, size: int
+) -> NDArray[np.float32]:
+    """Standard normal numbers (B, size) of tracks; arguments as for `words`."""
+    whole = words(seed, run, events, tracks, size=(size + 1) // 2)
+    halves = whole.astype("<u8").view("<u4").astype(np.uint32, copy=False)
+    return np.ascontiguousarray(quantile(halves)[:, :size])
+
+
+def uniform(
+    seed: int, run: int, events: ArrayLike, tracks: ArrayLike = 0, *, size: int
+) -> NDArray[np.float64]:
+    """Uniform numbers (B, size) in (0, 1) to draw conditions with; arguments as for `words`."""
+    whole = words(seed, run, events, tracks, size=size, stream=CONDITIONS)
+    return ((whole >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

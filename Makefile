@@ -39,7 +39,7 @@ test: install ## run the whole test suite, C++ included
 		command -v $$browser >/dev/null && break; done || \
 		echo "make test: no browser to look at the report with; install one: apt-get install chromium" >&2
 	sh scripts/onnxruntime-headers.sh || echo "make test: no ONNX Runtime headers, the C++ tests will say so" >&2
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 lint: install ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check .

@@ -1,10 +1,15 @@
 // Tests of hepgan/generator.hpp and hepgan/json.hpp: test_generator MODEL.onnx TEST...
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <random>
 #include <stdexcept>
@@ -12,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "counter.hpp"
 #include "hepgan/generator.hpp"
 
 namespace {
@@ -45,10 +51,22 @@ std::vector<float> middle(const hepgan::Generator& generator, std::size_t n) {
   return result;
 }
 
+/// Largest difference, relative to the largest number or the scale of each output.
+double differ(const hepgan::Generator& generator, hepgan::Span<const float> a, hepgan::Span<const float> b) {
+  double worst = 0;
+  for (const hepgan::Output& output : generator.outputs()) {
+    double size = std::max(output.scale, 1e-30);
+    for (std::size_t k = output.offset; k < output.offset + output.size; ++k) size = std::max(size, std::abs(static_cast<double>(a[k])));
+    for (std::size_t k = output.offset; k < output.offset + output.size; ++k)
+      worst = std::max(worst, std::abs(static_cast<double>(a[k]) - static_cast<double>(b[k])) / size);
+  }
+  return worst;
+}
+
 void reference(const std::string& model) {
   const hepgan::Generator generator(model);
   const double difference = generator.self_test();
-  std::cout << "largest difference " << difference << ", ONNX Runtime " << generator.runtime_version() << "\n";
+  std::cout << "largest difference " << difference << ", " << generator.runtime() << "\n";
   require(difference <= hepgan::tolerance, "the reference vectors");
 }
 
@@ -73,7 +91,7 @@ void physics(const std::string& model) {
   for (std::size_t shower = 0; shower < showers.size(); ++shower) {
     double sum = 0;
     for (std::size_t k = 0; k < generator.layers().size(); ++k) sum += showers.output(shower, k).sum();
-    const hepgan::Span cells = showers.cells(shower);
+    const hepgan::Span<const float> cells = showers.cells(shower);
     require(cells.size() == generator.n_cells(), "all cells");
     for (const float energy : cells) require(std::isfinite(energy) && energy >= 0, "energies that are finite and >= 0");
     require(sum > 0 && std::abs(sum - cells.sum()) <= 1e-9 * sum, "layers that sum to the total");
@@ -88,13 +106,8 @@ void batches(const std::string& model) {
   const hepgan::Generator generator(model), in_sevens(model, small);
   std::mt19937_64 one(3), other(3);
   const hepgan::Events a = generator.generate(middle(generator, 40), one), b = in_sevens.generate(middle(generator, 40), other);
-  for (std::size_t event = 0; event < a.size(); ++event) {
-    float size = 0;
-    for (const hepgan::Output& output : generator.outputs()) size = std::max(size, static_cast<float>(output.scale));
-    for (const float value : a.values(event)) size = std::max(size, std::abs(value));
-    for (std::size_t k = 0; k < a.values(event).size(); ++k)
-      require(std::abs(a.values(event)[k] - b.values(event)[k]) <= 1e-5F * size, "the same events in any batches");
-  }
+  for (std::size_t event = 0; event < a.size(); ++event)
+    require(differ(generator, a.values(event), b.values(event)) <= hepgan::tolerance, "the same events in any batches");
 }
 
 void threads(const std::string& model) {
@@ -132,7 +145,7 @@ void targets(const std::string& model) {
 
 void categories(const std::string& model) {
   hepgan::Options options;
-  options.extrapolate = true;
+  options.out_of_range = hepgan::Action::extrapolate;
   const hepgan::Generator generator(model, options);
   const std::vector<hepgan::Condition>& conditions = generator.conditions();
   const auto species = std::find_if(conditions.begin(), conditions.end(), [](const auto& c) { return !c.categories.empty(); });
@@ -153,7 +166,7 @@ void categories(const std::string& model) {
 void out_of_range(const std::string& model) {
   hepgan::Options options;
   const hepgan::Generator strict(model, options);
-  options.extrapolate = true;
+  options.out_of_range = hepgan::Action::extrapolate;
   const hepgan::Generator lenient(model, options);
   const hepgan::Condition& c = strict.conditions()[0];
   std::vector<float> conditions = middle(strict, 2);
@@ -166,8 +179,167 @@ void out_of_range(const std::string& model) {
   require(lenient.generate(conditions, engine).size() == 2, "two showers");
   conditions[0] = std::numeric_limits<float>::quiet_NaN();
   require_message([&] { lenient.generate(conditions, engine); }, "finite number");
-  require_message([&] { strict.generate({}, engine); }, std::string("give one row a ") + strict.row());
+  require_message([&] { strict.generate(std::vector<float>(), engine); }, std::string("give one row a ") + strict.row());
   require_message([&] { strict.generate(middle(strict, 1), std::vector<float>(1)); }, "latent: expected 1 x ");
+}
+
+void actions(const std::string& model) {
+  hepgan::Options options;
+  options.out_of_range = hepgan::Action::clamp;
+  const hepgan::Generator clamping(model, options);
+  options.out_of_range = hepgan::Action::skip;
+  const hepgan::Generator skipping(model, options);
+  std::vector<std::size_t> asked;
+  options.on_excursion = [&](const hepgan::Excursion& excursion) {
+    asked.push_back(excursion.row);
+    require(excursion.condition.name == clamping.conditions()[0].name && excursion.value > excursion.condition.high, "what is outside");
+    return excursion.row == 1 ? hepgan::Action::skip : hepgan::Action::extrapolate;
+  };
+  const hepgan::Generator asking(model, options);
+  const hepgan::Condition& c = clamping.conditions()[0];
+  const std::size_t width = clamping.conditions().size();
+  std::vector<float> conditions = middle(clamping, 3), at_the_end = conditions;
+  for (const std::size_t row : {1U, 2U}) {
+    conditions[row * width] = static_cast<float>(1.5 * c.high);
+    at_the_end[row * width] = static_cast<float>(c.high);
+  }
+  const std::vector<hepgan::Key> keys{{1, 0, 0, 0}, {1, 0, 1, 0}, {1, 0, 2, 0}};
+  const hepgan::Events inside = clamping.generate(at_the_end, keys), clamped = clamping.generate(conditions, keys);
+  for (std::size_t row = 0; row < 3; ++row)
+    for (std::size_t k = 0; k < clamping.width(); ++k) require(inside.values(row)[k] == clamped.values(row)[k], "the end of the range");
+  require(clamping.counts().clamped == 2 && clamping.counts().skipped == 0, "two clamped");
+  const hepgan::Events skipped = skipping.generate(conditions, keys);
+  for (std::size_t k = 0; k < clamping.width(); ++k)
+    require(skipped.values(0)[k] == inside.values(0)[k] && skipped.values(1)[k] == 0 && skipped.values(2)[k] == 0, "zeros");
+  require(skipping.counts().skipped == 2, "two skipped");
+  const hepgan::Events chosen = asking.generate(conditions, keys);
+  require(asked == std::vector<std::size_t>{1, 2}, "to be asked once for each");
+  require(chosen.values(1).sum() == 0 && chosen.values(2).sum() != 0, "one skipped, one extrapolated");
+  require(asking.counts().skipped == 1 && asking.counts().extrapolated == 1, "both counted");
+  conditions[0] = std::numeric_limits<float>::quiet_NaN();
+  require_message([&] { clamping.generate(conditions, keys); }, "finite number");
+  require_message([&] { hepgan::Options wrong; wrong.not_finite = hepgan::Action::clamp; hepgan::Generator g(model, wrong); }, "not_finite");
+}
+
+void not_finite(const std::string& model) {
+  const hepgan::Generator strict(model);
+  hepgan::Options options;
+  options.not_finite = hepgan::Action::skip;
+  const hepgan::Generator lenient(model, options);
+  std::vector<float> latent(3 * strict.latent_size(), 0.5F);
+  std::fill_n(latent.begin() + static_cast<std::ptrdiff_t>(strict.latent_size()), strict.latent_size(), std::numeric_limits<float>::quiet_NaN());
+  const std::vector<float> conditions = middle(strict, 3);
+  const std::string got = message([&] { strict.generate(conditions, latent); });
+  require(contains(got, "expected finite numbers, got nan in row 1 (" + strict.conditions()[0].name + " = "), "row and condition: " + got);
+  const hepgan::Events events = lenient.generate(conditions, latent);
+  require(events.values(0).sum() != 0 && events.values(1).sum() == 0 && events.values(2).sum() != 0, "zeros in one event");
+  require(lenient.counts().not_finite == 1 && strict.counts().not_finite == 1, "one counted");
+}
+
+void noise(const std::string&) {
+  const float expected[] = {-0x1.f65a24p-3F, 0x1.ec5efp-3F, 0x1.daae9cp-2F, 0x1.e2cd5ap-3F, -0x1.d17d68p+0F, 0x1.eb8a42p+0F,
+                            -0x1.87b8p-4F, -0x1.e11c0ep-2F, 0x1.42acccp-1F, 0x1.ca7e3ep-3F, 0x1.84816cp-1F};
+  float got[11];
+  hepgan::normal({7, ~std::uint64_t{0}, std::uint64_t{1} << 63U, 9}, got, 11);
+  require(std::equal(std::begin(got), std::end(got), std::begin(expected)), "the numbers of hepgan.noise");
+  std::uint64_t hash = 14695981039346656037U;
+  for (const float knot : hepgan::Quantile::table().knots()) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &knot, sizeof(bits));
+    hash = (hash ^ bits) * 1099511628211U;
+  }
+  require(hash == 0xcf2e6cf314dab2dfU, "the knots of hepgan.noise");
+}
+
+void keys(const std::string& model) {
+  const hepgan::Generator generator(model);
+  constexpr std::size_t n = 24;
+  const std::vector<float> conditions = middle(generator, n);
+  std::vector<hepgan::Key> key;
+  for (std::uint64_t k = 0; k < n; ++k) key.push_back({3, 1, k / 4, k % 4});
+  const hepgan::Events together = generator.generate(conditions, key);
+  std::vector<std::vector<float>> alone(n, std::vector<float>(generator.width()));
+  std::vector<std::thread> workers;
+  for (std::size_t worker = 0; worker < 4; ++worker)
+    workers.emplace_back([&, worker] {
+      for (std::size_t k = worker; k < n; k += 4) generator.generate(middle(generator, 1), key[k], alone[k]);
+    });
+  for (std::thread& worker : workers) worker.join();
+  for (std::size_t k = 0; k < n; ++k) {
+    require(differ(generator, together.values(k), alone[k]) <= hepgan::tolerance, "the same event in any thread and batch");
+    require(k == 0 || differ(generator, together.values(k), together.values(k - 1)) > 1e-3, "another event for another track");
+  }
+  require_message([&] { generator.generate(conditions, hepgan::Key{}); }, "keys: expected 24 x 1 numbers, got 1");
+  require_message([&] { generator.generate(conditions, key, alone[0]); }, "out: expected 24 x ");
+}
+
+/// As CLHEP's engines.
+struct Flat {
+  std::mt19937_64 bits{5};
+  double flat() { return std::ldexp(static_cast<double>(bits() >> 11U), -53); }
+};
+
+void engines(const std::string& model) {
+  const hepgan::Generator generator(model);
+  const std::vector<float> conditions = middle(generator, 2);
+  std::mt19937_64 wide(5);
+  Flat flat;
+  const hepgan::Events a = generator.generate(conditions, wide), b = generator.generate(conditions, flat);
+  require(std::equal(a.values(0).begin(), a.values(1).end(), b.values(0).begin()), "bits and flat() of one engine to agree");
+  std::mt19937 narrow(5);
+  std::minstd_rand odd(5);
+  std::normal_distribution<double> gauss;
+  std::vector<float> numbers(20000);
+  const auto check = [&](const char* what) {
+    double mean = 0, square = 0;
+    for (const float x : numbers) mean += static_cast<double>(x), square += static_cast<double>(x) * static_cast<double>(x);
+    const auto count = static_cast<double>(numbers.size());
+    require(std::abs(mean / count) < 4 / std::sqrt(count) && std::abs(square / count - 1) < 4 * std::sqrt(2 / count), what);
+  };
+  hepgan::normal(narrow, numbers.data(), numbers.size());
+  check("normal numbers of 32 bits");
+  hepgan::normal(odd, numbers.data(), numbers.size());
+  check("normal numbers of an engine of an odd range");
+  auto draw = [&] { return gauss(narrow); };
+  hepgan::normal(draw, numbers.data(), numbers.size());
+  check("normal numbers of a callable");
+  require(generator.generate(conditions, draw).size() == 2, "a callable to be a source");
+}
+
+void devices(const std::string& model) {
+  hepgan::Options options;
+  options.device = "tpu";
+  require_message([&] { hepgan::Generator g(model, options); }, "device: expected 'cpu', 'cuda' or 'cuda:N', got 'tpu'");
+  options.device = "cuda";  // without a GPU a clear message; with one the reference vectors
+  try {
+    require(hepgan::Generator(model, options).self_test() <= hepgan::tolerance, "the reference vectors on the GPU");
+  } catch (const std::runtime_error& error) {
+    require(contains(error.what(), "device: expected a GPU and ONNX Runtime with CUDA for 'cuda'"), error.what());
+  }
+}
+
+/// Allocations of this program's code, without those inside the runtime library.
+void allocation(const std::string& model) {
+  const hepgan::Generator generator(model);
+  constexpr std::size_t n = 5;
+  const std::vector<float> conditions = middle(generator, n);
+  std::vector<hepgan::Key> key(n);
+  std::vector<float> latent(n * generator.latent_size()), out(n * generator.width());
+  std::mt19937_64 engine(1);
+  const auto work = [&] {
+    generator.generate(conditions, key, out);
+    generator.generate(conditions, latent, out);
+    generator.generate(conditions, engine, out);
+  };
+  work();  // makes the working memory
+  const std::size_t before = counter::ours;
+  for (int turn = 0; turn < 10; ++turn) work();
+  const std::size_t after = counter::ours;
+  require(after == before, "no allocation in steady state, got " + std::to_string(after - before));
+  const auto* control = new std::string(100, 'x');
+  const std::size_t counted = counter::ours;
+  delete control;
+  require(counted > after, "the counter to count");
 }
 
 void bad_file(const std::string& model) {
@@ -189,6 +361,15 @@ void bad_file(const std::string& model) {
   newer.replace(newer.find("\"schema\":1"), 10, "\"schema\":9");
   write(newer);
   require_message([&] { hepgan::Generator g(path); }, "expected metadata of schema 1 or older, got 9");
+  std::string altered = content;
+  altered[content.size() / 3] ^= 1;  // a bit of a weight
+  write(altered);
+  require_message([&] { hepgan::Generator g(path); }, "the weights were altered: expected sha256 ");
+  std::string wrong = content;
+  const std::size_t reference = wrong.find("\"outputs\":{");
+  wrong[wrong.find('.', reference) - 1] ^= 4;  // another digit
+  write(wrong);
+  require_message([&] { hepgan::Generator g(path); }, "expected the reference vectors within 1e-05, got a difference of ");
   std::string broken = content;
   broken.replace(broken.find("{\"schema\""), 1, "[");
   write(broken);
@@ -225,6 +406,8 @@ int main(int argc, char** argv) {
   const std::map<std::string, void (*)(const std::string&)> tests{
       {"reference", reference}, {"geometry", geometry},     {"physics", physics}, {"batches", batches},
       {"threads", threads},     {"out_of_range", out_of_range}, {"bad_file", bad_file}, {"missing_runtime", missing_runtime},
+      {"actions", actions},     {"not_finite", not_finite},     {"noise", noise},       {"keys", keys},
+      {"engines", engines},     {"allocation", allocation},     {"devices", devices},
       {"targets", targets},     {"categories", categories}, {"json", json}};
   if (argc < 3) return std::cerr << "usage: test_generator MODEL.onnx TEST...\n", 2;
   int failed = 0;

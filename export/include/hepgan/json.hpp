@@ -1,5 +1,6 @@
 // A small strict JSON reader (RFC 8259), enough for the metadata of a hepgan model. No dependencies.
-#pragma once
+#ifndef HEPGAN_JSON_HPP
+#define HEPGAN_JSON_HPP
 
 #include <cmath>
 #include <cstddef>
@@ -279,3 +280,5 @@ class Parser {
 inline Value parse(std::string_view text) { return Parser(text).document(); }
 
 }  // namespace hepgan::json
+
+#endif  // HEPGAN_JSON_HPP

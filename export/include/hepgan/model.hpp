@@ -1,0 +1,354 @@
+// What a model file says of itself: conditions, outputs, geometry; and the types that every back end shares.
+#ifndef HEPGAN_MODEL_HPP
+#define HEPGAN_MODEL_HPP
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <initializer_list>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "hepgan/json.hpp"
+
+namespace hepgan {
+
+/// Newest schema of the metadata that this header understands.
+inline constexpr std::size_t schema = 1;
+
+/// Largest relative difference from the reference vectors, see BasicGenerator::self_test().
+inline constexpr double tolerance = 1e-5;
+
+/// Consecutive numbers that somebody else owns: a vector, an array, std::span, or pointer and size.
+template <class T>
+class Span {
+ public:
+  Span() = default;
+  Span(T* data, std::size_t size) : data_(data), size_(size) {}
+  template <class Container, class = std::enable_if_t<std::is_convertible_v<decltype(std::data(std::declval<Container&>())), T*>>>
+  Span(Container&& container) : data_(std::data(container)), size_(std::size(container)) {}
+  T* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  T* begin() const { return data_; }
+  T* end() const { return data_ + size_; }
+  T& operator[](std::size_t k) const { return data_[k]; }
+  double sum() const { return std::accumulate(begin(), end(), 0.0); }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// An input of the generator, and where it was trained.
+struct Condition {
+  std::string name;
+  std::string unit;
+  bool logarithmic = false;
+  double low = 0;
+  double high = 0;
+  std::vector<std::pair<std::string, double>> categories;  ///< name and value of each; empty: any number from low to high
+
+  /// Whether the generator was trained with such a value.
+  bool knows(float value) const {
+    const auto same = [&](const auto& category) { return value == static_cast<float>(category.second); };
+    if (!categories.empty()) return std::any_of(categories.begin(), categories.end(), same);
+    return value >= static_cast<float>(low) && value <= static_cast<float>(high);
+  }
+};
+
+/// An output of the generator: one calorimeter layer, the overflow (one number a layer), or an observable of a track.
+struct Output {
+  std::string name;
+  std::string unit;
+  std::string role;  ///< "layer", "overflow" or "target"
+  std::vector<std::size_t> shape;
+  std::size_t offset = 0;  ///< place in the flat numbers of an event
+  std::size_t size = 0;
+  double scale = 0;           ///< of a target: its typical size
+  std::vector<double> atoms;  ///< of a target: values that occur exactly, such as a sentinel
+};
+
+/// A calorimeter layer. Lengths in mm; in polar layers x is the angle (rad) and y the radius.
+struct Layer {
+  std::string name;
+  std::array<std::size_t, 2> shape{};
+  std::vector<double> x, y;  ///< edges: shape + 1 numbers each
+  std::array<double, 2> z{};
+  bool polar = false;
+  std::vector<std::array<double, 3>> cell_centres;  ///< Cartesian, C order
+};
+
+/// What to do with an event whose conditions are outside the trained range, or whose numbers are not finite.
+enum class Action {
+  fail,         ///< throw an exception before anything is generated
+  clamp,        ///< take the nearest end of the range; counted
+  extrapolate,  ///< generate all the same; counted
+  skip,         ///< leave zeros, for whoever simulates it in full; counted
+};
+
+/// A condition outside its trained range.
+struct Excursion {
+  std::size_t row;  ///< of the conditions given
+  const Condition& condition;
+  float value;
+};
+
+/// How often an action was taken, since construction.
+struct Counts {
+  std::uint64_t clamped = 0, extrapolated = 0;  ///< conditions
+  std::uint64_t skipped = 0;                    ///< events outside the trained range
+  std::uint64_t not_finite = 0;                 ///< events with NaN or infinite numbers
+};
+
+/// What a generator is made with.
+struct Options {
+  /// The ONNX Runtime library; empty: the environment variable HEPGAN_ONNXRUNTIME, then a runtime that the process
+  /// has loaded, then the usual names in the usual places.
+  std::string runtime;
+  /// "cpu", "cuda", or "cuda:1" for the second GPU.
+  std::string device = "cpu";
+  /// Threads of one call; 1 leaves the cores to the framework's scheduler.
+  int threads = 1;
+  /// Conditions outside the trained range. An unknown category can only be skipped.
+  Action out_of_range = Action::fail;
+  /// Decides instead, for each condition outside; may remember the row, for full simulation.
+  std::function<Action(const Excursion&)> on_excursion;
+  /// Events with NaN or infinite numbers: fail, or skip.
+  Action not_finite = Action::fail;
+  /// Recompute the reference vectors at construction.
+  bool self_test = true;
+  /// Events in one run of the network: bounds the memory, and with more showers their activations leave the cache.
+  /// 0: as many as is fast.
+  std::size_t batch = 0;
+};
+
+/// What was generated: energies of showers, or observables of tracks.
+class Events {
+ public:
+  Events(std::shared_ptr<const std::vector<Output>> outputs, std::size_t size, std::size_t width, std::size_t n_cells)
+      : outputs_(std::move(outputs)), size_(size), width_(width), n_cells_(n_cells), values_(size * width) {}
+
+  std::size_t size() const { return size_; }
+
+  /// All numbers of all events.
+  Span<float> values() { return values_; }
+
+  /// All numbers of an event: its outputs one after the other, each in C order.
+  Span<const float> values(std::size_t event) const { return {row(event), width_}; }
+
+  /// All cells of a shower: layers one after the other, each in C order.
+  Span<const float> cells(std::size_t event) const { return {row(event), n_cells_}; }
+
+  /// One output of an event.
+  Span<const float> output(std::size_t event, std::size_t index) const {
+    const Output& which = outputs_->at(index);
+    return {row(event) + which.offset, which.size};
+  }
+
+  /// One output of an event, by name. Throws std::out_of_range if there is none.
+  Span<const float> output(std::size_t event, std::string_view name) const {
+    for (std::size_t k = 0; k < outputs_->size(); ++k)
+      if ((*outputs_)[k].name == name) return output(event, k);
+    throw std::out_of_range("hepgan: the model has no output '" + std::string(name) + "'");
+  }
+
+ private:
+  const float* row(std::size_t event) const {
+    if (event >= size_) throw std::out_of_range("hepgan: event " + std::to_string(event) + " of " + std::to_string(size_));
+    return values_.data() + event * width_;
+  }
+
+  std::shared_ptr<const std::vector<Output>> outputs_;
+  std::size_t size_, width_, n_cells_;
+  std::vector<float> values_;
+};
+
+using Showers = Events;
+using Tracks = Events;
+
+/// The description in a model file, understood.
+struct Model {
+  json::Value metadata;
+  std::vector<Condition> conditions;
+  std::shared_ptr<const std::vector<Output>> outputs;
+  std::vector<Layer> layers;
+  std::string kind;  ///< "calorimeter" or "observables"
+  std::string unit;  ///< of the energies of showers
+  std::size_t latent = 0, width = 0, n_cells = 0;
+
+  /// Understand the JSON text. Throws std::runtime_error if something is missing, of another kind or does not fit together.
+  static Model parse(const std::string& text) {
+    Model model;
+    model.metadata = json::parse(text);
+    const json::Value& metadata = model.metadata;
+    const std::size_t got = metadata.at("schema").count();
+    if (got > schema)
+      throw std::runtime_error("expected metadata of schema " + std::to_string(schema) + " or older, got " + std::to_string(got) +
+                               "; the file comes from a newer hepgan: take its header");
+    model.kind = metadata.at("kind").text();
+    if (model.kind != "calorimeter" && model.kind != "observables")
+      throw std::runtime_error("metadata: kind: expected 'calorimeter' or 'observables', got '" + model.kind + "'");
+    for (const json::Value& c : metadata.at("conditions").items()) model.conditions.push_back(condition(c));
+    model.latent = small(metadata.at("latent").at("size"));
+    model.read_outputs();
+    if (model.kind == "calorimeter") model.read_layers();
+    if (model.conditions.empty() || model.latent == 0 || model.width == 0)
+      throw std::runtime_error("metadata: expected conditions, latent numbers and outputs, got none of one of them");
+    return model;
+  }
+
+  /// Largest relative difference from the reference vectors of outputs by event, see BasicGenerator::self_test().
+  double difference(const Events& events) const {
+    const json::Value& expected = metadata.at("reference").at("outputs");
+    double worst = 0;
+    for (std::size_t event = 0; event < events.size(); ++event) {
+      std::vector<std::vector<float>> wanted(outputs->size());
+      std::vector<double> largest(outputs->size());
+      for (std::size_t k = 0; k < outputs->size(); ++k) {
+        const auto& rows = expected.at((*outputs)[k].name).items();
+        if (event >= rows.size()) throw std::runtime_error("metadata: expected reference vectors of each output, got too few");
+        wanted[k] = numbers(rows[event], (*outputs)[k].size);
+        for (const float value : wanted[k]) largest[k] = std::max(largest[k], std::abs(static_cast<double>(value)));
+      }
+      const double brightest = *std::max_element(largest.begin(), largest.end());
+      for (std::size_t k = 0; k < outputs->size(); ++k) {
+        const Span<const float> got = events.output(event, k);
+        const double least = (*outputs)[k].scale > 0 ? (*outputs)[k].scale : 1e-3 * brightest;
+        const double scale = std::max({largest[k], least, static_cast<double>(std::numeric_limits<float>::min())});
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          const double difference = std::abs(static_cast<double>(got[i]) - static_cast<double>(wanted[k][i])) / scale;
+          if (!(difference <= worst)) worst = difference;  // NaN counts
+        }
+      }
+    }
+    return worst;
+  }
+
+  /// A column of the reference vectors, "condition" or "latent", rows one after the other.
+  std::vector<float> reference(std::string_view name, std::size_t width_of_a_row) const {
+    std::vector<float> result;
+    for (const json::Value& row : metadata.at("reference").at(name).items()) {
+      const std::vector<float> values = numbers(row, width_of_a_row);
+      result.insert(result.end(), values.begin(), values.end());
+    }
+    if (result.empty()) throw std::runtime_error("metadata: expected reference vectors, got none");
+    return result;
+  }
+
+ private:
+  static constexpr std::size_t most = 1U << 24U;  // numbers of an event: a file that says more is damaged
+
+  static std::size_t small(const json::Value& value) {
+    const std::size_t count = value.count();
+    if (count > most) throw std::runtime_error("metadata: expected at most " + std::to_string(most) + ", got " + std::to_string(count));
+    return count;
+  }
+
+  static std::vector<float> numbers(const json::Value& row, std::size_t size) {
+    std::vector<float> result;
+    for (const json::Value& value : row.items()) result.push_back(static_cast<float>(value.real()));
+    if (result.size() != size)
+      throw std::runtime_error("metadata: expected " + std::to_string(size) + " numbers in a reference vector, got " +
+                               std::to_string(result.size()));
+    return result;
+  }
+
+  static Condition condition(const json::Value& value) {
+    const auto& range = value.at("range").items();
+    if (range.size() != 2) throw std::runtime_error("metadata: expected a range of two numbers");
+    Condition result{value.at("name").text(), value.at("unit").text(), value.at("transform").text() == "log",
+                     range[0].real(), range[1].real(), {}};
+    if (const json::Value* categories = value.find("categories"))
+      for (const auto& [name, number] : categories->members()) result.categories.emplace_back(name, number.real());
+    if (!(result.low <= result.high)) throw std::runtime_error("metadata: expected a range from low to high");
+    return result;
+  }
+
+  void read_outputs() {
+    auto read = std::make_shared<std::vector<Output>>();
+    for (const json::Value& o : metadata.at("outputs").items()) {
+      Output output{o.at("name").text(), o.at("unit").text(), o.at("role").text(), {}, width, 1, 0, {}};
+      for (const json::Value& length : o.at("shape").items()) {
+        output.shape.push_back(small(length));
+        output.size *= output.shape.back();
+        if (output.size > most) throw std::runtime_error("metadata: outputs: expected a smaller shape");
+      }
+      if (output.shape.empty() || output.shape.size() > 2 || output.size == 0)
+        throw std::runtime_error("metadata: outputs: expected one or two dimensions with something in them");
+      if (const json::Value* scale = o.find("scale")) output.scale = scale->real();
+      if (const json::Value* atoms = o.find("atoms"))
+        for (const json::Value& atom : atoms->items()) output.atoms.push_back(atom.real());
+      width += output.size;
+      if (width > most) throw std::runtime_error("metadata: outputs: expected fewer numbers");
+      if (output.role == "layer") {
+        if (n_cells != output.offset) throw std::runtime_error("metadata: outputs: expected the layers first");
+        n_cells = width;
+      }
+      read->push_back(std::move(output));
+    }
+    outputs = std::move(read);
+  }
+
+  void read_layers() {
+    const json::Value& geometry = metadata.at("geometry");
+    unit = geometry.at("unit").text();
+    std::size_t cells = 0;
+    for (const json::Value& l : geometry.at("layers").items()) {
+      layers.push_back(layer(l));
+      cells += layers.back().cell_centres.size();
+    }
+    if (cells != n_cells || cells == 0)
+      throw std::runtime_error("metadata: geometry: expected the " + std::to_string(n_cells) + " cells of the outputs, got " +
+                               std::to_string(cells));
+  }
+
+  static Layer layer(const json::Value& value) {
+    Layer result;
+    result.name = value.at("name").text();
+    const auto &shape = value.at("shape").items(), &depth = value.at("z").items();
+    if (shape.size() != 2 || depth.size() != 2) throw std::runtime_error("metadata: geometry: expected two numbers in shape and z");
+    for (std::size_t k = 0; k < 2; ++k) {
+      result.shape[k] = small(shape[k]);
+      result.z[k] = depth[k].real();
+    }
+    for (const json::Value& edge : value.at("x").items()) result.x.push_back(edge.real());
+    for (const json::Value& edge : value.at("y").items()) result.y.push_back(edge.real());
+    result.polar = value.at("coordinates").text() == "polar";
+    for (const json::Value& centre : value.at("cell_centres").items()) {
+      const auto& place = centre.items();
+      if (place.size() != 3) throw std::runtime_error("metadata: geometry: expected three numbers in a cell's centre");
+      result.cell_centres.push_back({place[0].real(), place[1].real(), place[2].real()});
+    }
+    if (result.x.size() != result.shape[0] + 1 || result.y.size() != result.shape[1] + 1 ||
+        result.cell_centres.size() != result.shape[0] * result.shape[1])
+      throw std::runtime_error("metadata: geometry: expected edges and centres of " + std::to_string(result.shape[0]) + " x " +
+                               std::to_string(result.shape[1]) + " cells in layer '" + result.name + "'");
+    return result;
+  }
+};
+
+namespace detail {
+
+inline std::string short_number(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%g", value);
+  return text.data();
+}
+
+}  // namespace detail
+
+}  // namespace hepgan
+
+#endif  // HEPGAN_MODEL_HPP

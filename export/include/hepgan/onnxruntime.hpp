@@ -1,0 +1,330 @@
+// ONNX Runtime below a generator: loaded at run time through its C interface, so that nothing is linked and one binary works
+// with every version since 1.15, and with the one that the framework may have loaded already.
+#ifndef HEPGAN_ONNXRUNTIME_HPP
+#define HEPGAN_ONNXRUNTIME_HPP
+
+#include <onnxruntime_c_api.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#if defined(_WIN32)
+#error "hepgan: loading ONNX Runtime at run time is written for POSIX systems (dlopen)"
+#endif
+#include <dlfcn.h>
+
+#include "hepgan/basic_generator.hpp"
+#include "hepgan/json.hpp"
+#include "hepgan/model.hpp"
+#include "hepgan/onnxfile.hpp"
+
+namespace hepgan::detail {
+
+/// The ONNX Runtime library, loaded at run time.
+class Runtime {
+ public:
+  explicit Runtime(const std::string& path) {
+    void* symbol = nullptr;
+    std::string tried;
+    const auto open = [&](const std::string& name) {
+      // never closed: the runtime keeps threads and static objects
+      void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+      if (library != nullptr) symbol = dlsym(library, "OrtGetApiBase");
+      if (symbol == nullptr) {
+        const char* reason = dlerror();
+        tried += "\n  " + name + ": " + (reason != nullptr ? reason : "no OrtGetApiBase in it");
+      }
+    };
+    const char* variable = std::getenv("HEPGAN_ONNXRUNTIME");
+    if (!path.empty()) {
+      open(path);
+    } else if (variable != nullptr && *variable != '\0') {
+      open(variable);
+    } else {
+      symbol = dlsym(RTLD_DEFAULT, "OrtGetApiBase");
+#if defined(__APPLE__)
+      for (const char* name : {"libonnxruntime.dylib", "libonnxruntime.1.dylib"})
+#else
+      for (const char* name : {"libonnxruntime.so.1", "libonnxruntime.so"})
+#endif
+        if (symbol == nullptr) open(name);
+    }
+    if (symbol == nullptr)
+      throw std::runtime_error("hepgan: ONNX Runtime could not be loaded; set HEPGAN_ONNXRUNTIME (or Options::runtime) to "
+                               "libonnxruntime.so.1; tried:" + tried);
+    const OrtApiBase* (*base)() = nullptr;
+    static_assert(sizeof(base) == sizeof(symbol));
+    std::memcpy(&base, &symbol, sizeof(base));  // object pointer to function pointer, as POSIX allows
+    version = base()->GetVersionString();
+    for (std::uint32_t api_version = ORT_API_VERSION; api_version >= oldest_api && api == nullptr; --api_version) {
+      if (!answers(version, api_version)) continue;  // asking for too new a version prints a warning
+      api = base()->GetApi(api_version);
+    }
+    if (api == nullptr)
+      throw std::runtime_error("hepgan: expected ONNX Runtime 1." + std::to_string(oldest_api) + " or newer, got " + version);
+  }
+
+  /// Turn an error of the runtime into an exception.
+  void check(OrtStatus* status) const {
+    if (status == nullptr) return;
+    const std::string message = api->GetErrorMessage(status);
+    api->ReleaseStatus(status);
+    throw std::runtime_error("ONNX Runtime: " + message);
+  }
+
+  const OrtApi* api = nullptr;
+  std::string version;
+
+ private:
+  static constexpr std::uint32_t oldest_api = 15;
+
+  static bool answers(const std::string& version, std::uint32_t api_version) {
+    unsigned major = 0, minor = 0;
+    if (std::sscanf(version.c_str(), "%u.%u", &major, &minor) != 2) return true;
+    return major > 1 || api_version <= minor;
+  }
+};
+
+template <class T>
+using Handle = std::unique_ptr<T, void (*)(T*)>;
+
+/// The graph of a model file in one session, which threads share.
+class OnnxNetwork {
+ public:
+  OnnxNetwork(const std::string& path, const Options& options) : options_(options) {
+    const std::string content = read(path);
+    take(path, content);
+    runtime_ = std::make_unique<Runtime>(options.runtime);
+    const OrtApi& api = *runtime_->api;
+    try {
+      OrtEnv* environment = nullptr;
+      check(api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "hepgan", &environment));
+      environment_ = {environment, api.ReleaseEnv};
+      OrtSessionOptions* settings = nullptr;
+      check(api.CreateSessionOptions(&settings));
+      const Handle<OrtSessionOptions> owned{settings, api.ReleaseSessionOptions};
+      check(api.SetIntraOpNumThreads(settings, options.threads));
+      check(api.SetInterOpNumThreads(settings, 1));
+      check(api.SetSessionExecutionMode(settings, ORT_SEQUENTIAL));
+      choose_device(settings);
+      OrtSession* session = nullptr;
+      check(api.CreateSessionFromArray(environment_.get(), content.data(), content.size(), settings, &session));
+      session_ = {session, api.ReleaseSession};
+      OrtMemoryInfo* memory = nullptr;
+      check(api.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
+      memory_ = {memory, api.ReleaseMemoryInfo};
+    } catch (const std::runtime_error& error) {
+      throw std::runtime_error("hepgan: " + path + ": " + error.what());
+    }
+  }
+
+  const std::string& metadata() const { return metadata_; }
+  std::string runtime() const { return "ONNX Runtime " + runtime_->version; }
+  std::size_t batch() const { return fixed_ != 0 ? fixed_ : n_cells_ == 0 ? 1024 : 128; }
+
+  /// Compare weights, inputs and outputs with the description, so that no memory is too small for them.
+  void prepare(const Model& model) {
+    const OrtApi& api = *runtime_->api;
+    const std::string& expected = model.metadata.at("weights_sha256").text();
+    if (expected != digest_)
+      throw std::runtime_error("the weights were altered: expected sha256 " + expected.substr(0, 16) + "..., got " +
+                               digest_.substr(0, 16) + "...; take the original file or export it again");
+    n_cells_ = model.n_cells;
+    outputs_ = model.outputs;
+    width_ = model.width;
+    std::size_t inputs = 0, outputs = 0;
+    check(api.SessionGetInputCount(session_.get(), &inputs));
+    check(api.SessionGetOutputCount(session_.get(), &outputs));
+    if (inputs != 2 || outputs != outputs_->size())
+      throw std::runtime_error("metadata: expected the graph's 2 inputs and " + std::to_string(outputs_->size()) + " outputs, got " +
+                               std::to_string(inputs) + " and " + std::to_string(outputs));
+    const std::vector<std::size_t> n_conditions{model.conditions.size()}, n_latent{model.latent};
+    widths_ = {n_conditions[0], n_latent[0]};
+    input(0, "condition", n_conditions);
+    input(1, "latent", n_latent);
+    for (std::size_t k = 0; k < outputs; ++k) {
+      OrtTypeInfo* type = nullptr;
+      check(api.SessionGetOutputTypeInfo(session_.get(), k, &type));
+      compare(type, name(k, api.SessionGetOutputName), (*outputs_)[k].name, (*outputs_)[k].shape);
+      names_.push_back((*outputs_)[k].name.c_str());
+    }
+    // The runtime lays out its memory in the first run and keeps that for every number of rows: laid out for many,
+    // it is a quarter slower on one.
+    std::vector<float> condition, latent(model.latent), ignored(model.width);
+    for (const Condition& c : model.conditions) condition.push_back(static_cast<float>(c.low));
+    run(condition.data(), latent.data(), 1, ignored.data());
+  }
+
+  /// Run the network on `count` rows; a fixed batch is filled up with copies of the last row.
+  void run(const float* conditions, const float* latent, std::size_t count, float* result) const {
+    if (fixed_ != 0 && count > fixed_) {
+      for (std::size_t start = 0; start < count; start += fixed_)
+        run(conditions + start * widths_[0], latent + start * widths_[1], std::min(fixed_, count - start), result + start * width_);
+      return;
+    }
+    const std::size_t n = fixed_ != 0 ? fixed_ : count;
+    const auto binding = pool_.borrow([&](const Binding& b) { return b.rows == n; }, [&] { return bind(n); });
+    fill(binding->numbers.data(), conditions, count, n, widths_[0]);
+    fill(binding->numbers.data() + n * widths_[0], latent, count, n, widths_[1]);
+    const std::array<const char*, 2> names{"condition", "latent"};
+    check(runtime_->api->Run(session_.get(), nullptr, names.data(), binding->values.data(), 2, names_.data(), names_.size(),
+                             binding->values.data() + 2));
+    const float* const columns = binding->numbers.data() + n * (widths_[0] + widths_[1]);
+    for (const Output& output : *outputs_)
+      for (std::size_t event = 0; event < count; ++event)
+        std::copy_n(columns + n * output.offset + event * output.size, output.size, result + event * width_ + output.offset);
+  }
+
+ private:
+  /// Memory for a number of rows, and the runtime's view of it: inputs, then outputs one after the other.
+  struct Binding {
+    std::size_t rows;
+    std::vector<float> numbers;
+    std::vector<Handle<OrtValue>> owned;
+    std::vector<OrtValue*> values;
+  };
+
+  void check(OrtStatus* status) const { runtime_->check(status); }
+
+  static std::string read(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw std::runtime_error("hepgan: model not found: " + path);
+    std::string content;
+    try {
+      content = {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    } catch (const std::ios_base::failure&) {
+      file.setstate(std::ios::badbit);
+    }
+    if (file.bad()) throw std::runtime_error("hepgan: " + path + ": expected a .onnx file, got a folder or something unreadable");
+    return content;
+  }
+
+  /// Take description and digest from the file's bytes.
+  void take(const std::string& path, const std::string& content) {
+    try {
+      const OnnxFile file(content);
+      digest_ = file.digest();
+      if (file.description()) return void(metadata_ = *file.description());
+    } catch (const std::runtime_error& error) {
+      throw std::runtime_error("hepgan: " + path + ": not an ONNX file, or damaged (" + error.what() + "); copy or export it again");
+    }
+    throw std::runtime_error("hepgan: " + path + ": an ONNX file, but not one of hepgan: expected the metadata entry 'hepgan', got "
+                             "none; name a file that hepgan export wrote");
+  }
+
+  void choose_device(OrtSessionOptions* settings) const {
+    const std::string& device = options_.device;
+    if (device == "cpu") return;
+    const std::string number = device.rfind("cuda:", 0) == 0 ? device.substr(5) : "0";
+    if ((device != "cuda" && device.rfind("cuda:", 0) != 0) || number.empty() || number.find_first_not_of("0123456789") != std::string::npos)
+      throw std::runtime_error("device: expected 'cpu', 'cuda' or 'cuda:N', got '" + device + "'");
+    const OrtApi& api = *runtime_->api;
+    OrtCUDAProviderOptionsV2* cuda = nullptr;
+    try {
+      check(api.CreateCUDAProviderOptions(&cuda));
+      const Handle<OrtCUDAProviderOptionsV2> owned{cuda, api.ReleaseCUDAProviderOptions};
+      const char *key = "device_id", *value = number.c_str();
+      check(api.UpdateCUDAProviderOptions(cuda, &key, &value, 1));
+      check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(settings, cuda));
+    } catch (const std::runtime_error& error) {
+      throw std::runtime_error("device: expected a GPU and ONNX Runtime with CUDA for '" + device + "' (" + error.what() +
+                               "); take the GPU build of ONNX Runtime, or the device 'cpu'");
+    }
+  }
+
+  template <class Get>
+  std::string name(std::size_t k, Get get) const {
+    OrtAllocator* allocator = nullptr;
+    check(runtime_->api->GetAllocatorWithDefaultOptions(&allocator));
+    char* text = nullptr;
+    check(get(session_.get(), k, allocator, &text));
+    const std::string result = text;
+    check(runtime_->api->AllocatorFree(allocator, text));
+    return result;
+  }
+
+  void input(std::size_t k, const char* expected, const std::vector<std::size_t>& shape) {
+    OrtTypeInfo* type = nullptr;
+    check(runtime_->api->SessionGetInputTypeInfo(session_.get(), k, &type));
+    const std::int64_t rows = compare(type, name(k, runtime_->api->SessionGetInputName), expected, shape);
+    if (rows > 0) fixed_ = static_cast<std::size_t>(rows);
+  }
+
+  /// Throw unless an input or output is as the description says; the number of rows, or -1 if it is free.
+  std::int64_t compare(OrtTypeInfo* type, const std::string& got_name, const std::string& name, const std::vector<std::size_t>& shape) const {
+    const OrtApi& api = *runtime_->api;
+    const Handle<OrtTypeInfo> info{type, api.ReleaseTypeInfo};
+    const OrtTensorTypeAndShapeInfo* tensor = nullptr;
+    check(api.CastTypeInfoToTensorInfo(type, &tensor));
+    ONNXTensorElementDataType element = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+    std::size_t depth = 0;
+    if (tensor != nullptr) {
+      check(api.GetTensorElementType(tensor, &element));
+      check(api.GetDimensionsCount(tensor, &depth));
+    }
+    std::vector<std::int64_t> got(depth);
+    if (depth > 0) check(api.GetDimensions(tensor, got.data(), depth));
+    bool same = element == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT && depth == 1 + shape.size() && got_name == name;
+    for (std::size_t k = 0; same && k < shape.size(); ++k) same = got[k + 1] == static_cast<std::int64_t>(shape[k]);
+    if (!same) throw std::runtime_error("metadata: expected the graph's '" + got_name + "', got a '" + name + "' of another name or shape");
+    return got[0];
+  }
+
+  std::unique_ptr<Binding> bind(std::size_t n) const {
+    auto binding = std::make_unique<Binding>();
+    binding->rows = n;
+    binding->numbers.resize(n * (widths_[0] + widths_[1] + width_));
+    float* place = binding->numbers.data();
+    const auto add = [&](const std::size_t* shape, std::size_t depth, std::size_t size) {
+      std::array<std::int64_t, 3> lengths{static_cast<std::int64_t>(n)};
+      std::copy_n(shape, depth, lengths.begin() + 1);
+      OrtValue* value = nullptr;
+      check(runtime_->api->CreateTensorWithDataAsOrtValue(memory_.get(), place, n * size * sizeof(float), lengths.data(), 1 + depth,
+                                                          ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &value));
+      binding->owned.emplace_back(value, runtime_->api->ReleaseValue);
+      binding->values.push_back(value);
+      place += n * size;
+    };
+    for (const std::size_t& width : widths_) add(&width, 1, width);
+    for (const Output& output : *outputs_) add(output.shape.data(), output.shape.size(), output.size);
+    return binding;
+  }
+
+  static void fill(float* target, const float* rows, std::size_t count, std::size_t n, std::size_t width) {
+    std::copy_n(rows, count * width, target);
+    for (std::size_t event = count; event < n; ++event) std::copy_n(rows + (count - 1) * width, width, target + event * width);
+  }
+
+  template <class T>
+  static Handle<T> none() {
+    return {nullptr, [](T*) {}};
+  }
+
+  Options options_;
+  std::string metadata_, digest_;
+  std::unique_ptr<Runtime> runtime_;
+  Handle<OrtEnv> environment_ = none<OrtEnv>();
+  Handle<OrtSession> session_ = none<OrtSession>();
+  Handle<OrtMemoryInfo> memory_ = none<OrtMemoryInfo>();
+  std::shared_ptr<const std::vector<Output>> outputs_;
+  std::vector<const char*> names_;
+  std::array<std::size_t, 2> widths_{};
+  std::size_t width_ = 0, n_cells_ = 0, fixed_ = 0;
+  mutable Pool<Binding> pool_;
+};
+
+}  // namespace hepgan::detail
+
+#endif  // HEPGAN_ONNXRUNTIME_HPP

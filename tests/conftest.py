@@ -12,8 +12,12 @@ import pytest
 import torch
 import uproot
 from numpy.typing import NDArray
+from tiny_generator import tracks_config, tracks_generator
 
-from hepgan.config import DataConfig, parse
+from hepgan.config import CaloModelConfig, DataConfig, parse
+from hepgan.datasets import TensorEvents
+from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.models.calo import CaloGenerator
 from hepgan.readers import Events, read
 
 torch.set_num_threads(1)
@@ -275,3 +279,23 @@ def track_data() -> Callable[..., DataConfig]:
         return parse({"data": values | settings}).data
 
     return build
+
+
+@pytest.fixture(scope="session")
+def calo(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
+    """A calorimeter generator that knows the statistics of the shipped sample, untrained."""
+    events = read(sample_config.model_copy(update={"max_events": 1500}))
+    generator = CaloGenerator(sample_config, CaloModelConfig(width=16, depth=1, channels=2, latent=8))
+    generator.fit(TensorEvents.of(events), generator=torch.Generator().manual_seed(1))
+    path = tmp_path_factory.mktemp("calo") / "model.onnx"
+    write(generator, path, data=sample_config, provenance={}, metrics={})
+    return OnnxGenerator(path)
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
+    """A generator of DLLs with a category, sentinels and ties."""
+    config = tracks_config()
+    path = tmp_path_factory.mktemp("rich") / "model.onnx"
+    write(tracks_generator(config), path, data=config.data, provenance={}, metrics={})
+    return OnnxGenerator(path)

@@ -2,69 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
-import torch
-from tiny_generator import TinyGenerator, tiny_data, tracks_config, tracks_generator
+from cpp import ROOT, Run, build, run, runtime_library
+from tiny_generator import TinyGenerator, tiny_data
 
-from hepgan.config import CaloModelConfig, DataConfig
-from hepgan.datasets import TensorEvents
 from hepgan.export.onnx import OnnxGenerator, write
-from hepgan.models.calo import CaloGenerator
+from hepgan.generation import generate
 from hepgan.readers import read
 
-ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "cpp"
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def unavailable(reason: str) -> None:
-    """Skip; in continuous integration a machine without C++ is a failure."""
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(f"C++ tests cannot run: {reason}")
-    pytest.skip(f"C++ tests cannot run: {reason}")
-
-
-def run(
-    *command: str | Path, environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-    )
-
-
-@pytest.fixture(scope="module")
-def runtime() -> str:
-    """The runtime library of the Python wheel."""
-    libraries = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.*1*"))
-    if not libraries:
-        unavailable(f"onnxruntime {onnxruntime.__version__} has no shared library; install 1.23 or newer")
-    return str(libraries[0])
-
-
-@pytest.fixture(scope="module")
-def calo(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
-    """A calorimeter generator that knows the statistics of the shipped sample, untrained."""
-    events = read(sample_config.model_copy(update={"max_events": 1500}))
-    generator = CaloGenerator(sample_config, CaloModelConfig(width=16, depth=1, channels=2, latent=8))
-    generator.fit(TensorEvents.of(events), generator=torch.Generator().manual_seed(1))
-    path = tmp_path_factory.mktemp("calo") / "model.onnx"
-    write(generator, path, data=sample_config, provenance={}, metrics={})
-    return OnnxGenerator(path)
 
 
 @pytest.fixture(scope="module")
@@ -81,53 +33,40 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OnnxGenerato
 
 
 @pytest.fixture(scope="module")
-def rich(tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
-    """A generator of DLLs with a category, sentinels and ties."""
-    config = tracks_config()
-    path = tmp_path_factory.mktemp("rich") / "model.onnx"
-    write(tracks_generator(config), path, data=config.data, provenance={}, metrics={})
-    return OnnxGenerator(path)
-
-
-@pytest.fixture(scope="module")
-def built(runtime: str, calo: OnnxGenerator, rich: OnnxGenerator) -> Path:
-    """The build folder: headers fetched, example and tests compiled without a warning."""
-    for program in ("cmake", os.environ.get("CXX", "c++"), "make"):
-        if shutil.which(program) is None:
-            unavailable(f"{program} not found; install cmake, make and a C++ compiler")
-    headers = run("sh", ROOT / "scripts" / "onnxruntime-headers.sh")
-    if headers.returncode != 0:
-        unavailable(headers.stderr.strip())
-    configured = run(
-        "cmake",
-        *("-S", ROOT / "export", "-B", BUILD, "-DCMAKE_CXX_FLAGS=-Werror", "-DCMAKE_BUILD_TYPE=Release"),
-        f"-DONNXRUNTIME_ROOT={ROOT / headers.stdout.strip()}",
+def built(calo: OnnxGenerator, rich: OnnxGenerator) -> Path:
+    """The build folder: tools and tests, compiled without a warning."""
+    return build(
+        BUILD,
         f"-DHEPGAN_TEST_MODEL={calo.path}",
         f"-DHEPGAN_TEST_TRACKS={rich.path}",
     )
-    assert configured.returncode == 0, configured.stdout + configured.stderr
-    compiled = run("cmake", "--build", BUILD, "--parallel", "2")
-    assert compiled.returncode == 0, compiled.stdout + compiled.stderr
-    return BUILD
 
 
 @pytest.fixture(scope="module")
-def shoot(built: Path, runtime: str) -> Run:
+def shoot(built: Path) -> Run:
     """Run hepgan-shoot."""
 
-    def call(*arguments: str | Path, library: str = runtime) -> subprocess.CompletedProcess[str]:
-        return run(built / "hepgan-shoot", *arguments, environment={"HEPGAN_ONNXRUNTIME": library})
+    def call(*arguments: str | Path, library: str = "") -> subprocess.CompletedProcess[str]:
+        return run(
+            built / "hepgan-shoot",
+            *arguments,
+            environment={"HEPGAN_ONNXRUNTIME": library or runtime_library()},
+        )
 
     return call
 
 
-def test_reference_vectors_and_errors(built: Path, runtime: str) -> None:
+def test_reference_vectors_and_errors(built: Path) -> None:
     done = run(
-        "ctest", "--test-dir", built, "--output-on-failure", environment={"HEPGAN_ONNXRUNTIME": runtime}
+        "ctest",
+        "--test-dir",
+        built,
+        "--output-on-failure",
+        environment={"HEPGAN_ONNXRUNTIME": runtime_library()},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     # "100% tests passed, 0 tests failed out of 16", and since CMake 4 without the middle
-    assert re.search(r"^100% tests passed.* out of 33$", done.stdout, re.MULTILINE)
+    assert re.search(r"^100% tests passed.* out of 31$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("which", ["calo", "tiny", "fixed"])
@@ -165,6 +104,54 @@ def test_example_shoots_showers(calo: OnnxGenerator, shoot: Run) -> None:
         assert energies[name] == pytest.approx(expected[:, place].sum(1).mean(), rel=0.1), name
 
 
+def test_same_events_as_hepgan_generate(calo: OnnxGenerator, shoot: Run, tmp_path: Path) -> None:
+    energies = {"incident_energy": (1.0, 60.0)}
+    generate(calo, tmp_path / "g.root", n=20, conditions=energies, seed=5, run=7, first_event=100)
+    events = read(calo.data, files=[str(tmp_path / "g.root")])
+    for row in (0, 13):
+        energy = repr(float(events.conditions[row, 0]))
+        key = ("--seed", "5", "--run", "7", "--first-event", str(100 + row))
+        done = shoot(calo.path, "--energy", energy, "-n", "1", "--csv", *key)
+        got = np.array(done.stdout.split(","), np.float32)
+        expected = np.concatenate([events.cells[row], events.overflow[row]])
+        assert np.abs(got - expected).max() <= 1e-5 * expected.max()
+        assert (got > 0).sum() > 20
+
+
+def test_check_tells_and_tests(built: Path, calo: OnnxGenerator, rich: OnnxGenerator) -> None:
+    environment = {"HEPGAN_ONNXRUNTIME": runtime_library()}
+    done = run(built / "hepgan-check", calo.path, environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert "layer layer_0: 3 x 96, MeV\n" in done.stdout
+    assert len(re.findall("^  passed  ", done.stdout, re.MULTILINE)) == 4
+    done = run(built / "hepgan-check", rich.path, environment=environment)
+    assert "condition probe_PDG: trained with p = 2212, pi = 211, K = 321\n" in done.stdout
+    altered = calo.path.with_name("altered.onnx")
+    altered.write_bytes(calo.path.read_bytes().replace(b"Sigmoid", b"Softsig", 1))
+    done = run(built / "hepgan-check", altered, environment=environment)
+    assert done.returncode == 2
+    assert "the graph was altered" in done.stderr
+
+
+def test_bench_prints_a_table(built: Path, rich: OnnxGenerator) -> None:
+    words = ("--batch", "1,20", "--callers", "1,2", "--seconds", "0.05")
+    done = run(
+        built / "hepgan-bench", rich.path, *words, environment={"HEPGAN_ONNXRUNTIME": runtime_library()}
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[float(word) for word in line.split()] for line in done.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == [1, 20]
+    assert all(len(row) == 5 and min(row) > 0 for row in rows)
+    assert rows[1][1] < rows[0][1], "a track in a batch takes less than one alone"
+
+
+def test_out_of_range_on_request(calo: OnnxGenerator, shoot: Run) -> None:
+    done = shoot(calo.path, "--energy", "200", "-n", "10", "--out-of-range", "clamp")
+    assert "10 conditions clamped, 0 extrapolated, 0 events skipped" in done.stdout
+    done = shoot(calo.path, "--energy", "200", "-n", "3", "--out-of-range", "skip", "--csv")
+    assert set(done.stdout.replace("\n", ",").split(",")) == {"0", ""}
+
+
 def test_seed_decides_and_threads_of_numbers_agree(calo: OnnxGenerator, shoot: Run) -> None:
     first, again, other = (shoot(calo.path, "-n", "3", "--seed", seed, "--csv").stdout for seed in "112")
     assert first == again != other
@@ -180,6 +167,9 @@ def test_seed_decides_and_threads_of_numbers_agree(calo: OnnxGenerator, shoot: R
         (["--condition", "1,2"], "--condition: expected 1 values, got 2"),
         (["-n"], "-n: expected a value, got none"),
         (["--fast"], "unknown argument '--fast'"),
+        (["-n", "0"], "-n: expected a number from 1 to 1e+09, got 0"),
+        (["--run", "-1"], "--run: expected a whole number from 0 to 2^64 - 1, got '-1'"),
+        (["--out-of-range", "ignore"], "expected fail, clamp, extrapolate or skip, got 'ignore'"),
     ],
 )
 def test_bad_arguments_say_what_is_wrong(

@@ -18,7 +18,7 @@ from tiny_generator import LAYERS, TRACK_TARGETS, TinyGenerator, tiny_data, trac
 import hepgan
 from hepgan.config import CaloModelConfig, Config, DataConfig
 from hepgan.datasets import TensorEvents
-from hepgan.export.onnx import OPERATORS, TOLERANCE, OnnxGenerator, write
+from hepgan.export.onnx import OPERATORS, TOLERANCE, OnnxGenerator, _content_digest, write
 from hepgan.models.calo import CaloGenerator
 from hepgan.readers import read
 
@@ -185,7 +185,8 @@ def test_check_passes_and_says_what_it_did(model: OnnxGenerator) -> None:
 
 def test_check_finds_a_changed_graph(altered: Callable[..., Path]) -> None:
     def change(proto: Any, metadata: dict[str, Any]) -> None:
-        next(n for n in proto.graph.node if n.op_type == "Sigmoid").op_type = "Tanh"
+        _tanh(proto, metadata)
+        metadata["content_sha256"] = _content_digest(proto)
 
     failed = {name for name, ok, _ in OnnxGenerator(altered(change)).check() if not ok}
     assert failed == {"reference vectors"}
@@ -194,6 +195,7 @@ def test_check_finds_a_changed_graph(altered: Callable[..., Path]) -> None:
 def test_check_finds_foreign_operators_and_negative_energies(altered: Callable[..., Path]) -> None:
     def change(proto: Any, metadata: dict[str, Any]) -> None:
         next(n for n in proto.graph.node if n.op_type == "Relu").op_type = "Sinh"
+        metadata["content_sha256"] = _content_digest(proto)
 
     results = {name: (ok, detail) for name, ok, detail in OnnxGenerator(altered(change)).check()}
     assert not results["operators"][0]
@@ -206,6 +208,10 @@ def _weights(proto: Any, metadata: dict[str, Any]) -> None:
     values = np.frombuffer(tensor.raw_data, np.float32).copy()
     values[0] += 0.001
     tensor.raw_data = values.tobytes()
+
+
+def _tanh(proto: Any, metadata: dict[str, Any]) -> None:
+    next(n for n in proto.graph.node if n.op_type == "Sigmoid").op_type = "Tanh"
 
 
 def _newer(proto: Any, metadata: dict[str, Any]) -> None:
@@ -232,6 +238,7 @@ def _no_schema(proto: Any, metadata: dict[str, Any]) -> None:
     ("change", "message"),
     [
         (_weights, "the weights were altered: expected sha256 .* take the original file"),
+        (_tanh, "the graph was altered: expected sha256 .* take the original file"),
         (_newer, "expected metadata of schema 1 or older, got 2; .* install that version"),
         (_foreign, "not one of hepgan: expected the metadata entry 'hepgan', got none"),
         (_kind, r"kind: expected one of \['calorimeter', 'observables'\], got 'rich'"),

@@ -17,7 +17,6 @@
 #include <thread>
 #include <vector>
 
-#include "counter.hpp"
 #include "hepgan/generator.hpp"
 
 namespace {
@@ -112,7 +111,7 @@ void batches(const std::string& model) {
 
 void threads(const std::string& model) {
   const hepgan::Generator generator(model);
-  constexpr std::size_t workers = 4;
+  constexpr std::size_t workers = 8;
   std::vector<double> sums(workers);
   std::vector<std::thread> pool;
   for (std::size_t k = 0; k < workers; ++k)
@@ -260,9 +259,9 @@ void keys(const std::string& model) {
   const hepgan::Events together = generator.generate(conditions, key);
   std::vector<std::vector<float>> alone(n, std::vector<float>(generator.width()));
   std::vector<std::thread> workers;
-  for (std::size_t worker = 0; worker < 4; ++worker)
+  for (std::size_t worker = 0; worker < 8; ++worker)
     workers.emplace_back([&, worker] {
-      for (std::size_t k = worker; k < n; k += 4) generator.generate(middle(generator, 1), key[k], alone[k]);
+      for (std::size_t k = worker; k < n; k += 8) generator.generate(middle(generator, 1), key[k], alone[k]);
     });
   for (std::thread& worker : workers) worker.join();
   for (std::size_t k = 0; k < n; ++k) {
@@ -318,28 +317,14 @@ void devices(const std::string& model) {
   }
 }
 
-/// Allocations of this program's code, without those inside the runtime library.
-void allocation(const std::string& model) {
-  const hepgan::Generator generator(model);
-  constexpr std::size_t n = 5;
-  const std::vector<float> conditions = middle(generator, n);
-  std::vector<hepgan::Key> key(n);
-  std::vector<float> latent(n * generator.latent_size()), out(n * generator.width());
-  std::mt19937_64 engine(1);
-  const auto work = [&] {
-    generator.generate(conditions, key, out);
-    generator.generate(conditions, latent, out);
-    generator.generate(conditions, engine, out);
-  };
-  work();  // makes the working memory
-  const std::size_t before = counter::ours;
-  for (int turn = 0; turn < 10; ++turn) work();
-  const std::size_t after = counter::ours;
-  require(after == before, "no allocation in steady state, got " + std::to_string(after - before));
-  const auto* control = new std::string(100, 'x');
-  const std::size_t counted = counter::ours;
-  delete control;
-  require(counted > after, "the counter to count");
+/// What sanitizers must see: run by hand, to know that they look.
+void control(const std::string&) {
+  std::vector<int> numbers(3);
+  std::thread other([&] { ++numbers[0]; });
+  ++numbers[0];
+  other.join();
+  volatile const std::size_t beyond = 3;
+  std::cout << numbers.data()[beyond] << "\n";
 }
 
 void bad_file(const std::string& model) {
@@ -367,7 +352,8 @@ void bad_file(const std::string& model) {
   require_message([&] { hepgan::Generator g(path); }, "the weights were altered: expected sha256 ");
   std::string wrong = content;
   const std::size_t reference = wrong.find("\"outputs\":{");
-  wrong[wrong.find('.', reference) - 1] ^= 4;  // another digit
+  char& digit = wrong[wrong.find('.', reference) - 1];
+  digit = digit == '1' ? '2' : '1';
   write(wrong);
   require_message([&] { hepgan::Generator g(path); }, "expected the reference vectors within 1e-05, got a difference of ");
   std::string broken = content;
@@ -407,7 +393,7 @@ int main(int argc, char** argv) {
       {"reference", reference}, {"geometry", geometry},     {"physics", physics}, {"batches", batches},
       {"threads", threads},     {"out_of_range", out_of_range}, {"bad_file", bad_file}, {"missing_runtime", missing_runtime},
       {"actions", actions},     {"not_finite", not_finite},     {"noise", noise},       {"keys", keys},
-      {"engines", engines},     {"allocation", allocation},     {"devices", devices},
+      {"engines", engines},     {"devices", devices},     {"control", control},
       {"targets", targets},     {"categories", categories}, {"json", json}};
   if (argc < 3) return std::cerr << "usage: test_generator MODEL.onnx TEST...\n", 2;
   int failed = 0;

@@ -195,6 +195,14 @@ def _digest(model: Any) -> str:
     return total.hexdigest()
 
 
+def _content_digest(model: Any) -> str:
+    """The sha256 of the file without its metadata entries."""
+    bare = type(model)()
+    bare.CopyFrom(model)
+    bare.ClearField("metadata_props")
+    return hashlib.sha256(bare.SerializeToString()).hexdigest()
+
+
 def _session(model: bytes, *, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -588,6 +596,7 @@ def write(
             "operators: expected only those that every target has (hepgan.export.onnx.OPERATORS), got also "
             f"{sorted(used - OPERATORS)}; write the generator's forward without them"
         )
+    model.producer_name, model.producer_version = "hepgan", hepgan.__version__
     metadata |= {
         "reference": {
             "condition": _numbers(reference[0]),
@@ -598,8 +607,8 @@ def write(
             },
         },
         "weights_sha256": _digest(model),
+        "content_sha256": _content_digest(model),
     }
-    model.producer_name, model.producer_version = "hepgan", hepgan.__version__
     text = json.dumps(metadata, allow_nan=False, separators=(",", ":"))
     onnx.helper.set_model_props(model, {_KEY: text})
     onnx.checker.check_model(model, full_check=True)
@@ -673,13 +682,15 @@ class OnnxGenerator:
         self._model = self._parse(content)
         self.metadata = self._described()
         self._understand()
-        got = _digest(self._model)
-        if got != self.metadata["weights_sha256"]:
-            raise ValueError(
-                f"{self.path}: the weights were altered: expected sha256 "
-                f"{self.metadata['weights_sha256'][:16]}..., got {got[:16]}...; take the original file or "
-                "export it again"
-            )
+        for what, key, got in (
+            ("weights were", "weights_sha256", _digest(self._model)),
+            ("graph was", "content_sha256", _content_digest(self._model)),
+        ):
+            if got != self.metadata[key]:
+                raise ValueError(
+                    f"{self.path}: the {what} altered: expected sha256 {self.metadata[key][:16]}..., got "
+                    f"{got[:16]}...; take the original file or export it again"
+                )
         self.outputs = [output["name"] for output in self.metadata["outputs"]]
         self._run = _Runner(_session(content, threads=threads), self.outputs, batch=self.batch)
 
@@ -729,7 +740,7 @@ class OnnxGenerator:
             self.n_latent = int(metadata["latent"]["size"])
             self.n_overflow = sum(o["shape"][0] for o in metadata["outputs"] if o["role"] == "overflow")
             self.data = DataConfig.model_validate(metadata["data"])
-            str(metadata["weights_sha256"]), metadata["reference"]["outputs"]
+            str(metadata["weights_sha256"]), str(metadata["content_sha256"]), metadata["reference"]["outputs"]
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise ValueError(f"{self.path}: damaged metadata ({error}); export the file again") from error
         dimension = self._model.graph.input[0].type.tensor_type.shape.dim[0]

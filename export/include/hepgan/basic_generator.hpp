@@ -63,8 +63,8 @@ class Pool {
 
 /// A generator in a model file. Immutable after construction: many threads may share one and call it at the same time.
 ///
-/// A Network has a constructor (path, options); `metadata()`: the JSON text; `prepare(model)`: throws std::runtime_error if
-/// sizes differ from the description; `run(conditions, latent, rows, out)`: const, from any thread, row by row; `batch()`: rows
+/// A Network has a constructor (path, options); `describe()`: hands over the description in the file; `prepare(model)`: throws
+/// std::runtime_error if sizes differ from it; `run(conditions, latent, rows, out)`: const, from any thread, row by row; `batch()`: rows
 /// that are fast at once; `runtime()`: what computes, in words.
 template <class Network>
 class BasicGenerator {
@@ -76,7 +76,7 @@ class BasicGenerator {
   explicit BasicGenerator(const std::string& path, Options options = {})
       : path_(path), options_(std::move(options)), network_(std::make_unique<Network>(path, options_)), state_(std::make_unique<State>()) {
     try {
-      model_ = Model::parse(network_->metadata());
+      model_ = Model::understand(network_->describe());
       network_->prepare(model_);
     } catch (const std::runtime_error& error) {
       throw std::runtime_error("hepgan: " + path + ": " + error.what());

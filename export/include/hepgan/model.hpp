@@ -188,15 +188,20 @@ struct Model {
   std::string unit;  ///< of the energies of showers
   std::size_t latent = 0, width = 0, n_cells = 0;
 
-  /// Understand the JSON text. Throws std::runtime_error if something is missing, of another kind or does not fit together.
-  static Model parse(const std::string& text) {
-    Model model;
-    model.metadata = json::parse(text);
-    const json::Value& metadata = model.metadata;
+  /// Throws std::runtime_error if a description comes from a newer hepgan.
+  static void check_schema(const json::Value& metadata) {
     const std::size_t got = metadata.at("schema").count();
     if (got > schema)
       throw std::runtime_error("expected metadata of schema " + std::to_string(schema) + " or older, got " + std::to_string(got) +
                                "; the file comes from a newer hepgan: take its header");
+  }
+
+  /// Understand a description. Throws std::runtime_error if something is missing, of another kind or does not fit together.
+  static Model understand(json::Value description) {
+    check_schema(description);
+    Model model;
+    model.metadata = std::move(description);
+    const json::Value& metadata = model.metadata;
     model.kind = metadata.at("kind").text();
     if (model.kind != "calorimeter" && model.kind != "observables")
       throw std::runtime_error("metadata: kind: expected 'calorimeter' or 'observables', got '" + model.kind + "'");

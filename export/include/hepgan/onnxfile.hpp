@@ -93,11 +93,13 @@ class OnnxFile {
   explicit OnnxFile(std::string_view bytes) {
     std::vector<std::pair<std::string_view, std::string_view>> weights;  // name, raw bytes
     bool has_graph = false;
-    for_each(bytes, [&](std::uint64_t number, std::string_view value) {
-      if (number == 14) read_property(value);
+    Sha256 content;
+    for_each(bytes, [&](std::uint64_t number, std::string_view value, std::string_view field) {
+      if (number == 14) return read_property(value);
+      content.update(field);
       if (number != 7) return;
       has_graph = true;
-      for_each(value, [&](std::uint64_t inner, std::string_view tensor) {
+      for_each(value, [&](std::uint64_t inner, std::string_view tensor, std::string_view) {
         if (inner == 5) weights.push_back(read_tensor(tensor));
       });
     });
@@ -109,14 +111,18 @@ class OnnxFile {
       total.update(std::string_view("\0", 1));
       total.update(raw);
     }
-    digest_ = total.hexadecimal();
+    weights_ = total.hexadecimal();
+    content_ = content.hexadecimal();
   }
 
   /// The metadata entry "hepgan", if there is one.
   const std::optional<std::string>& description() const { return description_; }
 
   /// The sha256 over all initialisers in the order of their names: name, a zero byte, raw bytes.
-  const std::string& digest() const { return digest_; }
+  const std::string& weights() const { return weights_; }
+
+  /// The sha256 of the file without its metadata entries.
+  const std::string& content() const { return content_; }
 
  private:
   static std::uint64_t variable(std::string_view& bytes) {
@@ -131,16 +137,17 @@ class OnnxFile {
     throw std::runtime_error("a number of more than 64 bits");
   }
 
-  /// Call `use` with number and bytes of each field that has bytes.
+  /// Call `use` with the number of each field, its bytes (if it is not a number), and the field as it stands in the file.
   template <class Use>
   static void for_each(std::string_view bytes, Use use) {
     while (!bytes.empty()) {
+      const std::string_view start = bytes;
       const std::uint64_t tag = variable(bytes);
       std::size_t size = 0;
       switch (tag & 7U) {
         case 0:
           variable(bytes);
-          continue;
+          break;
         case 1:
           size = 8;
           break;
@@ -154,14 +161,15 @@ class OnnxFile {
           throw std::runtime_error("a field of an unknown kind");
       }
       if (size > bytes.size()) throw std::runtime_error("cut short");
-      if ((tag & 7U) == 2) use(tag >> 3U, bytes.substr(0, size));
+      const std::string_view value = (tag & 7U) == 2 ? bytes.substr(0, size) : std::string_view();
       bytes.remove_prefix(size);
+      use(tag >> 3U, value, start.substr(0, start.size() - bytes.size()));
     }
   }
 
   static std::pair<std::string_view, std::string_view> read_tensor(std::string_view bytes) {
     std::pair<std::string_view, std::string_view> result;
-    for_each(bytes, [&](std::uint64_t number, std::string_view value) {
+    for_each(bytes, [&](std::uint64_t number, std::string_view value, std::string_view) {
       if (number == 8) result.first = value;
       if (number == 9) result.second = value;
     });
@@ -170,7 +178,7 @@ class OnnxFile {
 
   void read_property(std::string_view bytes) {
     std::string_view key, text;
-    for_each(bytes, [&](std::uint64_t number, std::string_view value) {
+    for_each(bytes, [&](std::uint64_t number, std::string_view value, std::string_view) {
       if (number == 1) key = value;
       if (number == 2) text = value;
     });
@@ -178,7 +186,7 @@ class OnnxFile {
   }
 
   std::optional<std::string> description_;
-  std::string digest_;
+  std::string weights_, content_;
 };
 
 }  // namespace hepgan

@@ -105,7 +105,7 @@ class OnnxNetwork {
  public:
   OnnxNetwork(const std::string& path, const Options& options) : options_(options) {
     const std::string content = read(path);
-    take(path, content);
+    description_ = description(path, content);
     runtime_ = std::make_unique<Runtime>(options.runtime);
     const OrtApi& api = *runtime_->api;
     try {
@@ -130,17 +130,14 @@ class OnnxNetwork {
     }
   }
 
-  const std::string& metadata() const { return metadata_; }
+  /// Hands over the description in the file.
+  json::Value describe() { return std::move(description_); }
   std::string runtime() const { return "ONNX Runtime " + runtime_->version; }
   std::size_t batch() const { return fixed_ != 0 ? fixed_ : n_cells_ == 0 ? 1024 : 128; }
 
-  /// Compare weights, inputs and outputs with the description, so that no memory is too small for them.
+  /// Compare inputs and outputs with the description, so that no memory is too small for them.
   void prepare(const Model& model) {
     const OrtApi& api = *runtime_->api;
-    const std::string& expected = model.metadata.at("weights_sha256").text();
-    if (expected != digest_)
-      throw std::runtime_error("the weights were altered: expected sha256 " + expected.substr(0, 16) + "..., got " +
-                               digest_.substr(0, 16) + "...; take the original file or export it again");
     n_cells_ = model.n_cells;
     outputs_ = model.outputs;
     width_ = model.width;
@@ -211,17 +208,33 @@ class OnnxNetwork {
     return content;
   }
 
-  /// Take description and digest from the file's bytes.
-  void take(const std::string& path, const std::string& content) {
+  /// The description in the file's bytes, if weights and graph are those that were written: no runtime sees others.
+  static json::Value description(const std::string& path, const std::string& content) {
+    const auto opened = [&] {
+      try {
+        return OnnxFile(content);
+      } catch (const std::runtime_error& error) {
+        throw std::runtime_error("hepgan: " + path + ": not an ONNX file, or damaged (" + error.what() + "); copy or export it again");
+      }
+    };
+    const OnnxFile file = opened();
+    if (!file.description())
+      throw std::runtime_error("hepgan: " + path + ": an ONNX file, but not one of hepgan: expected the metadata entry 'hepgan', got "
+                               "none; name a file that hepgan export wrote");
     try {
-      const OnnxFile file(content);
-      digest_ = file.digest();
-      if (file.description()) return void(metadata_ = *file.description());
+      json::Value description = json::parse(*file.description());
+      Model::check_schema(description);
+      const auto compare = [&](const char* what, const std::string& expected, const std::string& got) {
+        if (expected != got)
+          throw std::runtime_error(std::string("the ") + what + " altered: expected sha256 " + expected.substr(0, 16) + "..., got " +
+                                   got.substr(0, 16) + "...; take the original file or export it again");
+      };
+      compare("weights were", description.at("weights_sha256").text(), file.weights());
+      compare("graph was", description.at("content_sha256").text(), file.content());
+      return description;
     } catch (const std::runtime_error& error) {
-      throw std::runtime_error("hepgan: " + path + ": not an ONNX file, or damaged (" + error.what() + "); copy or export it again");
+      throw std::runtime_error("hepgan: " + path + ": " + error.what());
     }
-    throw std::runtime_error("hepgan: " + path + ": an ONNX file, but not one of hepgan: expected the metadata entry 'hepgan', got "
-                             "none; name a file that hepgan export wrote");
   }
 
   void choose_device(OrtSessionOptions* settings) const {
@@ -313,7 +326,7 @@ class OnnxNetwork {
   }
 
   Options options_;
-  std::string metadata_, digest_;
+  json::Value description_;
   std::unique_ptr<Runtime> runtime_;
   Handle<OrtEnv> environment_ = none<OrtEnv>();
   Handle<OrtSession> session_ = none<OrtSession>();

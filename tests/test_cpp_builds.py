@@ -1,0 +1,133 @@
+"""The C++ side under another compiler, under sanitizers, fuzzed, and as frameworks take it in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cpp import ROOT, build, headers, run, runtime_library
+from tiny_generator import TinyGenerator, tiny_data
+
+from hepgan.export.onnx import OnnxGenerator, write
+
+pytestmark = pytest.mark.slow
+
+# ONNX Runtime itself is not instrumented: what happens inside it is not looked at.
+SUPPRESSIONS = "called_from_lib:libonnxruntime\n"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of 8 kB."""
+    data, path = tiny_data(), tmp_path_factory.mktemp("tiny") / "model.onnx"
+    write(TinyGenerator(data), path, data=data, provenance={}, metrics={})
+    return path
+
+
+def models(calo: OnnxGenerator, rich: OnnxGenerator) -> Sequence[str]:
+    return f"-DHEPGAN_TEST_MODEL={calo.path}", f"-DHEPGAN_TEST_TRACKS={rich.path}"
+
+
+def test_clang_compiles_without_a_warning(calo: OnnxGenerator, rich: OnnxGenerator) -> None:
+    folder = build(
+        ROOT / "build" / "cpp-clang", *models(calo, rich), "-DCMAKE_BUILD_TYPE=", cxx="clang++", flags="-O1"
+    )
+    environment = {"HEPGAN_ONNXRUNTIME": runtime_library()}
+    done = run("ctest", "--test-dir", folder, "--output-on-failure", environment=environment)
+    assert done.returncode == 0, done.stdout
+    assert "100% tests passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "finds"),
+    [
+        ("thread", "-fsanitize=thread", "ThreadSanitizer: data race"),
+        (
+            "address",
+            "-fsanitize=address,undefined -fno-sanitize-recover=all",
+            "AddressSanitizer: heap-buffer-overflow",
+        ),
+    ],
+)
+def test_sanitizers_are_silent(
+    name: str, flags: str, finds: str, calo: OnnxGenerator, rich: OnnxGenerator, tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "suppressions").write_text(SUPPRESSIONS)
+    environment = {
+        "HEPGAN_ONNXRUNTIME": runtime_library(),
+        "TSAN_OPTIONS": f"suppressions={tmp_path}/suppressions report_mutex_bugs=0 halt_on_error=1",
+    }
+    folder = build(
+        ROOT / "build" / f"cpp-{name}",
+        *models(calo, rich),
+        "-DCMAKE_BUILD_TYPE=",
+        "-DHEPGAN_BUILD_TOOLS=OFF",
+        flags=f"-O1 {flags}",
+        targets=("test_generator", "fuzz"),
+    )
+    done = run("ctest", "--test-dir", folder, "--output-on-failure", environment=environment)
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"out of (\d+)", done.stdout)[1]) > 20
+    control = run(folder / "tests" / "test_generator", calo.path, "control", environment=environment)
+    assert finds in control.stderr, "the sanitizer must see a bug that is there"
+    if name == "address":
+        fuzzed = run(folder / "tests" / "fuzz", tiny, tmp_path, "8", "20170505", environment=environment)
+        assert fuzzed.returncode == 0, fuzzed.stderr
+        files, generated, refused = (
+            int(re.search(rf"(\d+) {what}", fuzzed.stdout)[1])
+            for what in ("files", "generated", "refused to load")
+        )
+        assert files > 200
+        assert 0 < generated < refused
+
+
+CONSUMER = """cmake_minimum_required(VERSION 3.16)
+project(consumer LANGUAGES CXX)
+{find}
+add_executable(consumer main.cpp)
+target_link_libraries(consumer PRIVATE hepgan::hepgan)
+"""
+MAIN = """#include <hepgan/generator.hpp>
+#include <iostream>
+int main(int, char** argv) {
+  const hepgan::Generator generator(argv[1]);
+  std::cout << generator.generate({10.0F, 0.0F}, hepgan::Key{1, 2, 3, 4}).size() << " shower\\n";
+}
+"""
+
+
+@pytest.mark.parametrize("way", ["find_package", "FetchContent", "pkg-config"])
+def test_frameworks_find_the_library(way: str, tiny: Path, tmp_path: Path) -> None:
+    prefix, source = tmp_path / "prefix", tmp_path / "source"
+    source.mkdir()
+    (source / "main.cpp").write_text(MAIN)
+    if way == "FetchContent":
+        declared = f"FetchContent_Declare(hepgan SOURCE_DIR {ROOT / 'export'})"
+        find = f"include(FetchContent)\n{declared}\nFetchContent_MakeAvailable(hepgan)"
+    else:
+        find = "find_package(hepgan 0.1 REQUIRED CONFIG)"
+        built = build(tmp_path / "hepgan", "-DHEPGAN_BUILD_TOOLS=OFF", f"-DCMAKE_INSTALL_PREFIX={prefix}")
+        installed = run("cmake", "--install", built)
+        assert installed.returncode == 0, installed.stderr
+    (source / "CMakeLists.txt").write_text(CONSUMER.format(find=find))
+    if way == "pkg-config":
+        if shutil.which("pkg-config") is None:
+            pytest.skip("pkg-config is not installed")
+        found = run(
+            "pkg-config",
+            "--cflags",
+            "--libs",
+            "hepgan",
+            environment={"PKG_CONFIG_PATH": next(prefix.rglob("hepgan.pc")).parent.as_posix()},
+        )
+        flags = [*found.stdout.split(), f"-I{headers()}"]
+        done = run("c++", "-std=c++17", source / "main.cpp", "-o", source / "consumer", *flags)
+        assert done.returncode == 0, done.stderr
+        program = source / "consumer"
+    else:
+        program = build(tmp_path / "consumer", f"-DCMAKE_PREFIX_PATH={prefix}", source=source) / "consumer"
+    done = run(program, tiny, environment={"HEPGAN_ONNXRUNTIME": runtime_library()})
+    assert done.stdout == "1 shower\n", done.stderr

@@ -313,13 +313,29 @@ class DllModelConfig(Table):
 class ObjectiveConfig(Table):
     """What generator and critic minimise."""
 
-    name: Literal["wgan-gp", "cramer", "energy-score"] = Field(
-        "wgan-gp",
-        description="the game; wgan-gp: arXiv:1704.00028, cramer: arXiv:1705.10743; energy-score: no critic, the "
-        "distance between the data and two generated events",
+    name: str = Field("wgan-gp", description="the game or score; docs/objectives.md has the table")
+    regulariser: str = Field(
+        "own",
+        description="what keeps the critic from becoming too steep: `none`, `wgan-gp`, `one-sided`, `dragan`, `r1`, "
+        "`clip`; `own`: the objective's",
     )
     penalty: float = Field(5.0, ge=0, description="lambda, strength of the gradient penalty")
+    clip: float = Field(
+        0.01, gt=0, description="regulariser `clip`: largest magnitude of the critic's weights"
+    )
     n_critic: int = Field(3, gt=0, description="critic steps for each generator step")
+    spectral_norm: bool = Field(
+        False,
+        description="divide each weight matrix of the critic by its largest singular value (arXiv:1802.05957); not for "
+        "locally connected layers",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="probability with which the critic is told that a real event is a generated one; for games of "
+        "probabilities",
+    )
 
 
 class TrainingConfig(Table):

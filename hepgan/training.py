@@ -28,9 +28,10 @@ from hepgan import checkpoint
 from hepgan import config as configuration
 from hepgan.config import Config
 from hepgan.datasets import TensorEvents, training_events
+from hepgan.layers import LocallyConnected2d
 from hepgan.models import MODELS, CaloGenerator, DllGenerator
 from hepgan.models.seen import Seen
-from hepgan.objectives import OBJECTIVES, gradient_penalty
+from hepgan.objectives import OBJECTIVES, chosen, expectation, gradient_penalty
 from hepgan.readers import digest, expand
 from hepgan.validation import PhysicsDistance
 
@@ -67,6 +68,29 @@ def _learning_rate(config: Config, step: int) -> float:
 def _average(ema: nn.Module, model: nn.Module, *, decay: float) -> None:
     for slow, fast in zip(ema.parameters(), model.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)
+
+
+def _normalise(critic: nn.Module) -> None:
+    """Divide the matrix of each layer by its largest singular value.
+
+    Raises:
+        ValueError: If a layer is locally connected: one matrix for each cell, each of which reads cells of others, and
+            no singular value of one of them bounds the layer.
+    """
+    for name, layer in list(critic.named_modules()):
+        if isinstance(layer, LocallyConnected2d):
+            raise ValueError(
+                "objective.spectral_norm: expected a critic of dense and convolutional layers, got the locally "
+                f"connected layer {name!r}; leave it out, a regulariser such as 'wgan-gp' takes its place"
+            )
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.utils.parametrizations.spectral_norm(layer)
+
+
+@torch.no_grad()
+def _clip(critic: nn.Module, limit: float) -> None:
+    for parameter in critic.parameters():
+        parameter.clamp_(-limit, limit)
 
 
 @contextmanager
@@ -158,7 +182,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         FloatingPointError: If a loss stops being finite; the last checkpoint stays.
     """
     out = Path(out)
-    settings, game = config.training, OBJECTIVES[config.objective.name]
+    settings, game = config.training, config.objective
+    objective, regulariser = chosen(game)
     device = _device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -174,6 +199,13 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             f"{settings.batch_size}; make it smaller or give more files"
         )
 
+    if not objective.signed and (events.weights < 0).any():
+        signed = ", ".join(repr(name) for name, row in OBJECTIVES.items() if row.signed)
+        raise ValueError(
+            f"objective.name: expected one of {signed} for weights of both signs, got {game.name!r}, whose "
+            "loss has no lower bound where a weight is negative; choose one of these, or leave out data.weight"
+        )
+
     # -- models: everything statistics know is fitted, the rest starts at zero
     drawn = torch.Generator().manual_seed(settings.seed)  # batches
     noise = torch.Generator(device).manual_seed(settings.seed)  # latent numbers and the penalty's mixing
@@ -187,7 +219,14 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             generator.fit(host, generator=drawn)
         else:
             generator.load_state_dict(checkpoint.part(saved[0], "generator"))
-        critic = build_critic(generator, config.model, scores=game.scores)
+        if objective.own and not hasattr(generator, "loss"):
+            raise ValueError(
+                f"objective.name: expected a model with a loss of its own for {game.name!r}, got "
+                f"{config.model.name!r}; choose another objective"
+            )
+        critic = build_critic(generator, config.model, scores=objective.scores)
+        if game.spectral_norm:
+            _normalise(critic)
         if saved is None:
             critic.fit(generator, host)
     generator.to(device)
@@ -235,7 +274,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         return [seen.fake(latent) for latent in latents]
 
     def witness(x: Tensor, *, label: Tensor, other: Tensor) -> Tensor:
-        return game.witness(critic(x, label), other)
+        return objective.witness(critic(x, label), other)
 
     def optimise(name: str, loss: Tensor, model: nn.Module) -> None:
         optimizers[name].zero_grad(set_to_none=True)
@@ -266,9 +305,9 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                 for group in optimizer.param_groups:
                     group["lr"] = rates[name] * _learning_rate(config, step)
 
-            played = OBJECTIVES["energy-score"] if step < settings.pretrain else game
-            if played.critic is not None:
-                for _ in range(config.objective.n_critic):
+            played = OBJECTIVES["energy-score"] if step < settings.pretrain else objective
+            if played.game is not None:
+                for _ in range(game.n_critic):
                     batch = events.batch(settings.batch_size, generator=drawn)
                     used += len(batch)
                     seen = critic.see(generator, batch)
@@ -279,29 +318,41 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                         given = label.repeat(1 + len(fake), 1)
                         scores = critic(torch.cat([real, *fake]), given).split(len(real))
                         other = scores[-1]
-                        witness_real, witness_fake = (played.witness(s, other) for s in scores[:2])
-                        estimate = played.distance(witness_real, witness_fake, batch.weights)
-                        penalty = gradient_penalty(
-                            partial(witness, label=label, other=other.detach()),
-                            real,
-                            fake[0],
-                            batch.weights,
-                            generator=noise,
-                        )
-                        loss = played.critic(witness_real, witness_fake, batch.weights)
-                        loss = loss + config.objective.penalty * penalty
+                        v_real, v_fake = (played.witness(s, other) for s in scores[:2])
+                        value = played.game(v_real, v_fake, batch.weights, smoothing=game.label_smoothing)
+                        loss = -value
+                        if regulariser.at is not None:
+                            penalty = gradient_penalty(
+                                partial(witness, label=label, other=other.detach()),
+                                real,
+                                fake[0],
+                                batch.weights,
+                                generator=noise,
+                                at=regulariser.at,
+                                cost=regulariser.cost,
+                            )
+                            loss = loss + game.penalty * penalty
+                            numbers["penalty"] = penalty
                     optimise("critic", loss, critic)
-                numbers |= {"critic_loss": loss, "wasserstein": estimate, "penalty": penalty}
+                    if regulariser.clip:
+                        _clip(critic, game.clip)
+                numbers |= {"critic_loss": loss, played.game.value: value}
 
-            if played.critic is None or step >= settings.pretrain + settings.warm_up:
+            if played.game is None or step >= settings.pretrain + settings.warm_up:
                 batch = events.batch(settings.batch_size, generator=drawn)
                 used += len(batch)
-                seen = critic.see(generator, batch)
                 critic.requires_grad_(False)
-                shown = [seen.real, *fakes(seen, played.fakes)]
-                with autocast:
-                    scored = shown if played.critic is None else [critic(x, seen.label) for x in shown]
-                    generator_loss = played.generator(scored[0], scored[1:], batch.weights)
+                losses = []
+                if played.generator is not None:
+                    seen = critic.see(generator, batch)
+                    shown = [seen.real, *fakes(seen, played.fakes)]
+                    with autocast:
+                        scored = shown if played.game is None else [critic(x, seen.label) for x in shown]
+                        losses.append(played.generator(scored[0], scored[1:], batch.weights))
+                if played.own:
+                    with autocast:
+                        losses.append(expectation(generator.loss(batch, generator=noise), batch.weights))
+                generator_loss = torch.stack(losses).sum()
                 optimise("generator", generator_loss, generator)
                 critic.requires_grad_(True)
                 numbers["generator_loss"] = generator_loss

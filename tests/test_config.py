@@ -61,7 +61,7 @@ def test_configuration_is_frozen(values) -> None:
         ("data.fles=3", r"unknown key 'data\.fles'; did you mean 'files'\?"),
         ("data.calorimeter.lay_out=3", r"unknown key 'data\.calorimeter\.lay_out'; did you mean 'layout'\?"),
         ("trainig.steps=3", r"unknown key 'trainig'; did you mean 'training'\?"),
-        ("objective.zzz=3", r"unknown key 'objective\.zzz'; known keys: name, penalty, n_critic"),
+        ("objective.zzz=3", r"unknown key 'objective\.zzz'; known keys: name, regulariser, penalty, clip, "),
         ("training.steps=0", r"training\.steps: .*greater than 0.*got 0"),
         ("training.steps=many", r"training\.steps: .*integer.*got 'many'"),
         ("training.device=tpu", r"training\.device: .*'auto', 'cpu' or 'cuda'.*got 'tpu'"),

@@ -353,15 +353,15 @@ def _each(loss: Each) -> Callable[[Scores, Sequence[Scores], Tensor], Tensor]:
     return lambda real, fakes, weights: expectation(loss(fakes[0][:, 0]), weights)
 
 
-def _bound(game: Game, source: str) -> Objective:
+def _bound(game: Game, source: str, regulariser: str = "none") -> Objective:
     """Both play for the same value, the generator against it."""
-    return Objective(source, _each(lambda v: -game.cost(v)), game)
+    return Objective(source, _each(lambda v: -game.cost(v)), game, regulariser)
 
 
-def _ratio(game: Game, source: str) -> Objective:
+def _ratio(game: Game, source: str, regulariser: str = "none") -> Objective:
     """The generator minimises E_Q[-ln r], the reverse Kullback-Leibler divergence with the critic's ratio in it."""
     ratio = game.ratio or torch.exp
-    return Objective(source, _each(lambda v: -torch.log(ratio(v))), game)
+    return Objective(source, _each(lambda v: -torch.log(ratio(v))), game, regulariser)
 
 
 _LOGISTIC = DIVERGENCES_F["gan"]
@@ -395,9 +395,11 @@ OBJECTIVES: dict[str, Objective] = {
         for name, game in DIVERGENCES_F.items()
         if name != "gan"  # "minimax"
     },
+    # without, the critic saturates where the samples part, and the generator stands still
+    "f-total-variation": _bound(DIVERGENCES_F["total-variation"], "arXiv:1606.00709, equation 4", "r1"),
     "ratio-class-probability": _ratio(_LOGISTIC, "arXiv:1610.03483, equation 3"),
     "ratio-kliep": _ratio(power_ratio(0), "Ann. Inst. Stat. Math. 60 (2008) 699"),
-    "ratio-lsif": _ratio(power_ratio(1), "J. Mach. Learn. Res. 10 (2009) 1391"),
+    "ratio-lsif": _ratio(power_ratio(1), "J. Mach. Learn. Res. 10 (2009) 1391", "r1"),
     "ratio-power": _ratio(power_ratio(0.5), "Ann. Inst. Stat. Math. 64 (2012) 1009"),
     "energy-score": Objective(
         "J. Am. Stat. Assoc. 102 (2007) 359, equation 22",

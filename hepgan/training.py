@@ -40,7 +40,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["export_run", "load_generator", "train"]
+__all__ = ["density_ratio", "export_run", "load_generator", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -499,6 +499,48 @@ def load_generator(run: str | Path) -> tuple[CaloGenerator | DllGenerator, Confi
             f"hepgan ({error}); export it with the version that trained it"
         ) from error
     return generator.eval(), config, texts
+
+
+@torch.no_grad()
+def density_ratio(run: str | Path, events: TensorEvents) -> Tensor:
+    """Density of the data over that of the model for each event, as the critic of a run tells it.
+
+    As weights of generated events it makes the model what the critic thinks the data are. The model is the generator at
+    the end of the run, which the critic played against last, not the averaged one that was selected.
+
+    Args:
+        run: The run folder.
+        events: N events, real or generated.
+
+    Returns:
+        (N,) ratios.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run or no checkpoint.
+        ValueError: If the objective's critic tells no ratio, or one of smoothed labels.
+    """
+    run = Path(run)
+    config = configuration.load(run / "config.toml")
+    settings, (objective, _) = config.objective, chosen(config.objective)
+    if objective.game is None or objective.game.ratio is None or settings.label_smoothing:
+        telling = [name for name, row in OBJECTIVES.items() if row.game and row.game.ratio]
+        got = f"{settings.name!r}" + (" with label_smoothing" if settings.label_smoothing else "")
+        raise ValueError(
+            f"{run}: expected an objective whose critic tells a density ratio, one of {telling}, got {got}; train with "
+            "one of these"
+        )
+    tensors, _ = checkpoint.load(run / "checkpoint" / "state.safetensors")
+    build_generator, build_critic = MODELS[config.model.name]
+    generator = build_generator(config.data, config.model)
+    generator.load_state_dict(checkpoint.part(tensors, "generator"))
+    critic = build_critic(generator, config.model, scores=objective.scores)
+    if settings.spectral_norm:
+        _normalise(critic)
+    critic.load_state_dict(checkpoint.part(tensors, "critic"))
+    critic.eval()
+    seen = critic.see(generator, events)
+    scores = critic(seen.real, seen.label)
+    return objective.game.ratio(objective.witness(scores, scores))
 
 
 def export_run(

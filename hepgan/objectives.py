@@ -47,7 +47,8 @@ __all__ = [
 ]
 
 _TINY = 1e-12  # under the square root of a norm: its slope at zero is zero instead of undefined
-_DRAGAN_SPREAD = 0.5  # of the noise around real events, in their spreads (arXiv:1705.07215, section 2.3)
+_DRAGAN_SPREAD = 0.5  # of the noise around real events, in their spreads (arXiv:1705.07215)
+_LEAST_CHANCE = 1e-3  # of an event to be generated, where a probability that may leave 0..1 gives a ratio
 _BANDWIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the kernels, in the distance of two standard normal events
 
 
@@ -136,9 +137,9 @@ class Regulariser:
 REGULARISERS: dict[str, Regulariser] = {
     "none": Regulariser("-"),
     "wgan-gp": Regulariser("arXiv:1704.00028, equation 3", between),
-    "one-sided": Regulariser("arXiv:1709.08894, equation 7", between, one_sided),
-    "dragan": Regulariser("arXiv:1705.07215, equation 1", around),
-    "r1": Regulariser("arXiv:1801.04406, equation 9", lambda real, *_: real, torch.square),
+    "one-sided": Regulariser("arXiv:1709.08894", between, one_sided),
+    "dragan": Regulariser("arXiv:1705.07215", around),
+    "r1": Regulariser("arXiv:1801.04406", lambda real, *_: real, torch.square),
     "clip": Regulariser("arXiv:1701.07875, algorithm 1", clip=True),
 }
 
@@ -190,7 +191,7 @@ def kernel_score(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) -> 
         weights: (B,).
 
     References:
-        Li, Swersky and Zemel (GMMN), arXiv:1502.02761, equation 4 and section 4.3; Gneiting and Raftery, J. Am. Stat.
+        Li, Swersky and Zemel (GMMN), arXiv:1502.02761; Gneiting and Raftery, J. Am. Stat.
         Assoc. 102 (2007) 359, section 5 (a kernel as a proper score).
     """
     scale = 2 * real.shape[1]  # mean squared distance of two standard normal events
@@ -284,7 +285,7 @@ the integrals of the paper's table 1, beside which their functions f are exchang
 paper's. Weighted Jensen-Shannon is left out: it is "gan" with unequal numbers of real and generated events.
 
 References:
-    Nowozin et al., arXiv:1606.00709, equation 4, tables 1, 2 and 5.
+    Nowozin et al., arXiv:1606.00709, equation 4, tables 1 and 2.
 """
 
 
@@ -369,7 +370,7 @@ _UP = _each(torch.neg)  # the generator raises what the critic says
 
 OBJECTIVES: dict[str, Objective] = {
     "wgan-gp": Objective("arXiv:1704.00028, algorithm 1", _UP, _WASSERSTEIN, "wgan-gp"),
-    "wgan-gp-one-sided": Objective("arXiv:1709.08894, equation 7", _UP, _WASSERSTEIN, "one-sided"),
+    "wgan-gp-one-sided": Objective("arXiv:1709.08894", _UP, _WASSERSTEIN, "one-sided"),
     "wgan-clip": Objective("arXiv:1701.07875, algorithm 1", _UP, _WASSERSTEIN, "clip"),
     "cramer": Objective(  # with events of one condition
         "arXiv:1705.10743, algorithm 1",
@@ -382,14 +383,12 @@ OBJECTIVES: dict[str, Objective] = {
     ),
     "minimax": _bound(_LOGISTIC, "arXiv:1406.2661, equation 1"),
     "non-saturating": Objective("arXiv:1406.2661, section 3", _each(lambda v: softplus(-v)), _LOGISTIC),
-    "least-squares": Objective(  # v is a probability; 1 - 2 v(1 - v) would be the Brier score
-        "arXiv:1611.04076, equation 9",
+    "least-squares": Objective(  # the Brier score of v as the probability that the event is real
+        "arXiv:1611.04076, labels 0 and 1",
         _each(lambda v: (v - 1) ** 2),
-        Game(lambda v: -((v - 1) ** 2), torch.square, lambda v: relu(v) / relu(1 - v).clamp(min=_TINY)),
+        Game(lambda v: -((v - 1) ** 2), torch.square, lambda v: relu(v) / (1 - v).clamp(min=_LEAST_CHANCE)),
     ),
-    "hinge": Objective(
-        "arXiv:1705.02894, equations 7 and 8", _UP, Game(lambda v: -relu(1 - v), lambda v: relu(1 + v))
-    ),
+    "hinge": Objective("arXiv:1705.02894", _UP, Game(lambda v: -relu(1 - v), lambda v: relu(1 + v))),
     **{
         f"f-{name}": _bound(game, "arXiv:1606.00709, equations 4 and 6")
         for name, game in DIVERGENCES_F.items()
@@ -397,7 +396,7 @@ OBJECTIVES: dict[str, Objective] = {
     },
     # without, the critic saturates where the samples part, and the generator stands still
     "f-total-variation": _bound(DIVERGENCES_F["total-variation"], "arXiv:1606.00709, equation 4", "r1"),
-    "ratio-class-probability": _ratio(_LOGISTIC, "arXiv:1610.03483, equation 3"),
+    "ratio-class-probability": _ratio(_LOGISTIC, "arXiv:1610.03483, section 3.1"),
     "ratio-kliep": _ratio(power_ratio(0), "Ann. Inst. Stat. Math. 60 (2008) 699"),
     "ratio-lsif": _ratio(power_ratio(1), "J. Mach. Learn. Res. 10 (2009) 1391", "r1"),
     "ratio-power": _ratio(power_ratio(0.5), "Ann. Inst. Stat. Math. 64 (2012) 1009"),
@@ -407,7 +406,7 @@ OBJECTIVES: dict[str, Objective] = {
         fakes=2,
     ),
     "mmd": Objective(
-        "arXiv:1502.02761, equation 4",
+        "arXiv:1502.02761",
         lambda real, fakes, weights: kernel_score(real, fakes[0], fakes[1], weights),
         fakes=2,
     ),

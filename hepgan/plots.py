@@ -700,7 +700,7 @@ def ranking(
 
 @styled
 def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
-    """The lines of metrics.jsonl: Wasserstein estimate, physics distance, penalty against the step.
+    """The lines of metrics.jsonl: value of the critic's game, physics distance, penalty against the step.
 
     Keys that no line has are left out.
 
@@ -712,6 +712,7 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
     """
     wanted = (
         ("wasserstein", "critic's Wasserstein estimate"),
+        ("divergence", "value of the critic's game"),
         ("distance", "physics distance (validation)"),
         ("penalty", "gradient penalty"),
     )

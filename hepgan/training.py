@@ -438,7 +438,7 @@ def _step_of(text: str) -> float:
 
 
 class _Bar:
-    """Progress bar: step, Wasserstein estimate, penalty, physics distance, samples/s, time left."""
+    """Progress bar: step, value of the game, penalty, physics distance, samples/s, time left."""
 
     def __init__(self, config: Config, step: int, *, show: bool) -> None:
         from rich.console import Console
@@ -471,6 +471,7 @@ class _Bar:
             f"{label} {self.shown[key]:{form}}"
             for label, key, form in (
                 ("W", "wasserstein", ".3f"),
+                ("value", "divergence", ".3f"),
                 ("penalty", "penalty", ".3f"),
                 ("distance", "distance", ".4f"),
                 ("samples/s", "samples_per_second", ".0f"),

@@ -50,18 +50,6 @@ std::vector<float> middle(const hepgan::Generator& generator, std::size_t n) {
   return result;
 }
 
-/// Largest difference, relative to the largest number or the scale of each output.
-double differ(const hepgan::Generator& generator, hepgan::Span<const float> a, hepgan::Span<const float> b) {
-  double worst = 0;
-  for (const hepgan::Output& output : generator.outputs()) {
-    double size = std::max(output.scale, 1e-30);
-    for (std::size_t k = output.offset; k < output.offset + output.size; ++k) size = std::max(size, std::abs(static_cast<double>(a[k])));
-    for (std::size_t k = output.offset; k < output.offset + output.size; ++k)
-      worst = std::max(worst, std::abs(static_cast<double>(a[k]) - static_cast<double>(b[k])) / size);
-  }
-  return worst;
-}
-
 void reference(const std::string& model) {
   const hepgan::Generator generator(model);
   const double difference = generator.self_test();
@@ -106,7 +94,7 @@ void batches(const std::string& model) {
   std::mt19937_64 one(3), other(3);
   const hepgan::Events a = generator.generate(middle(generator, 40), one), b = in_sevens.generate(middle(generator, 40), other);
   for (std::size_t event = 0; event < a.size(); ++event)
-    require(differ(generator, a.values(event), b.values(event)) <= hepgan::tolerance, "the same events in any batches");
+    require(generator.model().difference(a.values(event), b.values(event)) <= hepgan::tolerance, "the same events in any batches");
 }
 
 void threads(const std::string& model) {
@@ -265,8 +253,8 @@ void keys(const std::string& model) {
     });
   for (std::thread& worker : workers) worker.join();
   for (std::size_t k = 0; k < n; ++k) {
-    require(differ(generator, together.values(k), alone[k]) <= hepgan::tolerance, "the same event in any thread and batch");
-    require(k == 0 || differ(generator, together.values(k), together.values(k - 1)) > 1e-3, "another event for another track");
+    require(generator.model().difference(together.values(k), alone[k]) <= hepgan::tolerance, "the same event in any thread and batch");
+    require(k == 0 || generator.model().difference(together.values(k), together.values(k - 1)) > 1e-3, "another event for another track");
   }
   require_message([&] { generator.generate(conditions, hepgan::Key{}); }, "keys: expected 24 x 1 numbers, got 1");
   require_message([&] { generator.generate(conditions, key, alone[0]); }, "out: expected 24 x ");

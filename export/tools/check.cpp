@@ -76,15 +76,9 @@ int check(const std::vector<std::string>& words) {
   for (std::size_t event = 0; event < n; ++event) {
     const std::size_t width = generator.conditions().size();
     generator.generate({conditions.data() + event * width, width}, keys[event], single);
-    const auto values = together.values(event);
-    for (const hepgan::Output& output : generator.outputs()) {
-      double size = output.scale;
-      for (std::size_t k = 0; k < output.size; ++k) size = std::max(size, std::abs(static_cast<double>(values[output.offset + k])));
-      for (std::size_t k = output.offset; k < output.offset + output.size; ++k) {
-        apart = std::max(apart, std::abs(static_cast<double>(values[k]) - static_cast<double>(single[k])) / std::max(size, 1e-30));
-        negative = negative || (output.role != "target" && values[k] < 0);
-      }
-    }
+    apart = std::max(apart, generator.model().difference(single, together.values(event)));
+    for (const hepgan::Output& output : generator.outputs())
+      if (output.role != "target") negative = negative || *std::min_element(&single[output.offset], &single[output.offset] + output.size) < 0;
   }
   bool passed = report("reference vectors", difference <= hepgan::tolerance, "largest difference " + hepgan::detail::short_number(difference));
   passed &= report("one row = many rows", apart <= hepgan::tolerance, "largest difference " + hepgan::detail::short_number(apart));

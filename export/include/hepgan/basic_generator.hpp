@@ -181,9 +181,11 @@ class BasicGenerator {
     return generate(Span<const float>(conditions.begin(), conditions.size()), std::forward<Source>(source));
   }
 
-  /// Largest relative difference between what this machine computes and the reference vectors in the file; the model is
-  /// sound if it is at most `tolerance`. In each output of an event the difference is divided by the output's largest
-  /// number, or by a smallest size if that is more: the target's scale, or 1e-3 of the shower's largest number.
+  /// The description, understood.
+  const Model& model() const { return model_; }
+
+  /// Largest relative difference (Model::difference) between what this machine computes and the reference vectors in the
+  /// file; the model is sound if it is at most `tolerance`.
   double self_test() const {
     try {
       const std::vector<float> conditions = model_.reference("condition", model_.conditions.size());

@@ -214,29 +214,40 @@ struct Model {
     return model;
   }
 
-  /// Largest relative difference from the reference vectors of outputs by event, see BasicGenerator::self_test().
+  /// Largest relative difference between the numbers of an event and those wanted. In each output the difference is divided by
+  /// its largest number, or by a smallest size if that is more: the target's scale, or 1e-3 of the shower's largest number.
+  double difference(Span<const float> got, Span<const float> wanted) const {
+    const auto magnitude = [](float a, float b) { return std::abs(a) < std::abs(b); };
+    const auto largest = [&](std::size_t first, std::size_t size) {
+      return std::abs(static_cast<double>(*std::max_element(wanted.data() + first, wanted.data() + first + size, magnitude)));
+    };
+    const double brightest = largest(0, width);
+    double worst = 0;
+    for (const Output& output : *outputs) {
+      const double least = output.scale > 0 ? output.scale : 1e-3 * brightest;
+      const double size = std::max({largest(output.offset, output.size), least, static_cast<double>(std::numeric_limits<float>::min())});
+      for (std::size_t k = output.offset; k < output.offset + output.size; ++k) {
+        const double apart = std::abs(static_cast<double>(got[k]) - static_cast<double>(wanted[k])) / size;
+        if (!(apart <= worst)) worst = apart;  // NaN counts
+      }
+    }
+    return worst;
+  }
+
+  /// The largest difference of events from the reference vectors.
   double difference(const Events& events) const {
     const json::Value& expected = metadata.at("reference").at("outputs");
     double worst = 0;
     for (std::size_t event = 0; event < events.size(); ++event) {
-      std::vector<std::vector<float>> wanted(outputs->size());
-      std::vector<double> largest(outputs->size());
-      for (std::size_t k = 0; k < outputs->size(); ++k) {
-        const auto& rows = expected.at((*outputs)[k].name).items();
+      std::vector<float> wanted;
+      for (const Output& output : *outputs) {
+        const auto& rows = expected.at(output.name).items();
         if (event >= rows.size()) throw std::runtime_error("metadata: expected reference vectors of each output, got too few");
-        wanted[k] = numbers(rows[event], (*outputs)[k].size);
-        for (const float value : wanted[k]) largest[k] = std::max(largest[k], std::abs(static_cast<double>(value)));
+        const std::vector<float> values = numbers(rows[event], output.size);
+        wanted.insert(wanted.end(), values.begin(), values.end());
       }
-      const double brightest = *std::max_element(largest.begin(), largest.end());
-      for (std::size_t k = 0; k < outputs->size(); ++k) {
-        const Span<const float> got = events.output(event, k);
-        const double least = (*outputs)[k].scale > 0 ? (*outputs)[k].scale : 1e-3 * brightest;
-        const double scale = std::max({largest[k], least, static_cast<double>(std::numeric_limits<float>::min())});
-        for (std::size_t i = 0; i < got.size(); ++i) {
-          const double difference = std::abs(static_cast<double>(got[i]) - static_cast<double>(wanted[k][i])) / scale;
-          if (!(difference <= worst)) worst = difference;  // NaN counts
-        }
-      }
+      const double apart = difference(events.values(event), wanted);
+      if (!(apart <= worst)) worst = apart;
     }
     return worst;
   }

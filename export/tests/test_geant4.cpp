@@ -262,7 +262,7 @@ void commands() {
 void conditions() {
   Model odd("odd", nullptr, toy("odd"), {"e-"});
   const auto ask = [&] { static_cast<void>(odd.ModelTrigger(fast(entering()))); };
-  require_stop(ask, "condition 'tilt' in 'rad': expected a name and a unit that tell what it is of a track", FatalErrorInArgument);
+  require_stop(ask, "condition 'tilt' in 'rad': expected a name and a unit that say what it is of a track", FatalErrorInArgument);
   double tilt = 0.2;
   odd.set_condition("tilt", [&](const G4FastTrack&) { return tilt; });
   Deposits deposits;

@@ -121,11 +121,11 @@ inline double unit_in_geant4(std::string_view name, char dimension) {
     double value;
   };
   static constexpr double degree = 3.14159265358979323846 / 180;
-  static constexpr std::array<Unit, 17> units{{{"eV", 'E', 1e-6},   {"keV", 'E', 1e-3},   {"MeV", 'E', 1},      {"GeV", 'E', 1e3},
-                                               {"TeV", 'E', 1e6},   {"keV/c", 'E', 1e-3}, {"MeV/c", 'E', 1},    {"GeV/c", 'E', 1e3},
-                                               {"TeV/c", 'E', 1e6}, {"um", 'L', 1e-3},    {"mm", 'L', 1},       {"cm", 'L', 10},
-                                               {"m", 'L', 1e3},     {"rad", 'A', 1},      {"mrad", 'A', 1e-3},  {"deg", 'A', degree},
-                                               {"", '1', 1}}};
+  static constexpr std::array<Unit, 17> units{{
+      {"eV", 'E', 1e-6}, {"keV", 'E', 1e-3}, {"keV/c", 'E', 1e-3}, {"MeV", 'E', 1}, {"MeV/c", 'E', 1}, {"GeV", 'E', 1e3},
+      {"GeV/c", 'E', 1e3}, {"TeV", 'E', 1e6}, {"TeV/c", 'E', 1e6}, {"um", 'L', 1e-3}, {"mm", 'L', 1}, {"cm", 'L', 10},
+      {"m", 'L', 1e3}, {"rad", 'A', 1}, {"mrad", 'A', 1e-3}, {"deg", 'A', degree}, {"", '1', 1},
+  }};
   for (const Unit& unit : units)
     if (name == unit.name && dimension == unit.dimension) return unit.value;
   return 0;
@@ -231,21 +231,7 @@ class FastSimulation : public G4VFastSimulationModel {
         particles_(std::move(particles)),
         commands_("/hepgan/" + name + "/", "Showers of a hepgan model") {
     if (generator) use(std::move(generator));
-    commands_.text("model", "File of the model", [this](const std::string& path) { use(share<Generator>(path)); });
-    commands_.text("particle", "Particles it is for, separated by commas", [this](const std::string& list) { set_particles(list); });
-    commands_.quantity("threshold", "Smallest energy of a hit", "Energy", [this](double value) { set_threshold(value); });
-    commands_.quantity("minEnergy", "Smallest kinetic energy", "Energy", [this](double value) { smallest_ = value; });
-    commands_.quantity("maxEnergy", "Largest kinetic energy", "Energy", [this](double value) { largest_ = value; });
-    commands_.quantity("depth", "What must be ahead in the envelope; default: depth of the layers", "Length",
-                       [this](double value) { depth_ = value; });
-    commands_.quantity("margin", "What must be around the axis in the envelope", "Length", [this](double value) { margin_ = value; });
-    commands_.text("axis", "What the showers follow", [this](const std::string& value) { axis_ = value == "envelope" ? Axis::envelope : Axis::particle; },
-                   "particle envelope");
-    commands_.text("noise", "Random numbers: keyed by seed, run, event and track, or from the engine",
-                   [this](const std::string& value) { noise_ = value == "engine" ? Noise::engine : Noise::keyed; }, "keyed engine");
-    commands_.text("seed", "Seed of keyed noise, a whole number", [this](const std::string& value) { set_seed(value); });
-    commands_.report("statistics", "Print what was generated, over all threads",
-                     [this] { G4cout << GetName() << ": " << *counts_ << G4endl; });
+    add_commands();
   }
 
   /// Take another generator.
@@ -324,7 +310,8 @@ class FastSimulation : public G4VFastSimulationModel {
       ++counts_->showers;
     } catch (const std::exception& error) {
       ++counts_->failed;
-      G4Exception("hepgan::FastSimulation::DoIt", "hepgan002", EventMustBeAborted, (GetName() + ": " + error.what()).c_str());
+      const std::string message = GetName() + ": " + error.what();
+      G4Exception("hepgan::FastSimulation::DoIt", "hepgan002", EventMustBeAborted, message.c_str());
     }
   }
 
@@ -346,13 +333,15 @@ class FastSimulation : public G4VFastSimulationModel {
     if (!sources_.empty() && complete()) return true;
     try {
       if (!generator_) throw std::invalid_argument("expected a model, got none; name it with /hepgan/" + GetName() + "/model");
-      if (!complete()) throw std::invalid_argument("expected particles, got none; name them with /hepgan/" + GetName() + "/particle");
+      if (!complete())
+        throw std::invalid_argument("expected particles, got none; name them with /hepgan/" + GetName() + "/particle");
       std::vector<Quantity> sources;
       for (const Condition& c : generator_->conditions()) sources.push_back(source(c));
       sources_ = std::move(sources);
       return true;
     } catch (const std::exception& error) {
-      G4Exception("hepgan::FastSimulation::ModelTrigger", "hepgan001", FatalErrorInArgument, (GetName() + ": " + error.what()).c_str());
+      const std::string message = GetName() + ": " + error.what();
+      G4Exception("hepgan::FastSimulation::ModelTrigger", "hepgan001", FatalErrorInArgument, message.c_str());
       return false;
     }
   }
@@ -372,8 +361,8 @@ class FastSimulation : public G4VFastSimulationModel {
     const detail::TrackQuantity* quantity = detail::track_quantity(c.name);
     const double unit = quantity != nullptr ? detail::unit_in_geant4(c.unit, quantity->dimension) : 0;
     if (unit == 0)
-      throw std::invalid_argument("condition '" + c.name + "' in '" + c.unit + "': expected a name and a unit that tell what it is of a "
-                                  "track, such as incident_energy in GeV; say what it is with set_condition");
+      throw std::invalid_argument("condition '" + c.name + "' in '" + c.unit + "': expected a name and a unit that say what it is " +
+                                  "of a track, such as incident_energy in GeV; say what it is with set_condition");
     return [value = quantity->value, unit](const G4FastTrack& t) { return value(t) / unit; };
   }
 
@@ -425,6 +414,27 @@ class FastSimulation : public G4VFastSimulationModel {
     }
     maker_->make(Span<const float>(values_.data(), generator_->n_cells()), frame(track),
                  [&](const Hit& hit) { make(G4ThreeVector(hit.x, hit.y, hit.z), hit.energy); });
+  }
+
+  void add_commands() {
+    using Text = const std::string&;
+    commands_.text("model", "File of the model", [this](Text path) { use(share<Generator>(path)); });
+    commands_.text("particle", "Particles it is for, separated by commas", [this](Text list) { set_particles(list); });
+    commands_.quantity("threshold", "Smallest energy of a hit", "Energy", [this](double value) { set_threshold(value); });
+    commands_.quantity("minEnergy", "Smallest kinetic energy", "Energy", [this](double value) { smallest_ = value; });
+    commands_.quantity("maxEnergy", "Largest kinetic energy", "Energy", [this](double value) { largest_ = value; });
+    commands_.quantity("depth", "What must be ahead in the envelope; default: depth of the layers", "Length",
+                       [this](double value) { depth_ = value; });
+    commands_.quantity("margin", "What must be around the axis in the envelope", "Length",
+                       [this](double value) { margin_ = value; });
+    const auto set_axis_to = [this](Text value) { axis_ = value == "envelope" ? Axis::envelope : Axis::particle; };
+    commands_.text("axis", "What the showers follow", set_axis_to, "particle envelope");
+    const auto set_noise_to = [this](Text value) { noise_ = value == "engine" ? Noise::engine : Noise::keyed; };
+    commands_.text("noise", "Random numbers: keyed by seed, run, event and track, or from the engine", set_noise_to,
+                   "keyed engine");
+    commands_.text("seed", "Seed of keyed noise, a whole number", [this](Text value) { set_seed(value); });
+    const auto print = [this] { G4cout << GetName() << ": " << *counts_ << G4endl; };
+    commands_.report("statistics", "Print what was generated, over all threads", print);
   }
 
   void set_particles(const std::string& list) {

@@ -60,7 +60,8 @@ inline std::array<double, 2> depths(const std::vector<Layer>& layers) {
 class Frame {
  public:
   /// The front face of the first layer is where the particle enters.
-  Frame(const std::vector<Layer>& layers, const Vector3& entry, const Vector3& direction) : Frame(depths(layers)[0], entry, direction) {}
+  Frame(const std::vector<Layer>& layers, const Vector3& entry, const Vector3& direction)
+      : Frame(depths(layers)[0], entry, direction) {}
 
   /// As above with the particle entering at `front` (mm), a z of the geometry.
   ///
@@ -171,7 +172,8 @@ class HitMaker {
 
   /// With the layers and the unit of a generator.
   template <class Generator, class = decltype(std::declval<const Generator&>().layers())>
-  explicit HitMaker(const Generator& generator, double threshold = 0) : HitMaker(generator.layers(), generator.unit(), threshold) {}
+  explicit HitMaker(const Generator& generator, double threshold = 0)
+      : HitMaker(generator.layers(), generator.unit(), threshold) {}
 
   /// Cells of a shower.
   std::size_t n_cells() const { return cells_.size(); }

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "counter.hpp"
 #include "hepgan/hits.hpp"
 #include "toy_network.hpp"
 
@@ -162,28 +161,11 @@ void polar() {
   }
 }
 
-void no_allocation() {
-  const ToyGenerator toy("toy");
-  const hepgan::HitMaker maker(toy, 1);
-  const std::vector<float> cells(maker.n_cells(), 1.0F);
-  std::vector<hepgan::Hit> hits;
-  hits.reserve(maker.n_cells());
-  const std::size_t before = counter::ours;
-  for (int k = 0; k < 10; ++k) {
-    hits.clear();
-    maker.make(cells, {toy.layers(), origin, {1.0 * k, 2, 3}}, hits);
-  }
-  const std::size_t after = counter::ours;
-  require(hits.size() == 30 && after == before, "hits without allocation");
-  require(before > 0, "the counter to count");
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::map<std::string, void (*)()> tests{{"axes", axes}, {"bad_directions", bad_directions}, {"entry", entry},
-                                                {"energies", energies}, {"identifiers", identifiers}, {"polar", polar},
-                                                {"no_allocation", no_allocation}};
+                                                {"energies", energies}, {"identifiers", identifiers}, {"polar", polar}};
   if (argc < 2) return std::cerr << "usage: test_hits TEST...\n", 2;
   int failed = 0;
   for (int k = 1; k < argc; ++k) {

@@ -399,17 +399,26 @@ def export(
     typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))
 
 
-@app.command(epilog="Example: hepgan check showers.onnx")
-def check(model: Model) -> None:
+@app.command(epilog="Example: hepgan check showers.onnx --target sofie")
+def check(
+    model: Model,
+    target: Annotated[
+        Literal["onnxruntime", "sofie", "onnx2c"] | None,
+        typer.Option(help="also list what stands in the way of this program"),
+    ] = None,
+) -> None:
     """Print what a model says of itself, and re-run the reference vectors that it carries."""
     from hepgan import tables
     from hepgan.export.onnx import OnnxGenerator
 
     generator = OnnxGenerator(_model_file(model))
     results = generator.check()
+    if target is not None:
+        lines = generator.lint(target)
+        results.append((f"target {target}", not lines, "; ".join(lines) or "nothing stands in the way"))
     Console().print(tables.description(generator.metadata), tables.checks(results))
     if not all(passed for _, passed, _ in results):
-        typer.echo(f"hepgan: {model}: a check failed; export the model again", err=True)
+        typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
         raise typer.Exit(1)
 
 

@@ -66,7 +66,7 @@ def test_sanitizers_are_silent(
         "-DCMAKE_BUILD_TYPE=",
         "-DHEPGAN_BUILD_TOOLS=OFF",
         flags=f"-O1 {flags}",
-        targets=("test_generator", "fuzz"),
+        targets=("test_generator", "test_hits", "test_geant4", "fuzz"),
     )
     done = run("ctest", "--test-dir", folder, "--output-on-failure", environment=environment)
     assert done.returncode == 0, done.stdout

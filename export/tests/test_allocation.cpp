@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <new>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "hepgan/generator.hpp"
+#include "hepgan/hits.hpp"
 
 namespace {
 
@@ -54,9 +56,21 @@ int main(int argc, char** argv) {
     generator.generate(conditions, engine, out);
     generator.generate({conditions.data(), generator.conditions().size()}, keys[0], {out.data(), generator.width()});
   };
+  std::vector<hepgan::Hit> hits;
+  std::optional<hepgan::HitMaker> maker;
+  if (generator.n_cells() > 0) maker.emplace(generator);
+  const auto place = [&] {
+    if (!maker) return;
+    hits.clear();
+    maker->make({out.data(), generator.n_cells()}, {0, {1, 2, 3}, {0, 1, 1}}, hits);
+  };
   work();  // makes the working memory
+  place();
   const std::size_t before = ours;
-  for (int turn = 0; turn < 10; ++turn) work();
+  for (int turn = 0; turn < 10; ++turn) {
+    work();
+    place();
+  }
   const std::size_t after = ours;
   const auto* const control = new std::string(100, 'x');
   const std::size_t counted = ours;

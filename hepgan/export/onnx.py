@@ -37,6 +37,7 @@ import hepgan
 from hepgan import noise
 from hepgan.config import ConditionConfig, DataConfig
 from hepgan.export.lowering import Compact
+from hepgan.export.targets import lint
 from hepgan.geometry import Calorimeter
 from hepgan.models.dll import DllGenerator
 from hepgan.rootfiles import check_target, written
@@ -56,10 +57,9 @@ _COMMON = (
     "Sum Tanh Transpose Unsqueeze Where"
 )
 OPERATORS = frozenset(_COMMON.split())
-"""Operators that ONNX Runtime, ROOT's TMVA SOFIE, onnx2c and onnx-mlir all implement.
+"""Operators that ONNX Runtime, ROOT's TMVA SOFIE, onnx2c (`hepgan.export.targets`) and onnx-mlir all implement.
 
-The common part of SOFIE's parser table (tmva/sofie_parsers), onnx2c's ``Graph::createNode`` and onnx-mlir's
-page SupportedONNXOps-cpu.
+For onnx-mlir see its page SupportedONNXOps-cpu.
 """
 
 _KEY = "hepgan"
@@ -750,6 +750,10 @@ class OnnxGenerator:
     def operators(self) -> set[str]:
         """Operators of the graph."""
         return {node.op_type for node in self._model.graph.node}
+
+    def lint(self, target: str) -> Sequence[str]:
+        """What stands in the way of a program that reads ONNX files, see `hepgan.export.targets`."""
+        return lint(self._model, target)
 
     def __call__(self, condition: NDArray[Any], latent: NDArray[Any]) -> tuple[Float32, ...]:
         """Run the graph on all rows at once; nothing is checked but the shapes. `sample` does more.

@@ -42,7 +42,7 @@ from hepgan.geometry import Calorimeter
 from hepgan.models.dll import DllGenerator
 from hepgan.rootfiles import check_target, written
 
-__all__ = ["BATCH_SIZE", "OPERATORS", "OPSET", "SCHEMA", "TOLERANCE", "Condition", "OnnxGenerator", "write"]
+__all__ = ["BATCH_SIZE", "OPERATORS", "OPSET", "SCHEMA", "TOLERANCE", "Condition", "OnnxGenerator", "build", "write"]
 
 SCHEMA = 1  # of the JSON; raised when a reader of the old one would go wrong
 OPSET = 17
@@ -521,35 +521,33 @@ def put(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write(
+def build(
     generator: nn.Module,
-    path: str | Path,
     *,
     data: DataConfig,
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Sequence[float]],
     batch: int | None = None,
-) -> None:
-    """Export a generator, compare the file with torch, and only then put it in place.
+) -> Any:
+    """Export a generator and compare the result with torch.
 
     Args:
         generator: Called with (B, n_conditions) physical conditions and (B, n_latent) normal numbers; has ``n_latent``
             and ``condition_range`` (n_conditions, 2). Of showers: gives cells (B, n_cells) and overflow
             (B, n_overflow); has ``calorimeter`` and ``n_overflow``. Of observables: gives targets (B, n_targets),
             the last latent number may choose between point masses; has ``target_scale`` (n_targets,).
-        path: The file; an existing one is replaced.
         data: What it was trained on; names conditions and branches.
         provenance: Digests and step; versions and date are added.
         metrics: Headline metrics: (value, uncertainty) by name.
         batch: A fixed batch size, for code generators that need one; default: any batch size.
 
+    Returns:
+        The model, with everything in its metadata.
+
     Raises:
         ValueError: If the generator does not fit `data`, gives numbers that are not finite, uses an operator
-            outside `OPERATORS`, or the file's numbers differ from torch's by more than `TOLERANCE`.
-        OSError: If `path` is no file, or cannot be written; nothing is left behind.
+            outside `OPERATORS`, or the model's numbers differ from torch's by more than `TOLERANCE`.
     """
-    path = Path(path)
-    check_target(path)
     if batch is not None and batch < 1:
         raise ValueError(
             f"batch: expected a positive number, or none for any batch size, got {batch}; leave it out"
@@ -612,15 +610,43 @@ def write(
     text = json.dumps(metadata, allow_nan=False, separators=(",", ":"))
     onnx.helper.set_model_props(model, {_KEY: text})
     onnx.checker.check_model(model, full_check=True)
-    content = model.SerializeToString()
-    exported = _Runner(_session(content, threads=1), names, batch=batch)
+    exported = _Runner(_session(model.SerializeToString(), threads=1), names, batch=batch)
     difference = float(_differences(exported(condition, latent), expected, described).max())
     if not difference <= TOLERANCE:
         raise ValueError(
-            f"{path}: expected the exported numbers to be torch's within {TOLERANCE:g} (relative), got "
+            f"generator: expected the exported numbers to be torch's within {TOLERANCE:g} (relative), got "
             f"{difference:.3g}; the generator computes something that the exporter does not translate"
         )
-    put(path, content)
+    return model
+
+
+def write(
+    generator: nn.Module,
+    path: str | Path,
+    *,
+    data: DataConfig,
+    provenance: Mapping[str, Any],
+    metrics: Mapping[str, Sequence[float]],
+    batch: int | None = None,
+) -> None:
+    """Export a generator, compare the model with torch, and only then put it in place.
+
+    Args:
+        generator: See `build`, as the others.
+        path: The file; an existing one is replaced.
+        data: What it was trained on.
+        provenance: Digests and step.
+        metrics: Headline metrics.
+        batch: A fixed batch size.
+
+    Raises:
+        ValueError: See `build`.
+        OSError: If `path` is no file, or cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    check_target(path)
+    model = build(generator, data=data, provenance=provenance, metrics=metrics, batch=batch)
+    put(path, model.SerializeToString())
 
 
 class _Runner:

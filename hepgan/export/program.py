@@ -863,6 +863,12 @@ def _with(template: str, **defaults: float) -> Callable[[_Compiler], str]:
     return text
 
 
+def _leaky(compiler: _Compiler) -> str:
+    if (slope := compiler._attribute("alpha", 0.01)) > 1:
+        raise compiler._refuse("a slope of at most 1", f"{slope:g}")
+    return f"leaky_relu({{0}}, {_literal(slope)})"
+
+
 _SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}  # of the ONNX standard
 
 _NUMBERS: dict[str, Callable[[_Compiler], str]] = {
@@ -880,7 +886,7 @@ _NUMBERS: dict[str, Callable[[_Compiler], str]] = {
     "Floor": _same("std::floor({0})"),
     "Greater": _same("{0} > {1} ? 1.0F : 0.0F"),
     "GreaterOrEqual": _same("{0} >= {1} ? 1.0F : 0.0F"),
-    "LeakyRelu": _with("leaky_relu({0}, <alpha>)", alpha=0.01),
+    "LeakyRelu": _leaky,
     "Less": _same("{0} < {1} ? 1.0F : 0.0F"),
     "LessOrEqual": _same("{0} <= {1} ? 1.0F : 0.0F"),
     "Log": _same("std::log({0})"),

@@ -216,11 +216,11 @@ inline void softmax(const float* x, float* y, std::size_t n) {
 
 inline void copy(const float* from, float* to, std::size_t n) { std::memcpy(to, from, n * sizeof(float)); }
 
-inline float relu(float x) { return x < 0 ? 0 : x; }
-inline float leaky_relu(float x, float slope) { return x < 0 ? slope * x : x; }
-inline float elu(float x, float alpha) { return x < 0 ? alpha * (std::exp(x) - 1) : x; }
 inline float smaller(float a, float b) { return b < a ? b : a; }
 inline float larger(float a, float b) { return a < b ? b : a; }
+inline float relu(float x) { return larger(x, 0); }
+inline float leaky_relu(float x, float slope) { return larger(x, slope * x); }  // slope: at most 1; this way without a branch
+inline float elu(float x, float alpha) { return x < 0 ? alpha * std::expm1(x) : x; }
 inline float clip(float x, float low, float high) { return smaller(larger(x, low), high); }
 inline float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 inline float softplus(float x) { return relu(x) + std::log1p(std::exp(-std::abs(x))); }

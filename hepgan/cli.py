@@ -376,19 +376,16 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
     out: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="file to write")],
     format_: Annotated[
-        Literal["onnx", "lwtnn", "cpp"], typer.Option("--format", help="file format")
+        Literal["onnx", "lwtnn", "cpp"],
+        typer.Option("--format", help="cpp: a header without a runtime, NAME.hpp, and NAME.bin beside it"),
     ] = "onnx",
     batch: Annotated[
         int | None, typer.Option(min=1, help="fix the number of rows; default: any number")
     ] = None,
 ) -> None:
     """Write one self-describing file that C++ frameworks run."""
-    if format_ == "cpp":
-        raise ValueError(
-            "--format cpp: expected onnx or lwtnn, got cpp, which is not there yet; use --format onnx"
-        )
-    if format_ == "lwtnn" and batch is not None:
-        raise ValueError("--batch: lwtnn computes one row at a time; leave it out")
+    if format_ != "onnx" and batch is not None:
+        raise ValueError(f"--batch: {format_} computes one row at a time; leave it out")
     if not (run / "config.toml").is_file():
         raise FileNotFoundError(
             f"{run}: expected a run folder with config.toml, got none; name the --out of hepgan train"

@@ -545,9 +545,13 @@ def density_ratio(run: str | Path, events: TensorEvents) -> Tensor:
 
 
 def export_run(
-    run: str | Path, out: str | Path, *, batch: int | None = None, format: Literal["onnx", "lwtnn"] = "onnx"
+    run: str | Path,
+    out: str | Path,
+    *,
+    batch: int | None = None,
+    format: Literal["onnx", "lwtnn", "cpp"] = "onnx",
 ) -> Path:
-    """Write the selected generator of a run folder as one file.
+    """Write the selected generator of a run folder as one file; cpp: as a header, and its weights beside it.
 
     Args:
         run: The run folder.
@@ -561,7 +565,7 @@ def export_run(
     Raises:
         ValueError: If the format cannot express the generator.
     """
-    from hepgan.export import lwtnn, onnx
+    from hepgan.export import cpp, lwtnn, onnx
 
     generator, config, texts = load_generator(run)
     report = Path(run) / "report" / "metrics.json"
@@ -579,6 +583,8 @@ def export_run(
     described: dict[str, Any] = {"data": config.data, "provenance": provenance, "metrics": metrics}
     if format == "lwtnn":
         lwtnn.write(generator, out, **described)
+    elif format == "cpp":
+        cpp.write(generator, out, **described)
     else:
         onnx.write(generator, out, **described, batch=batch)
     return Path(out)

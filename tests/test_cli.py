@@ -150,16 +150,10 @@ def test_a_condition_given_twice(tmp_path):
     assert "give a range as NAME=LOW:HIGH" in message
 
 
-def test_export_format_of_later(tmp_path):
-    message = refused("export", tmp_path, "--out", tmp_path / "m.onnx", "--format", "cpp")
-    assert (
-        "--format cpp: expected onnx or lwtnn, got cpp, which is not there yet; use --format onnx" in message
-    )
-
-
-def test_a_fixed_batch_is_not_for_lwtnn(tmp_path):
-    message = refused("export", tmp_path, "--out", tmp_path / "m.json", "--format", "lwtnn", "--batch", "2")
-    assert "--batch: lwtnn computes one row at a time; leave it out" in message
+@pytest.mark.parametrize("format_", ["lwtnn", "cpp"])
+def test_a_fixed_batch_is_for_onnx_only(format_, tmp_path):
+    message = refused("export", tmp_path, "--out", tmp_path / "m", "--format", format_, "--batch", "2")
+    assert f"--batch: {format_} computes one row at a time; leave it out" in message
 
 
 def test_unknown_export_format(tmp_path):
@@ -402,6 +396,9 @@ def test_tracks_from_the_toy_to_every_file(tmp_path):
     assert "FAILED" not in run("check", model).stdout
     run("export", folder, "--out", tmp_path / "dll.json", "--format", "lwtnn")
     assert json.loads((tmp_path / "dll.json").read_text())["outputs"]["targets"]["labels"][0] == "RichDLLe"
+    run("export", folder, "--out", tmp_path / "dll.hpp", "--format", "cpp")
+    assert "namespace hepgan::dll {" in (tmp_path / "dll.hpp").read_text()
+    assert (tmp_path / "dll.bin").read_bytes().startswith(b"hepganW1")
     run("generate", model, "--conditions-from", sample, "--extrapolate", "--out", tmp_path / "fast.root")
     with uproot.open(tmp_path / "fast.root") as file:
         tree = file["tracks"]

@@ -36,13 +36,19 @@ _LINE = 64  # bytes: weights begin at a multiple
 _STEPS = 12  # of a function, at most: so that it fits on a screen or two
 _BATCH = 64  # rows at once: all the same to the network, and bounds what the generator keeps
 _FNV = 0xCBF29CE484222325, 0x100000001B3  # first value and factor of FNV-1a in 64 bits
-_TAKEN = frozenset(
-    "alignas alignof and asm auto bitand bitor bool break case catch char class compiled compl const constexpr continue "
-    "decltype default delete detail do double else enum explicit export extern false float for friend goto if inline "
-    "int json long mutable namespace new noexcept not nullptr operator or private protected public register return "
-    "short signed sizeof static struct switch template this throw true try typedef typeid typename union unsigned "
-    "using virtual void volatile while xor".split()
-)  # C++ keywords, and namespaces of the library
+_KEYWORDS = (
+    "alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr "
+    "continue decltype default delete do double else enum explicit export extern false float for friend "
+    "goto if inline int long mutable namespace new noexcept not nullptr operator or private protected "
+    "public register return short signed sizeof static struct switch template this throw true try typedef "
+    "typeid typename union unsigned using virtual void volatile while xor"
+)
+_LIBRARY = (
+    "clip compiled copy dense detail elu hepgan infinity is_engine json larger largest leaky_relu load local "
+    "multiplied normal parse philox product relu schema short_number sigmoid smaller softmax softplus std "
+    "store tile tolerance total"
+)
+_TAKEN = frozenset(f"{_KEYWORDS} {_LIBRARY}".split())  # words of C++, and what the library calls so
 
 
 def include_folder() -> Path:
@@ -144,7 +150,7 @@ class Network {{
 
   void prepare(const Model& model) const {{
     if (model.conditions.size() != conditions || model.latent != latents || model.width != width)
-      throw std::runtime_error("metadata: expected sizes of this header's network, got others; export header and weights again");
+      throw std::runtime_error("metadata: expected this header's sizes, got others; export both files again");
   }}
 
   /// Compute events one after the other; from any thread, without allocation.
@@ -221,10 +227,15 @@ def write(
     """
     path = Path(path)
     name = path.stem
-    if path.suffix != ".hpp" or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or "__" in name or name in _TAKEN:
+    if (
+        path.suffix != ".hpp"
+        or not re.fullmatch(r"[a-z][A-Za-z0-9_]*", name)
+        or "__" in name
+        or name in _TAKEN
+    ):
         raise ValueError(
-            f"{path}: expected NAME.hpp, where NAME can be a C++ namespace: letters, digits and single underscores, no "
-            f"keyword; got {path.name!r}; choose another name, such as showers.hpp"
+            f"{path}: expected NAME.hpp, where NAME can be a C++ namespace: a small letter, then letters, digits and "
+            f"single underscores; got {path.name!r}; choose another name, such as showers.hpp"
         )
     blob = path.with_suffix(".bin")
     for target in (path, blob):

@@ -42,7 +42,17 @@ from hepgan.geometry import Calorimeter
 from hepgan.models.dll import DllGenerator
 from hepgan.rootfiles import check_target, written
 
-__all__ = ["BATCH_SIZE", "OPERATORS", "OPSET", "SCHEMA", "TOLERANCE", "Condition", "OnnxGenerator", "build", "write"]
+__all__ = [
+    "BATCH_SIZE",
+    "OPERATORS",
+    "OPSET",
+    "SCHEMA",
+    "TOLERANCE",
+    "Condition",
+    "OnnxGenerator",
+    "build",
+    "write",
+]
 
 SCHEMA = 1  # of the JSON; raised when a reader of the old one would go wrong
 OPSET = 17

@@ -49,9 +49,13 @@ Array = NDArray[Any]
 Tensor = NDArray[Any]  # float: known numbers; int64: addresses
 
 _MOVES = frozenset(
-    "Concat Expand Flatten Gather Identity Pad Reshape Slice Split Squeeze Transpose Unsqueeze".split()
+    {"Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze"}
+    | {"Transpose", "Unsqueeze"}
 )
-"""Operators that only move numbers; everything but the first input (Concat: axis) is known beforehand."""
+"""Operators that only move numbers."""
+
+_SETTINGS = {"Concat": (), "Pad": (1, 3), "Where": (0,)}
+"""Which inputs are not moved, but known beforehand, if it is not all but the first one."""
 
 
 @dataclass
@@ -288,7 +292,11 @@ class _Compiler:
     def _addresses(self, name: str) -> Addresses:
         """Where the numbers of a tensor lie; known ones become weights."""
         tensor = self.tensors[name]
-        return self._weights(tensor, "_constant").addresses.reshape(tensor.shape) if name in self.known else tensor
+        if name not in self.known:
+            return tensor
+        if not tensor.any():
+            return np.full(tensor.shape, _ZERO, np.int64)
+        return self._weights(tensor, "_constant").addresses.reshape(tensor.shape)
 
     def _input(self, index: int) -> Addresses:
         return self._addresses(self.node.input[index])
@@ -329,20 +337,12 @@ class _Compiler:
     def _move(self) -> None:
         """Run the operator on addresses."""
         node = self.node
-        moved = (
-            {*node.input} if node.op_type == "Concat" else {*node.input[1:]} if node.op_type == "Where" else {node.input[0]}
-        )
-        if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:
-            if self._known_input(2) != 0:
-                moved.add(node.input[2])
-        inputs: dict[str, Array] = {}
-        for index, name in enumerate(node.input):
-            if name in moved:
-                inputs[name] = self._addresses(name)
-            elif name:
-                inputs[name] = self._known_input(index)
-        if node.op_type == "Pad" and len(node.input) > 2 and node.input[2] and node.input[2] not in moved:
-            inputs[node.input[2]] = np.array(_ZERO, np.int64)
+        settings = _SETTINGS.get(node.op_type, range(1, len(node.input)))
+        inputs: dict[str, Array] = {
+            name: self._known_input(index) if index in settings else self._addresses(name)
+            for index, name in enumerate(node.input)
+            if name
+        }
         results = self._reference(inputs)
         if node.op_type in ("Gather", "Expand") and sum(r.size for r in results) > inputs[node.input[0]].size:
             # numbers that are repeated are read from one place, so that the copy is a few loops
@@ -380,7 +380,9 @@ class _Compiler:
             return self._table(to, target, source, reads)
         count = dims.pop()[0] if dims and dims[-1][1:] == (1, 0 if zero else 1) else 1
         name, offset = ("", 0) if zero else self._place(int(source[0]), reads)
-        there = _place(int(target[0]), [(step, index) for (_, step, _), index in zip(dims, _INDICES, strict=False)])
+        there = _place(
+            int(target[0]), [(step, index) for (_, step, _), index in zip(dims, _INDICES, strict=False)]
+        )
         here = _place(offset, [(step, index) for (_, _, step), index in zip(dims, _INDICES, strict=False)])
         if count == 1:
             line = f"{to}[{there}] = " + ("0.0F;" if zero else f"{name}[{here}];")
@@ -389,7 +391,10 @@ class _Compiler:
         else:
             line = f"copy({name} + {here}, {to} + {there}, {count});"
         line = line.replace(" + 0,", ",")
-        heads = [f"for (std::size_t {i} = 0; {i} < {n}; ++{i})" for (n, _, _), i in zip(dims, _INDICES, strict=False)]
+        heads = [
+            f"for (std::size_t {i} = 0; {i} < {n}; ++{i})"
+            for (n, _, _), i in zip(dims, _INDICES, strict=False)
+        ]
         return ["  " * depth + text for depth, text in enumerate([*heads, line])]
 
     def _table(self, to: str, target: Addresses, source: Addresses, reads: set[int]) -> list[str]:
@@ -559,7 +564,7 @@ class _Compiler:
     # Products
 
     def _dense(self, x: Addresses, weight: Array, bias: Array | None) -> Addresses:
-        """x (R, K) times weight (N, K), plus bias (N,): (R, N)."""
+        """Give x (R, K) times weight (N, K), plus bias (N,): (R, N)."""
         rows, inputs = x.shape
         outputs = len(weight)
         wide = _up(outputs, _FOUR)
@@ -596,7 +601,7 @@ class _Compiler:
         return target.addresses.reshape(rows, wide)[:, :outputs]
 
     def _local(self, weight: Array, x: Addresses) -> Addresses:
-        """Weight (P, N, K) times x (P, K): (P, N)."""
+        """Give weight (P, N, K) times x (P, K): (P, N)."""
         places, outputs, inputs = weight.shape
         wide = _up(inputs, _EIGHT)
         padded = np.zeros((places, outputs, wide))
@@ -614,7 +619,7 @@ class _Compiler:
         return target.addresses.reshape(places, outputs)
 
     def _product(self, a: Addresses, x: Addresses) -> Addresses:
-        """Any a (M, K) times any x (K, N): (M, N)."""
+        """Give any a (M, K) times any x (K, N): (M, N)."""
         rows, inner = a.shape
         columns = x.shape[1]
         wide = _up(columns, _FOUR)
@@ -695,17 +700,19 @@ class _Compiler:
         pads = self._attribute("pads", [0] * 2 * axes)
         strides = self._attribute("strides", [1] * axes)
         dilations = self._attribute("dilations", [1] * axes)
-        around = [(0, 0)] + list(zip(pads[:axes], pads[axes:], strict=True))
+        around = [(0, 0), *zip(pads[:axes], pads[axes:], strict=True)]
         x = np.pad(x[0], around, constant_values=_ZERO)
         reach = [(n - 1) * d + 1 for n, d in zip(weight.shape[2:], dilations, strict=True)]
         windows = np.lib.stride_tricks.sliding_window_view(x, reach, axis=tuple(range(1, 1 + axes)))
-        windows = windows[(slice(None), *(slice(None, None, s) for s in strides))]
-        windows = windows[(..., *(slice(None, None, d) for d in dilations))]
+        steps = [slice(None, None, s) for s in strides], [slice(None, None, d) for d in dilations]
+        windows = windows[(slice(None), *steps[0], *steps[1])]
         size = windows.shape[1 : 1 + axes]
         groups = self._attribute("group", 1)
         parts = []
         for seen, filters in zip(np.split(windows, groups), np.split(weight, groups), strict=True):
-            columns = np.moveaxis(seen.reshape(len(seen), math.prod(size), -1), 1, 2).reshape(-1, math.prod(size))
+            columns = np.moveaxis(seen.reshape(len(seen), math.prod(size), -1), 1, 2).reshape(
+                -1, math.prod(size)
+            )
             stored = self._weights(filters.reshape(len(filters), -1), "_weight").addresses
             parts.append(self._product(stored.reshape(len(filters), -1), columns))
         result = np.concatenate(parts)

@@ -1,4 +1,7 @@
 // hepgan-bench: microseconds a shower or track, by batch size and number of threads that share one generator.
+//
+// For the header of a model that hepgan export --format cpp wrote, compile it with -DHEPGAN_HEADER='"model.hpp"'
+// -DHEPGAN_GENERATOR=hepgan::model::Generator; it then takes model.bin.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -13,9 +16,17 @@
 #include <vector>
 
 #include "command.hpp"
+
+#ifdef HEPGAN_HEADER
+#include HEPGAN_HEADER
+#else
 #include "hepgan/generator.hpp"
+#define HEPGAN_GENERATOR hepgan::Generator
+#endif
 
 namespace {
+
+using Generator = HEPGAN_GENERATOR;
 
 const std::string usage =
     std::string("usage: hepgan-bench MODEL.onnx [--batch 1,10,100,1000] [--callers 1,2] [--seconds 0.5]\n"
@@ -30,7 +41,7 @@ const std::string usage =
 using Clock = std::chrono::steady_clock;
 
 /// Seconds an event with a number of callers: the best of repetitions, each of which lasts some milliseconds.
-double measure(const hepgan::Generator& generator, const std::vector<float>& conditions, std::size_t batch, std::size_t callers,
+double measure(const Generator& generator, const std::vector<float>& conditions, std::size_t batch, std::size_t callers,
                bool keyed, double seconds) {
   const auto work = [&](std::size_t caller, std::size_t calls) {
     std::vector<hepgan::Key> keys(batch, {1, caller, 0, 0});
@@ -73,9 +84,11 @@ int bench(const std::vector<std::string>& words) {
                                throw std::invalid_argument("--noise: expected keys or given, got '" + text + "'");
                              keyed = text == "keys";
                            }}});
-  const hepgan::Generator generator(arguments.model, arguments.options);
+  const auto start = Clock::now();
+  const Generator generator(arguments.model, arguments.options);
+  const std::chrono::duration<double, std::milli> loading = Clock::now() - start;
   std::cout << arguments.model << " (" << generator.runtime() << "), us per " << generator.row()
-            << (keyed ? ", noise included\n" : ", latent numbers given\n") << std::setw(8) << "batch";
+            << (keyed ? ", noise included" : ", latent numbers given") << "; loaded and tested in " << loading.count() << " ms\n" << std::setw(8) << "batch";
   for (const double n : callers) std::cout << std::setw(10) << n << (n > 1 ? " callers     x" : " caller       ");
   std::cout << "\n" << std::fixed;
   for (const double batch : batches) {

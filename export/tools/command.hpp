@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "hepgan/generator.hpp"
+#include "hepgan/model.hpp"
 
 namespace command {
 
@@ -104,7 +104,8 @@ struct Arguments {
 
   /// The row of conditions `n` times; if none is given, the middle of the range (geometric where the logarithm counts), or
   /// the first category.
-  std::vector<float> rows(const hepgan::Generator& generator, std::size_t n) const {
+  template <class Generator>
+  std::vector<float> rows(const Generator& generator, std::size_t n) const {
     std::vector<float> row = condition;
     if (row.empty())
       for (const hepgan::Condition& c : generator.conditions())

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from cpp import unavailable
 from onnx import TensorProto, helper
-from test_cpp import unavailable
 from tiny_generator import TinyGenerator, tiny_data, tracks_config, tracks_generator
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +23,7 @@ from torch.nn import functional
 import hepgan
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.datasets import TensorEvents
-from hepgan.export import cpp
+from hepgan.export import cpp as headers
 from hepgan.export.onnx import TOLERANCE, OnnxGenerator, _differences, write
 from hepgan.export.program import compile_graph
 from hepgan.models.calo import CaloGenerator
@@ -130,7 +130,7 @@ def folder(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) 
     ):
         described: dict[str, Any] = {"data": data, "provenance": {}, "metrics": {}}
         write(generator, path / f"{name}.onnx", **described)
-        assert cpp.write(generator, path / f"{name}.hpp", **described) == path / f"{name}.bin"
+        assert headers.write(generator, path / f"{name}.hpp", **described) == path / f"{name}.bin"
     return path
 
 
@@ -157,9 +157,6 @@ def program(request: pytest.FixtureRequest, folder: Path) -> Path:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def rows_of(model: OnnxGenerator) -> tuple[np.ndarray, np.ndarray]:
@@ -276,7 +273,9 @@ def test_the_same_generator_gives_the_same_files(tmp_path: Path) -> None:
     data = tiny_data()
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-        cpp.write(TinyGenerator(data), tmp_path / folder / "tiny.hpp", data=data, provenance={}, metrics={})
+        headers.write(
+            TinyGenerator(data), tmp_path / folder / "tiny.hpp", data=data, provenance={}, metrics={}
+        )
     for name in ("tiny.hpp", "tiny.bin"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -287,17 +286,17 @@ def test_the_same_generator_gives_the_same_files(tmp_path: Path) -> None:
 def test_names_that_are_none_in_cpp(name: str, tmp_path: Path) -> None:
     data = tiny_data()
     with pytest.raises(ValueError, match=rf"expected NAME\.hpp, .*; got '{name}'; choose another name"):
-        cpp.write(TinyGenerator(data), tmp_path / name, data=data, provenance={}, metrics={})
+        headers.write(TinyGenerator(data), tmp_path / name, data=data, provenance={}, metrics={})
     assert not list(tmp_path.iterdir())
 
 
 def test_names_of_the_library_are_taken() -> None:
-    folder = cpp.include_folder() / "hepgan"
-    for header in cpp._HEADERS:
+    folder = headers.include_folder() / "hepgan"
+    for header in headers._HEADERS:
         text = (folder / f"{header}.hpp").read_text()
         names = re.findall(r"^inline [^(=;{]*?([a-z]\w*)(?: = [^;]*;|\(|\{)", text, re.MULTILINE)
-        assert cpp._TAKEN.issuperset(names), header
-    assert {"relu", "dense"} <= cpp._TAKEN
+        assert headers._TAKEN.issuperset(names), header
+    assert {"relu", "dense"} <= headers._TAKEN
 
 
 def graph(*nodes: onnx.NodeProto) -> onnx.ModelProto:
@@ -373,13 +372,13 @@ def test_moves_cost_nothing() -> None:
 
 
 def test_headers_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (cpp.include_folder() / "hepgan" / "basic_generator.hpp").is_file()
+    assert (headers.include_folder() / "hepgan" / "basic_generator.hpp").is_file()
     monkeypatch.setattr(hepgan, "__file__", str(tmp_path / "hepgan" / "__init__.py"))
     with pytest.raises(
         FileNotFoundError, match=r"C\+\+ headers not found: expected .*; install hepgan from a wheel"
     ):
-        cpp.include_folder()
+        headers.include_folder()
     installed = tmp_path / "hepgan" / "include" / "hepgan"
     installed.mkdir(parents=True)
     (installed / "compiled.hpp").touch()
-    assert cpp.include_folder() == installed.parent
+    assert headers.include_folder() == installed.parent

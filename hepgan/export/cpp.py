@@ -30,7 +30,7 @@ from hepgan.rootfiles import check_target
 
 __all__ = ["include_folder", "write"]
 
-_HEADERS = ("json", "model", "noise", "basic_generator", "compiled")  # in the order of inclusion
+_HEADERS = ("json", "model", "noise", "hits", "basic_generator", "compiled")  # in the order of inclusion
 _MAGIC = b"hepganW1"
 _LINE = 64  # bytes: weights begin at a multiple
 _STEPS = 12  # of a function, at most: so that it fits on a screen or two
@@ -44,7 +44,7 @@ _KEYWORDS = (
     "typeid typename union unsigned using virtual void volatile while xor"
 )
 _LIBRARY = (
-    "clip compiled copy dense detail elu hepgan infinity is_engine json larger largest leaky_relu load local "
+    "clip compiled copy dense depths detail elu hepgan infinity is_engine json larger largest leaky_relu load local mev "
     "multiplied normal parse philox product relu schema short_number sigmoid smaller softmax softplus std "
     "store tile tolerance total"
 )
@@ -144,7 +144,7 @@ class Network {{
  public:
   explicit Network(const std::string& path, const Options& = {{}}) : weights_(path, "{digest}", {count}) {{}}
 
-  const std::string& metadata() const {{ return weights_.metadata(); }}
+  json::Value describe() const {{ return json::parse(weights_.metadata()); }}
   std::string runtime() const {{ return "compiled"; }}
   std::size_t batch() const {{ return {batch}; }}
 

@@ -1,8 +1,8 @@
 """Microseconds a shower in C++: ONNX Runtime against the compiled header, by batch size and number of callers.
 
 Builds an untrained generator of the reference size (hepgan/configs/eplus.toml) on the shipped sample; corrections are
-drawn at random, so that no part of the graph is zero. Limits: batch 1 500 us with ONNX Runtime and 300 us without, batch
-100 100 us, two callers at 90 % of twice the throughput, loading 0.3 s.
+drawn at random, so that no part of the graph is zero. Limits: batch 1: 500 us with ONNX Runtime and 300 us without;
+batch 100: 100 us; two callers: 90 % of twice the throughput; loading: 0.3 s.
 
     python benchmarks/deployment.py
 """

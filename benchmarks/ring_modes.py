@@ -1,5 +1,8 @@
 """Modes of the ring of Gaussians that each objective finds, with everything else equal.
 
+Counted is the generator at the end, not the one that was selected on the way: a collapsed generator is further from the
+data than the blob it began as, and would never be selected.
+
 ``python benchmarks/ring_modes.py [--seeds 10] [--steps 1500] [OBJECTIVE[+REGULARISER] ...]``
 """
 
@@ -12,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from hepgan import config, toys
-from hepgan.export.onnx import OnnxGenerator
+from hepgan import checkpoint, config, toys
 from hepgan.metrics.diversity import ModeCoverage, mode_coverage
+from hepgan.models import DllGenerator
 from hepgan.training import train
 
 EVENTS = 8000
@@ -62,13 +66,19 @@ def settings(file: Path, game: str, *, seed: int, steps: int) -> config.Config:
 
 
 def modes(game: str, *, seed: int, steps: int = 1500) -> ModeCoverage:
-    """Train one objective on the ring, and count."""
+    """Train one objective on the ring, and count the modes of the averaged generator at the end."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "ring.root")
         toys.write("ring", file, n=EVENTS, seed=seed)
-        run = train(settings(file, game, seed=seed, steps=steps), Path(folder, "run"), progress=False)
-        (points,) = OnnxGenerator(run / "model.onnx").sample(np.ones((DRAWN, 1), np.float32), seed=seed)
-    return mode_coverage(points, toys.ring_centres(), radius=RADIUS)
+        chosen = settings(file, game, seed=seed, steps=steps)
+        run = train(chosen, Path(folder, "run"), progress=False)
+        tensors, _ = checkpoint.load(run / "checkpoint" / "state.safetensors")
+    generator = DllGenerator(chosen.data, chosen.model)
+    generator.load_state_dict(checkpoint.part(tensors, "ema"))
+    noise = torch.randn(DRAWN, generator.n_latent, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        (points,) = generator(torch.ones(DRAWN, 1), noise)
+    return mode_coverage(points.numpy(), toys.ring_centres(), radius=RADIUS)
 
 
 def main() -> None:

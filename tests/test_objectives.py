@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from scipy.stats import ks_2samp, norm
 from torch import nn
 
-from hepgan import checkpoint, config, objectives
+from hepgan import checkpoint, config, objectives, training
 from hepgan.datasets import TensorEvents
 from hepgan.export.onnx import OnnxGenerator
+from hepgan.layers import LocallyConnected2d
 from hepgan.metrics import DIVERGENCES
 from hepgan.models import DllGenerator
 from hepgan.objectives import (
@@ -389,7 +391,7 @@ def test_every_regulariser_goes_with_every_game(name, regulariser, recipe, tmp_p
 
 
 def test_spectral_norm_bounds_each_matrix_and_resumes(recipe, tmp_path):
-    settings = {"settings": {"spectral_norm": True}, "validate_every": 6}
+    settings = {"settings": {"spectral_norm": True, "regulariser": "r1"}, "validate_every": 6}
     run = train(recipe("hinge", steps=12, **settings), tmp_path / "run", progress=False)
     stopped = train(
         recipe("hinge", steps=12, **settings, max_minutes=1e-9), tmp_path / "stopped", progress=False
@@ -486,6 +488,20 @@ def test_critic_estimates_ratio_and_divergence_from_below(name):
         assert 0.85 * (truth - row.lower) < value - row.lower <= (truth - row.lower) * (1 + 1e-9)
 
 
+# -- modes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_gradient_penalty_keeps_the_modes_that_minimax_loses(seed, monkeypatch):
+    """A short form of benchmarks/ring_modes.py, which says what ten seeds find."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    import ring_modes
+
+    assert ring_modes.modes("wgan-gp", seed=seed, steps=500).found == 8
+    assert ring_modes.modes("minimax", seed=seed, steps=500).found <= 5
+
+
 # -- a loss of the model's own
 
 
@@ -537,6 +553,12 @@ def test_what_has_no_meaning_is_refused(name, settings, message, recipe, tmp_pat
     with pytest.raises(ValueError, match=message):
         train(recipe(name, settings=settings), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_spectral_norm_refuses_locally_connected_layers():
+    critic = nn.Sequential(nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3)), LocallyConnected2d(1, 2, size=(2, 3), kernel_size=1))
+    with pytest.raises(ValueError, match=r"spectral_norm: expected .* got the locally connected layer '2'"):
+        training._normalise(critic)
 
 
 def test_weights_of_both_signs_need_a_loss_that_is_linear_in_them(recipe, tmp_path):

@@ -90,9 +90,10 @@ class TargetConfig(Table):
     name: str = Field(description="name in the exported model")
     branch: str = Field("", description="branch, or an expression of branches; default: the name")
     unit: str = Field("", description="unit of the branch")
-    transform: Literal["quantile", "log", "linear"] = Field(
+    transform: Literal["quantile", "log", "linear", "angle"] = Field(
         "quantile",
-        description="what the network works in: normal numbers of equal rank, log x or x, the last two standardised",
+        description="what the network works in: normal numbers of equal rank; log x or x, standardised; x as an angle "
+        "in rad, from 0 to 2 pi (from -pi to pi, if some are negative), where a full turn is no turn",
     )
     atoms: tuple[float, ...] = Field(
         (),

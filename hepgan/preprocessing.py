@@ -16,6 +16,7 @@ occupancy follow the incident energy as it should.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -35,6 +36,7 @@ __all__ = [
     "Tents",
     "differences",
     "weighted_quantiles",
+    "wrapped",
 ]
 
 _TINY = 1e-12
@@ -46,6 +48,8 @@ _LEAST_VARIANCE = (
 _CONSTANT = 1e-4  # spread relative to 1 + size, up to which a variable counts as constant
 _LEAST_GAP = 1e-4  # between nodes, in spreads of the condition
 _LEAST_SLOPE = 1e-3  # of a quantile transform, relative to its mean slope: keeps it invertible
+_TURN = 2 * math.pi
+_TURN_DIGITS = 1e-6  # by which angles in single precision may go beyond a turn
 _KNOT_RANGE = 4.0  # standard deviations; one number in 16,000 lies outside and is moved to the edge
 
 
@@ -404,19 +408,35 @@ class ConditionalQuantile(nn.Module):
         return z
 
 
+def wrapped(angle: Tensor, start: Tensor | float) -> Tensor:
+    """The same directions (rad) in the turn from `start` on, without its end."""
+    turns = (angle - start) / _TURN
+    part = turns - torch.floor(turns)
+    return start + _TURN * (
+        part - torch.floor(part)
+    )  # rounding may have made a whole turn of a tiny negative one
+
+
 class QuantileScaling(nn.Module):
     """Targets in physical units <-> normal numbers of equal rank, target by target.
 
     Piecewise-linear and strictly monotone between `knots` normal numbers from -4 to 4, with the slopes of the first and
-    last piece beyond, hence invertible everywhere. ``linear`` and ``log`` targets are a single straight line (of x or
-    of log x) instead.
+    last piece beyond, hence invertible everywhere. ``linear``, ``log`` and ``angle`` targets are a single straight line
+    (of x or of log x) instead. The line of an angle is wound around the circle: every number is a direction, and the
+    way there from any other is free of jumps. On the way back its seam is opposite to the mean direction; whatever
+    compares events looks at `periodic` numbers, which have none.
 
     Args:
-        transforms: For each of V targets "quantile", "linear" or "log".
+        transforms: For each of V targets "quantile", "linear", "log" or "angle".
         knots: Knots K of each.
+
+    Attributes:
+        angles: Which of the targets are angles, A of them.
+        start: (A,) where their turn begins: at 0, or at -pi where some of the data are negative.
     """
 
     table: Tensor
+    start: Tensor
     grid: Tensor
     bends: Tensor
     sign: Tensor
@@ -424,6 +444,8 @@ class QuantileScaling(nn.Module):
     def __init__(self, transforms: Sequence[str], *, knots: int = 65) -> None:
         super().__init__()
         self.transforms = tuple(transforms)
+        self.angles = [k for k, transform in enumerate(transforms) if transform == "angle"]
+        self.register_buffer("start", torch.zeros(len(self.angles)), persistent=bool(self.angles))
         self.middle = knots // 2
         grid = torch.linspace(-_KNOT_RANGE, _KNOT_RANGE, knots)
         self.register_buffer("grid", grid, persistent=False)
@@ -442,6 +464,9 @@ class QuantileScaling(nn.Module):
             values: (N, V).
             weights: (N,), of either sign.
             continuous: (N, V) bool: which values count; the others are atoms.
+
+        Raises:
+            ValueError: If angles cover more than a turn.
         """
         levels = torch.special.ndtr(self.grid.double())
         for k, transform in enumerate(self.transforms):
@@ -450,6 +475,8 @@ class QuantileScaling(nn.Module):
             if len(x) < 2 or not w.sum() > 0:
                 continue  # nothing but atoms
             x = torch.log(x) if transform == "log" else x
+            if transform == "angle":
+                x = self._unwound(k, x, w)
             if transform == "quantile":
                 column = weighted_quantiles(x[:, None], w, levels)[:, 0]
             else:
@@ -462,6 +489,41 @@ class QuantileScaling(nn.Module):
             steps = gap * torch.arange(len(column))
             self.table[k] = ((column - steps).cummax(0).values + steps).to(self.table)
 
+    def _unwound(self, k: int, x: Tensor, weights: Tensor) -> Tensor:
+        """Angles (N,) of target k within half a turn of their mean direction; notes where their turn begins."""
+        low, high = float(x.min()), float(x.max())
+        start = -math.pi if low < 0 else 0.0
+        if low < start - _TURN_DIGITS or high > start + _TURN + _TURN_DIGITS:
+            raise ValueError(
+                f"target {k + 1}: expected angles from 0 to 2 pi, or from -pi to pi (rad), got {low:g} to {high:g}; "
+                "convert them in an expression of the branch, such as 0.0174533 * degrees, or list sentinels as atoms"
+            )
+        self.start[self.angles.index(k)] = start
+        mean = torch.atan2((weights * torch.sin(x)).sum(), (weights * torch.cos(x)).sum())
+        return wrapped(x, mean - math.pi)
+
+    @property
+    def winding(self) -> Tensor:
+        """Angle (A,) by which a normal number of 1 turns (rad)."""
+        m = self.middle
+        slope: Tensor = (self.table[:, m + 1] - self.table[:, m]) / (self.grid[m + 1] - self.grid[m])
+        return slope[self.angles]
+
+    @property
+    def seen(self) -> list[int]:
+        """The target that each of the `periodic` numbers is about."""
+        return [*range(len(self.transforms)), *self.angles]
+
+    def periodic(self, z: Tensor) -> Tensor:
+        """Map (B, V) normal numbers to (B, V + A): cosines in the place of angles, and their sines at the end."""
+        if not self.angles:
+            return z
+        columns = list(torch.split(z, 1, 1))
+        phase = torch.split(z[:, self.angles] * self.winding, 1, 1)
+        for k, angle in zip(self.angles, phase, strict=True):
+            columns[k] = math.sqrt(2) * torch.cos(angle)  # of variance one, if all directions are alike
+        return torch.cat([*columns, *(math.sqrt(2) * torch.sin(angle) for angle in phase)], 1)
+
     def from_normal(self, z: Tensor) -> Tensor:
         """Map (B, V) normal numbers to (B, V) values."""
         # a sum of rectified numbers, outwards from the middle: two matrix products, and little to cancel
@@ -473,18 +535,22 @@ class QuantileScaling(nn.Module):
             z, (own * self.sign).transpose(1, 2).flatten(0, 1), (-self.sign * self.bends).repeat(len(own))
         )
         x = nn.functional.linear(torch.relu(way), (own * self.sign * turn).flatten(1), self.table[:, m])
-        if "log" not in self.transforms:
+        if not {"log", "angle"} & {*self.transforms}:
             return x
         columns = [
             torch.exp(c) if t == "log" else c
             for t, c in zip(self.transforms, torch.split(x, 1, 1), strict=True)
         ]
+        for k, start in zip(self.angles, self.start, strict=True):
+            columns[k] = wrapped(columns[k], start)
         return torch.cat(columns, 1)
 
     def to_normal(self, values: Tensor) -> Tensor:
         """Undo `from_normal`; (B, V) to (B, V), and never further out than 8."""
         logs = torch.log(values.clamp(min=_TINY))
         columns = [(logs if t == "log" else values)[:, k] for k, t in enumerate(self.transforms)]
+        for k in self.angles:
+            columns[k] = wrapped(columns[k], self.table[k, self.middle] - math.pi)
         x = torch.stack(columns).contiguous()
         index = torch.searchsorted(self.table, x, right=True).sub(1).clamp(0, len(self.grid) - 2)
         low, high = self.table.gather(1, index), self.table.gather(1, index + 1)

@@ -63,7 +63,7 @@ def _tracks(reference: TensorEvents, generator: DllGenerator, threshold: float) 
     groups = [g for g in groups if len(g) >= _LEAST_IN_BIN and weights[g].sum() > 0]
 
     def view(outputs: tuple[Tensor, ...]) -> Tensor:
-        return generator.scaling.to_normal(*outputs)
+        return generator.scaling.periodic(generator.scaling.to_normal(*outputs))
 
     return view, groups or [np.arange(len(reference))]
 

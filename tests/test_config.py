@@ -230,7 +230,10 @@ def test_the_model_follows_the_data(values, tracks) -> None:
             "data.targets=[{ name = 'a', atom = [0] }]",
             r"unknown key 'data\.targets\.0\.atom'; did you mean 'atoms'",
         ),
-        ("data.targets=[{ name = 'a', transform = 'rank' }]", r"'quantile', 'log' or 'linear', got 'rank'"),
+        (
+            "data.targets=[{ name = 'a', transform = 'rank' }]",
+            r"'quantile', 'log', 'linear' or 'angle', got 'rank'",
+        ),
         (
             "data.conditions=[{ name = 'a', transform = 'category' }]",
             r"belong together; give both or neither",

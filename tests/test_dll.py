@@ -131,6 +131,52 @@ def test_critic_sees_targets_where_they_are_free(fitted):
     assert all(p.grad is not None for p in generator.network.parameters())
 
 
+def test_critic_sees_no_seam_in_an_angle():
+    config = parse(
+        {
+            "data": {
+                "files": ["x.root"],
+                "conditions": [{"name": "p"}],
+                "targets": [{"name": "r"}, {"name": "phi", "transform": "angle", "atoms": [-999.0]}],
+            },
+            "model": {
+                "latent": 3,
+                "width": 8,
+                "depth": 0,
+                "hinges": 4,
+                "critic_width": 16,
+                "critic_depth": 0,
+            },
+        }
+    )
+    rng = np.random.default_rng(0)
+    momentum = np.exp(rng.uniform(0, 3, (4000, 1))).astype(np.float32)
+    angle = np.where(rng.random(4000) < 0.2, -999, rng.vonmises(0, 3, 4000) % 6.28)
+    targets = np.stack([rng.exponential(size=4000), angle], 1).astype(np.float32)
+    events = TensorEvents.of(Events(momentum, (targets,), np.ones(4000, np.float32)))
+    generator = DllGenerator(config.data, config.model)
+    generator.fit(events, generator=torch.Generator().manual_seed(0))
+    critic = DllCritic(generator, config.model)
+    critic.fit(generator, events)
+    (made,) = generator(events.condition, latent(generator, 4000))
+    lost = made[:, 1] == -999
+    assert float(lost.float().mean()) == pytest.approx(0.2, abs=0.03)
+    assert ((made[~lost, 1] >= 0) & (made[~lost, 1] < 2 * np.pi)).all()
+    assert float(generator.target_scale[1]) == pytest.approx(np.std(rng.vonmises(0, 3, 4000)), rel=0.05)
+
+    def score(phi):
+        one = TensorEvents(events.condition[:1], (torch.tensor([[1.0, phi]]),), torch.ones(1))
+        seen = critic.see(generator, one)
+        return critic(seen.real, seen.label).item()
+
+    assert score(2 * np.pi - 1e-4) == pytest.approx(score(1e-4), abs=1e-3)
+    assert score(np.pi - 1e-4) == pytest.approx(score(np.pi + 1e-4), abs=1e-3)
+    assert score(2.0) != pytest.approx(score(4.0), abs=1e-2)
+    seen = critic.see(generator, events)
+    assert seen.real.shape == seen.fake(latent(generator, 4000)).shape == (4000, 6)
+    assert (seen.real[events.outputs[0][:, 1] == -999][:, [1, 2, 4, 5]] == 0).all()
+
+
 def test_without_atoms_there_is_no_pattern_to_choose():
     config = parse(
         {

@@ -212,13 +212,13 @@ def test_refuses_what_lwtnn_cannot_express(tmp_path: Path) -> None:
     data = tiny_data()
     with pytest.raises(ValueError, match=r"got TinyGenerator: .*no locally connected layers.*--format onnx"):
         write(TinyGenerator(data), tmp_path / "m.json", data=data, provenance={}, metrics={})
-    targets = [TRACK_TARGETS[0], {"name": "nPhotons", "transform": "log"}]
-    config = tracks_config(targets=targets)
     generator = tracks_generator(tracks_config(), n=1500)
-    with pytest.raises(
-        ValueError, match=r"target 'nPhotons': expected transform .* got 'log'.*--format onnx"
-    ):
-        write(generator, tmp_path / "m.json", data=config.data, provenance={}, metrics={})
+    for transform in ("log", "angle"):
+        targets = [TRACK_TARGETS[0], {"name": "nPhotons", "transform": transform}]
+        config = tracks_config(targets=targets)
+        message = rf"target 'nPhotons': expected transform .* got '{transform}'.*--format onnx"
+        with pytest.raises(ValueError, match=message):
+            write(generator, tmp_path / "m.json", data=config.data, provenance={}, metrics={})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,9 +11,13 @@ from hepgan.preprocessing import (
     ConditionalQuantile,
     ConditionScaling,
     EnergyNodes,
+    QuantileScaling,
     ShowerScaling,
     weighted_quantiles,
+    wrapped,
 )
+
+TURN = 2 * np.pi
 
 
 @pytest.fixture
@@ -234,3 +238,66 @@ def test_only_empty_cells_are_an_error(calorimeter):
     zero = torch.zeros(10, calorimeter.n_cells)
     with pytest.raises(ValueError, match="expected deposits, got only zeros"):
         ShowerScaling(calorimeter, n_overflow=0).fit(zero, zero[:, :0], torch.ones(10))
+
+
+def directions(n=20_000, *, seed=0):
+    """Angles from 0 to 2 pi, dense on both sides of the seam, and a number that is no angle: (n, 2)."""
+    rng = np.random.default_rng(seed)
+    angle = rng.vonmises(0, 4, n) % TURN
+    return torch.from_numpy(np.stack([np.minimum(angle, 6.2831), rng.normal(3, 2, n)], 1)).float()
+
+
+def fitted_to(values):
+    scaling = QuantileScaling(["angle", "quantile"])
+    scaling.fit(values, torch.ones(len(values)), torch.ones_like(values, dtype=torch.bool))
+    return scaling
+
+
+@pytest.mark.parametrize("start", [0.0, -np.pi])
+def test_angles_come_back_in_the_turn_of_the_data(start):
+    values = directions()
+    values[:, 0] = wrapped(values[:, 0], start)
+    scaling = fitted_to(values)
+    z = scaling.to_normal(values)
+    assert z.std(0).numpy() == pytest.approx(1, abs=0.02)  # one peak, not two halves of one
+    torch.testing.assert_close(scaling.from_normal(z), values, atol=2e-5, rtol=0)
+    anywhere = 50 * torch.randn(100_000, 2, generator=torch.Generator().manual_seed(1))
+    angle = scaling.from_normal(anywhere)[:, 0].double()
+    assert start - 1e-6 < float(angle.min()) < start + 0.01
+    assert start + TURN - 0.01 < float(angle.max()) < start + TURN
+    again = QuantileScaling(["angle", "quantile"])
+    again.load_state_dict(scaling.state_dict())
+    assert torch.equal(again.from_normal(anywhere), scaling.from_normal(anywhere))
+
+
+def test_periodic_numbers_have_no_seam():
+    scaling = fitted_to(directions())
+    assert scaling.seen == [0, 1, 0]
+    angle = torch.linspace(0, TURN, 1001)[:-1]
+    numbers = scaling.periodic(scaling.to_normal(torch.stack([angle, torch.full_like(angle, 3.0)], 1)))
+    step = np.sqrt(2) * TURN / 1000  # on a circle of radius sqrt(2)
+    ways = torch.linalg.vector_norm(
+        numbers - numbers.roll(1, 0), dim=1
+    )  # from the last angle to the first as well
+    torch.testing.assert_close(ways, torch.full_like(ways, step), rtol=0.01, atol=0)
+    plain = QuantileScaling(["quantile", "log"])
+    z = torch.randn(5, 2)
+    assert plain.periodic(z) is z
+
+
+def test_a_turn_does_not_contain_its_end():
+    angles = torch.tensor([-1e-9, 0.0, TURN, 2 * TURN, -TURN, -1e-3, 3.0])
+    for start in (0.0, -np.pi, 1.0):
+        found = wrapped(angles, start).double()
+        assert ((found >= start - 1e-6) & (found < start + TURN)).all()
+        torch.testing.assert_close(torch.cos(found), torch.cos(angles.double()), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("values", [[0.0, 90.0, 359.0], [-1.0, 3.0, 6.0]])
+def test_angles_of_more_than_a_turn_are_refused(values):
+    column = torch.tensor(values)[:, None]
+    scaling = QuantileScaling(["angle"])
+    with pytest.raises(
+        ValueError, match=r"target 1: expected angles from 0 to 2 pi, or .* got .* such as 0\.0174533"
+    ):
+        scaling.fit(column, torch.ones(3), torch.ones(3, 1, dtype=torch.bool))

@@ -51,3 +51,26 @@ def test_distance_of_tracks_is_zero_to_itself_and_sees_changes_in_a_corner():
     uncorrelated = values.clone()
     uncorrelated[:, 1] = uncorrelated[:, 0]
     assert distance.between(uncorrelated) > 0.05
+
+
+def test_distance_of_angles_is_the_short_way():
+    data = parse(
+        {
+            "data": {
+                "files": ["x.root"],
+                "conditions": [{"name": "p"}],
+                "targets": [{"name": "phi", "transform": "angle"}],
+            },
+            "model": {"latent": 2, "width": 4, "depth": 0, "hinges": 4},
+        }
+    )
+    rng = np.random.default_rng(1)
+    angle = rng.vonmises(0, 5, (5000, 1))
+    values, turned, opposite = (torch.from_numpy((angle + by) % 6.2831).float() for by in (0, 0.1, np.pi))
+    momentum = np.exp(rng.uniform(0, 3, (5000, 1))).astype(np.float32)
+    reference = TensorEvents.of(Events(momentum, (values.numpy(),), np.ones(5000, np.float32)))
+    generator = DllGenerator(data.data, data.model)
+    generator.fit(reference, generator=torch.Generator().manual_seed(0))
+    distance = PhysicsDistance(reference, generator)
+    assert 0 < distance.between(turned) < 0.15  # radius sqrt(2), times 0.1, at most
+    assert distance.between(opposite) > 1

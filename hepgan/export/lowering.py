@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepgan.models.dll import DllGenerator
-from hepgan.preprocessing import differences
+from hepgan.preprocessing import differences, wrapped
 
 __all__ = ["STEEP", "Compact", "Dense", "Lowered", "lower"]
 
@@ -52,7 +52,8 @@ class Lowered:
     With x the conditions (numbers standardised, categories as they are), z the latent numbers and u a uniform number:
     way = clip(`way` x, 0, 1); p = softmax(`chance_last` relu(`chance_first` [x, way]));
     passed = clip(`STEEP` (2u - 1 - `sides` p), 0, 1); h = leaky(`first` [x, way, z, passed]);
-    h = h + leaky(`block` h) for each; v = `copies` relu(`bends` `last` h); targets = `collect` (v * `gate` passed).
+    h = h + leaky(`block` h) for each; v = `copies` relu(`bends` `last` h), exponentiated or wrapped where it says so;
+    targets = `collect` (v * `gate` passed).
 
     Attributes:
         log: (C,) which conditions enter as their logarithm.
@@ -60,6 +61,8 @@ class Lowered:
         scale: (C,) what it is divided by; categories: 1.
         leak: Slope of LeakyReLU below zero.
         exponential: (n_copies,) which of v are exponentiated.
+        angle: (n_copies,) which of v are angles.
+        start: (n_copies,) where the turn of each angle begins.
     """
 
     log: NDArray[np.bool_]
@@ -76,6 +79,8 @@ class Lowered:
     bends: Dense
     copies: Dense
     exponential: NDArray[np.bool_]
+    angle: NDArray[np.bool_]
+    start: Array
     gate: Dense
     collect: Array
 
@@ -129,13 +134,11 @@ def _features(generator: DllGenerator) -> tuple[Dense, Dense]:
     return Dense(np.concatenate(rows), np.concatenate(biases)), features
 
 
-def _atoms(
-    generator: DllGenerator, steps: Dense, value: Dense
-) -> tuple[Dense, NDArray[np.bool_], Dense, Array]:
-    """Copies of the continuous values and atoms, which are exponentiated, when each is on, and for which target."""
+def _atoms(generator: DllGenerator, steps: Dense, value: Dense) -> tuple[Dense, list[int], Dense, Array]:
+    """Copies of the values and atoms, whose value each is (of an atom: -1), when it is on, and for which target."""
     code = generator.patterns.code.cpu().numpy()
     targets = code.shape[1]
-    weights, biases, exponential, on, collect = [], [], [], [], []
+    weights, biases, sources, on, collect = [], [], [], [], []
     for target in range(targets):
         for which in np.unique(code[:, target]):
             atom = which < 0
@@ -143,13 +146,13 @@ def _atoms(
             biases.append(
                 np.float32(generator.patterns.atoms[target][-1 - which]) if atom else value.bias[which]
             )
-            exponential.append(not atom and generator.scaling.transforms[which] == "log")
+            sources.append(-1 if atom else int(which))
             on.append(code[:, target] == which)
             collect.append(np.eye(targets)[target])
     gate = Dense(np.array(on, float), np.zeros(len(on))).after(steps)
     return (
         Dense(np.array(weights), np.array(biases, float)),
-        np.array(exponential),
+        sources,
         gate,
         np.array(collect).T,
     )
@@ -171,7 +174,8 @@ def lower(generator: DllGenerator) -> Lowered:
     latent[:, : generator.model.latent] = first.part(slice(n_features + k, None))
     sign, bends = _numpy(quantile.sign), _numpy(quantile.bends)
     own = np.eye(generator.n_targets)
-    copies, exponential, gate, collect = _atoms(generator, steps, _quantile_values(generator))
+    copies, sources, gate, collect = _atoms(generator, steps, _quantile_values(generator))
+    turn = dict(zip(quantile.angles, quantile.start.tolist(), strict=True))
     return Lowered(
         log=log,
         offset=offset,
@@ -186,7 +190,9 @@ def lower(generator: DllGenerator) -> Lowered:
         leak=float(generator.network.activation.negative_slope),
         bends=Dense(np.asarray(np.kron(own, sign[:, None]), np.float64), np.tile(-sign * bends, len(own))),
         copies=copies,
-        exponential=exponential,
+        exponential=np.array([k >= 0 and quantile.transforms[k] == "log" for k in sources]),
+        angle=np.array([k in turn for k in sources]),
+        start=np.array([turn.get(k, 0.0) for k in sources]),
         gate=gate,
         collect=collect,
     )
@@ -218,7 +224,7 @@ class Compact(nn.Module):
         low = lower(generator)
         n, c = len(low.log), len(low.log)
         self.any_log, self.leak = bool(low.log.any()), low.leak
-        self.exponential = bool(low.exponential.any())
+        self.exponential, self.angle = bool(low.exponential.any()), bool(low.angle.any())
         self.n_passed = low.n_passed
         self.n_blocks = len(low.blocks)
         # x / exp(offset) or x - offset: both exact to the last digit; what is left of the scaling is in the weights
@@ -247,6 +253,8 @@ class Compact(nn.Module):
         self._matrix("collect", low.collect)
         self._matrix("choice", np.eye(generator.n_latent)[-1:] / math.sqrt(2))
         self.register_buffer("exponentiated", torch.from_numpy(low.exponential))
+        self.register_buffer("wound", torch.from_numpy(low.angle))
+        self._matrix("start", low.start)
 
     def _matrix(self, name: str, values: Array) -> None:
         self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)).float())
@@ -286,6 +294,8 @@ class Compact(nn.Module):
         values = self._linear("copies", torch.relu(self._linear("bends", self._linear("last", h))))
         if self.exponential:
             values = torch.where(self.get_buffer("exponentiated"), torch.exp(values), values)
+        if self.angle:
+            values = torch.where(self.get_buffer("wound"), wrapped(values, self.get_buffer("start")), values)
         if gate is not None:
             values = values * gate
         return (values @ self.get_buffer("collect").T,)

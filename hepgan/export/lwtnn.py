@@ -203,10 +203,10 @@ def _refuse(generator: nn.Module, data: DataConfig) -> DllGenerator:
             f"{type(generator).__name__}: lwtnn has no locally connected layers and no exponential; {remedy}"
         )
     for target in data.targets:
-        if target.transform == "log":
+        if target.transform not in ("quantile", "linear"):
             raise ValueError(
-                f"lwtnn: target {target.name!r}: expected transform 'quantile' or 'linear', got 'log': lwtnn has no "
-                f"exponential; train with another transform, or {remedy}"
+                f"lwtnn: target {target.name!r}: expected transform 'quantile' or 'linear', got {target.transform!r}: "
+                f"lwtnn has no exponential and no remainder; train with another transform, or {remedy}"
             )
     return generator
 

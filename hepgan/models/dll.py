@@ -10,6 +10,8 @@ normal by a quantile transform. What differs, and why:
   follows Cherenkov thresholds, which change the distributions within a per cent of momentum.
 - The critic, and the energy score before it, see the targets whitened too: likelihoods of similar hypotheses differ by
   a thousandth of their range, which no distance between samples resolves otherwise.
+- Angles are one number for the generator, wound around the circle, and cosine and sine for the critic: neither knows
+  where a turn begins.
 - A dense layer and its activation are one node of the exported graph, and few: a track costs microseconds.
 """
 
@@ -121,6 +123,7 @@ class DllGenerator(nn.Module):
         ends = torch.tensor([[-1.0], [1.0]], device=self.condition_range.device).expand(2, self.n_targets)
         low, high = self.scaling.from_normal(ends)
         scale: Tensor = 0.5 * (high - low)
+        scale[self.scaling.angles] = self.scaling.winding
         return scale
 
     def fit(self, events: TensorEvents, *, generator: torch.Generator) -> None:
@@ -200,8 +203,8 @@ class DllGenerator(nn.Module):
 class DllCritic(nn.Module):
     """Score of the continuous targets of a track, given its conditions and pattern.
 
-    It sees the targets twice: as normal numbers, and whitened (`Whitening`), where the thin ridges between similar
-    hypotheses are as wide as everything else.
+    It sees the targets twice: as normal numbers (angles: cosine and sine), and whitened (`Whitening`), where the thin
+    ridges between similar hypotheses are as wide as everything else.
 
     Args:
         generator: The generator it judges.
@@ -211,8 +214,9 @@ class DllCritic(nn.Module):
 
     def __init__(self, generator: DllGenerator, model: DllModelConfig, *, scores: int = 1) -> None:
         super().__init__()
-        self.whitening = Whitening(generator.n_targets, generator.n_label)
-        inputs = 2 * generator.n_targets + generator.n_label
+        n_seen = len(generator.scaling.seen)
+        self.whitening = Whitening(n_seen, generator.n_label)
+        inputs = 2 * n_seen + generator.n_label
         self.network = ResidualNetwork(inputs, model.critic_width, model.critic_depth, scores)
 
     def fit(self, generator: DllGenerator, events: TensorEvents) -> None:
@@ -221,17 +225,17 @@ class DllCritic(nn.Module):
         self.whitening.fit(z, label, free, events.weights[:_WHITENING_EVENTS])
 
     def _parts(self, generator: DllGenerator, events: TensorEvents) -> tuple[Tensor, Tensor, Tensor]:
-        """Label (B, n_label), normal numbers (B, V), and where they are free, of tracks."""
-        pattern = generator.patterns.which(events.outputs[0])
+        """Label (B, n_label), periodic numbers (B, W), and where they are free, of tracks."""
+        scaling, pattern = generator.scaling, generator.patterns.which(events.outputs[0])
         free = pattern @ generator.patterns.free
         return (
             generator.label(events.condition, pattern),
-            generator.scaling.to_normal(events.outputs[0]),
-            free,
+            scaling.periodic(scaling.to_normal(events.outputs[0])),
+            free[:, scaling.seen],
         )
 
     def see(self, generator: DllGenerator, events: TensorEvents) -> Seen:
-        """Normal and whitened targets (B, 2 V) under conditions and pattern (B, n_label).
+        """Periodic and whitened targets (B, 2 W) under conditions and pattern (B, n_label).
 
         They are zero where the pattern leaves no freedom; generated tracks have the patterns of the real ones.
         """
@@ -242,9 +246,11 @@ class DllCritic(nn.Module):
         def seen(z: Tensor) -> Tensor:
             return torch.cat([free * z, whiten(z).clamp(-_MOST, _MOST)], 1)
 
-        return Seen(label, seen(z), lambda latent: seen(generator.normal(label, latent)))
+        return Seen(
+            label, seen(z), lambda latent: seen(generator.scaling.periodic(generator.normal(label, latent)))
+        )
 
     def forward(self, event: Tensor, label: Tensor) -> Tensor:
-        """Score (B, 2 V) normal and whitened numbers under (B, n_label): (B, S)."""
+        """Score (B, 2 W) periodic and whitened numbers under (B, n_label): (B, S)."""
         score: Tensor = self.network(torch.cat([event, label], 1))
         return score

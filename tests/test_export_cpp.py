@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cpp import unavailable
+from cpp import ROOT, compiler, run
 from onnx import TensorProto, helper
 from tiny_generator import TinyGenerator, tiny_data, tracks_config, tracks_generator
 from torch import Tensor, nn
@@ -30,6 +28,7 @@ from hepgan.models.calo import CaloGenerator
 from hepgan.readers import read
 
 ROWS = 200
+FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 
 ORDER = [3, 1, 15, 0, 7, 2, 2, 9, 14]
 
@@ -137,24 +136,10 @@ def folder(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module", params=["g++ -O3", "clang++ -O2"])
 def program(request: pytest.FixtureRequest, folder: Path) -> Path:
     """The driver, compiled without a warning."""
-    compiler, option = request.param.split()
-    if shutil.which(compiler) is None:
-        unavailable(f"{compiler} not found; install it")
-    source, target = folder / "driver.cpp", folder / f"driver-{compiler}"
+    name, option = request.param.split()
+    source, target = folder / "driver.cpp", folder / f"driver-{name}"
     source.write_text(DRIVER)
-    words = [
-        compiler,
-        "-std=c++17",
-        option,
-        "-Wall",
-        "-Wextra",
-        "-Wpedantic",
-        "-Werror",
-        source,
-        "-o",
-        target,
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run(compiler(name), *FLAGS, option, source, "-o", target)
     assert done.returncode == 0, done.stderr
     return target
 
@@ -165,16 +150,12 @@ def rows_of(model: OnnxGenerator) -> tuple[np.ndarray, np.ndarray]:
     return condition.astype(np.float32), rng.standard_normal((ROWS, model.n_latent), dtype=np.float32)
 
 
-def call(program: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("name", ["showers", "tracks", "operators"])
 def test_numbers_are_those_of_the_onnx_file(name: str, program: Path, folder: Path, tmp_path: Path) -> None:
     model = OnnxGenerator(folder / f"{name}.onnx")
     condition, latent = rows_of(model)
     np.concatenate([condition, latent], axis=1).tofile(tmp_path / "rows")
-    done = call(program, name, folder / f"{name}.bin", tmp_path / "rows", tmp_path / "result")
+    done = run(program, name, folder / f"{name}.bin", tmp_path / "rows", tmp_path / "result")
     assert done.returncode == 0, done.stderr
     runtime, error = done.stdout.split()
     assert runtime == "compiled"
@@ -193,6 +174,16 @@ def test_numbers_are_those_of_the_onnx_file(name: str, program: Path, folder: Pa
         assert (result[:, 1] == result[:, 2]).any()
     else:
         assert np.all(result >= 0)
+
+
+def test_steady_state_allocates_nothing(folder: Path) -> None:
+    own = ('-DHEPGAN_HEADER="showers.hpp"', "-DHEPGAN_GENERATOR=hepgan::showers::Generator", "-I", folder)
+    source, target = ROOT / "export" / "tests" / "test_allocation.cpp", folder / "allocation"
+    compiled = run(compiler("c++"), *FLAGS, "-O1", "-rdynamic", *own, source, "-o", target, "-ldl")
+    assert compiled.returncode == 0, compiled.stderr
+    done = run(target, folder / "showers.bin")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("0 allocations in steady state, ")
 
 
 def test_operators_are_many(folder: Path) -> None:
@@ -253,20 +244,20 @@ def test_damaged_weights_are_refused(
 ) -> None:
     broken = tmp_path / "broken.bin"
     broken.write_bytes(change((folder / "tracks.bin").read_bytes()))
-    done = call(program, "tracks", broken, os.devnull, tmp_path / "result")
+    done = run(program, "tracks", broken, os.devnull, tmp_path / "result")
     assert done.returncode == 2
     assert re.search(f"hepgan: {broken}: .*{message}", done.stderr), done.stderr
 
 
 def test_weights_of_another_network_and_no_weights(program: Path, folder: Path, tmp_path: Path) -> None:
-    done = call(program, "tracks", folder / "showers.bin", os.devnull, tmp_path / "result")
+    done = run(program, "tracks", folder / "showers.bin", os.devnull, tmp_path / "result")
     assert done.returncode == 2
     assert "weights of another network: expected those made from" in done.stderr
     assert "take header and weights of the same export" in done.stderr
-    done = call(program, "tracks", tmp_path / "none.bin", os.devnull, tmp_path / "result")
+    done = run(program, "tracks", tmp_path / "none.bin", os.devnull, tmp_path / "result")
     assert done.returncode == 2
     assert f"weights not found: {tmp_path / 'none.bin'}; name the .bin file" in done.stderr
-    assert call(program, "tracks", tmp_path, os.devnull, tmp_path / "result").returncode == 2, "a folder"
+    assert run(program, "tracks", tmp_path, os.devnull, tmp_path / "result").returncode == 2, "a folder"
 
 
 def test_the_same_generator_gives_the_same_files(tmp_path: Path) -> None:

@@ -556,7 +556,9 @@ def test_what_has_no_meaning_is_refused(name, settings, message, recipe, tmp_pat
 
 
 def test_spectral_norm_refuses_locally_connected_layers():
-    critic = nn.Sequential(nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3)), LocallyConnected2d(1, 2, size=(2, 3), kernel_size=1))
+    critic = nn.Sequential(
+        nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3)), LocallyConnected2d(1, 2, size=(2, 3), kernel_size=1)
+    )
     with pytest.raises(ValueError, match=r"spectral_norm: expected .* got the locally connected layer '2'"):
         training._normalise(critic)
 

@@ -13,8 +13,13 @@
 #include <thread>
 #include <vector>
 
+#ifdef HEPGAN_HEADER  // as for hepgan-bench
+#include HEPGAN_HEADER
+#else
 #include "hepgan/generator.hpp"
 #include "hepgan/hits.hpp"
+#define HEPGAN_GENERATOR hepgan::Generator
+#endif
 
 namespace {
 
@@ -40,7 +45,7 @@ void* allocate(std::size_t size, void* caller) {
 
 int main(int argc, char** argv) {
   if (argc != 2) return std::cerr << "usage: test_allocation MODEL.onnx\n", 2;
-  const hepgan::Generator generator(argv[1]);
+  const HEPGAN_GENERATOR generator(argv[1]);
   constexpr std::size_t n = 5;
   std::vector<float> conditions;
   for (std::size_t event = 0; event < n; ++event)

@@ -130,7 +130,7 @@ _TEXT = """\
 //
 //   hepgan::{name}::Generator generator("{weights}");  // then as hepgan::Generator: export/README.md of hepgan
 //
-// Vectors are used with any options; -O2 is enough, and -O3 a little faster.
+// Matrix products are vectors with any options, the rest with -O3.
 #ifndef {guard}
 #define {guard}
 

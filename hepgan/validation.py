@@ -8,6 +8,7 @@ narrow ranges of momentum. `VIEWS` says what is looked at for each kind of data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -117,8 +118,10 @@ class PhysicsDistance:
 
     @torch.no_grad()
     def between(self, *outputs: Tensor) -> float:
-        """Distance of events at the reference's own conditions: (N, ...) each."""
+        """Distance of events at the reference's own conditions, (N, ...) each; infinite if one is not finite."""
         sample = self._projected(self.view(outputs))
+        if not np.isfinite(sample).all():
+            return math.inf  # a generator that is never selected, and may recover
         distances = []
         for group in self.groups:
             weights = self.weights[group]

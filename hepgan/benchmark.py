@@ -8,12 +8,12 @@ generator would get. `page` writes the tables.
 Nothing is hidden. A run fails if it
 
 - diverged: a loss or a generated event is not finite; it has no numbers;
-- stood still: the averaged generator of the last step is no nearer to the validation events than it was before the
-  first one, which is what `train` keeps;
-- collapsed: a generated target fluctuates by less than `COLLAPSED` of what it does in the data, around its regression
-  on the conditions, or fewer than half of the known modes were found.
+- collapsed: a generated target differs between events of the most similar conditions by less than `COLLAPSED` of what
+  it does in the data, or fewer than half of the known modes were found;
+- got worse: the generator is further from the validation events than before the first step (and did not collapse).
 
-Failures are counted. Numbers of those that did not diverge enter the means: they are what a user would have got.
+Failures are counted. Numbers of those that did not diverge enter the means. Judged is the averaged generator of the
+last step; what `train` exports is the one of the smallest distance, which hides a collapse.
 
 What it does not tell: which objective is best when each is tuned by itself. The settings are common to all rows.
 """
@@ -38,13 +38,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from scipy.spatial import cKDTree
 
+from hepgan import checkpoint, metrics, toys
 from hepgan import config as configuration
-from hepgan import metrics, toys
-from hepgan.checkpoint import write_text
 from hepgan.config import Config
 from hepgan.datasets import test_events
-from hepgan.export.onnx import OnnxGenerator
 from hepgan.inspection import starting_config
 from hepgan.metrics.moments import Measurement
 from hepgan.metrics.transport import standardised
@@ -54,7 +53,7 @@ from hepgan.preprocessing import ConditionScaling, QuantileScaling
 from hepgan.readers import Events
 from hepgan.rootfiles import near
 from hepgan.tables import format_measurement
-from hepgan.training import train
+from hepgan.training import load_generator, train
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -77,7 +76,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-COLLAPSED = 0.25  # of the data's spread: below, a sample has lost most of a dimension
+COLLAPSED = 0.25  # of the data's fluctuation: below, a sample has lost most of a dimension
 EVENTS = 2000  # held-out events on either side, at most: an exact transport plan of so many takes a second
 _TRAINED, _HELD_OUT = 10_000, 2 * EVENTS  # events of a toy
 _ITSELF = "data"  # the row that is not trained
@@ -151,13 +150,13 @@ WORK: dict[str, Work] = {
         toys.ring_centres(),
         3 * toys.RING_SIGMA,
     ),
-    "shower-shape": Work(  # the angle has no end in the plane
+    "shower-shape": Work(
         {
-            "conditions": _nothing("radius"),
+            "conditions": [{"name": "incident_energy", "unit": "GeV"}],
             "targets": [
-                {"name": "x", "branch": "radius * cos(angle)", "transform": "linear"},
-                {"name": "y", "branch": "radius * sin(angle)", "transform": "linear"},
-                {"name": "log_energy", "transform": "linear"},
+                {"name": "radius", "unit": "mm"},
+                {"name": "angle", "unit": "rad", "transform": "angle"},
+                {"name": "log_energy"},
             ],
         },
         ("shower-shape", {}),
@@ -241,7 +240,8 @@ class _Features:
         return values[:, self.varying]
 
     def of_targets(self, events: Events) -> Array:
-        values: Array = self.targets.to_normal(torch.from_numpy(events.targets)).double().numpy()
+        normal = self.targets.to_normal(torch.from_numpy(events.targets))
+        values: Array = self.targets.periodic(normal).double().numpy()
         return values
 
     def __call__(self, events: Events) -> Array:
@@ -249,12 +249,11 @@ class _Features:
         return np.concatenate([self.of_conditions(events), self.of_targets(events)], axis=1)
 
     def fluctuation(self, events: Events) -> Array:
-        """Spread of each target (V,) around its linear regression on the conditions."""
-        given = np.column_stack([np.ones(len(events)), self.of_conditions(events)])
-        targets = self.of_targets(events)
-        slopes, *_ = np.linalg.lstsq(given, targets, rcond=None)
-        spread: Array = (targets - given @ slopes).std(axis=0)
-        return spread
+        """Mean difference of each target (T,) between an event and the one of the most similar conditions."""
+        targets, given = self.of_targets(events), self.of_conditions(events)
+        nearest = cKDTree(given).query(given, k=2)[1][:, 1] if given.shape[1] else np.arange(len(events)) - 1
+        difference: Array = np.abs(targets - targets[nearest]).mean(axis=0)
+        return difference
 
 
 def _measured(
@@ -338,7 +337,7 @@ def _recipe(work: Work, row: Row, *, steps: int, seed: int, settings: Sequence[s
             "steps": steps,
             "seed": seed,
             "log_every": min(50, steps),
-            "validate_every": steps,  # the last generator is judged, not the luckiest one
+            "validate_every": steps,  # only the last generator is judged
         },
     }
     values["data"] |= work.data
@@ -381,14 +380,18 @@ def _one(work: Work, row: Row | None, config: Config) -> dict[str, Any]:
         last = json.loads((out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
         if last["step"] < config.training.steps:
             raise KeyboardInterrupt  # `train` saves and returns
-        generator = OnnxGenerator(out / "model.onnx")
-        (targets,) = generator.sample(other.conditions, seed=seed, extrapolate=True)
+        generator, _, texts = load_generator(out)
+        tensors, _ = checkpoint.load(out / "checkpoint" / "state.safetensors")
+    generator.load_state_dict(checkpoint.part(tensors, "ema"))
+    latent = torch.randn(len(other), generator.n_latent, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        targets = generator(torch.from_numpy(other.conditions), latent)[0].numpy()
     speed = {"seconds_per_step": seconds / last["step"]}
     if not np.isfinite(targets).all():
         return {"failure": "diverged", "numbers": {}} | speed
     result = measured(Events(other.conditions, (targets,), other.weights))
-    if generator.metadata["provenance"]["step"] == 0:
-        result["failure"] = "stood still"
+    if texts["best_step"] == 0 and not result["failure"]:
+        result["failure"] = "got worse"
     return result | speed
 
 
@@ -414,8 +417,8 @@ def run(
         progress: Show a progress bar on stderr.
 
     Returns:
-        What is in ``results.json``: number of steps, and ``runs`` by data set, row and seed, with failure, numbers and CPU
-        seconds per step (start and export included); the row "data" is the floor.
+        What is in ``results.json``: number of steps, and ``runs`` by data set, row and seed, with failure, numbers and
+        CPU seconds per step (start and export included); the row "data" is the floor.
 
     Raises:
         ValueError: If there is no such data set or row, a setting is none, or the folder holds results of other
@@ -470,9 +473,9 @@ def run(
             config = configuration.parse({**values, "data": {**values["data"], **files[name]}})
             result = {"config_sha256": digest, **_one(works[name], chosen[row_name], config)}
             results["runs"].setdefault(name, {}).setdefault(row_name, {})[str(seed)] = result
-            write_text(path, json.dumps(results, indent=1))
+            checkpoint.write_text(path, json.dumps(results, indent=1))
             bar.advance(task)
-    write_text(path.with_name("results.md"), page(results))
+    checkpoint.write_text(path.with_name("results.md"), page(results))
     return results
 
 

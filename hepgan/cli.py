@@ -502,3 +502,46 @@ def toy(
     options = {key: value for key, value in given.items() if value is not None}
     toys.write(name, out, n=number, seed=seed, progress=True, **options)
     typer.echo(f"{out}\nNext: hepgan inspect {out}")
+
+
+@app.command(epilog="Example: hepgan benchmark objectives --data ring --rows wgan-gp,minimax --steps 1000")
+def benchmark(
+    what: Annotated[Literal["objectives"], typer.Argument(help="what is compared")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME_or_FILE.root",
+            help="ring, shower-shape, calorimeter, rich, or a file of your own; default: these four",
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="objectives, also as OBJECTIVE+REGULARISER (docs/objectives.md); default: all",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="trainings of each row on each data set")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="generator steps of each")] = 2000,
+    out: Annotated[
+        Path, typer.Option(help="folder of the results; what is there is not trained again")
+    ] = Path("benchmark"),
+    set_: Setting = None,
+    device: Device = None,
+) -> None:
+    """Train every objective on the same data with the same networks, and compare what is left."""
+    from hepgan import benchmark as comparison
+    from hepgan import tables
+
+    results = comparison.run(
+        data=data or list(comparison.WORK),
+        rows=list(comparison.ROWS) if rows is None else rows.split(","),
+        seeds=seeds,
+        steps=steps,
+        out=out,
+        settings=_settings(set_, seed=None, device=device),
+        progress=True,
+    )
+    for name in data or comparison.WORK:
+        Console().print(tables.plain(name, *comparison.table(results, name)))
+    typer.echo(f"Tables:  {out / 'results.md'}\nNumbers: {out / 'results.json'}")

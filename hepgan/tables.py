@@ -15,6 +15,7 @@ __all__ = [
     "description",
     "format_limit",
     "format_measurement",
+    "plain",
     "summary",
     "tally",
     "verdict",
@@ -140,4 +141,14 @@ def checks(results: Sequence[tuple[str, bool, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, passed, detail in results:
         table.add_row("ok" if passed else "FAILED", escape(name), escape(detail))
+    return table
+
+
+def plain(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    """Cells as they are: text in the first column, numbers in the others."""
+    table = Table(title=escape(title), title_justify="left")
+    for k, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if k else "left")
+    for line in lines:
+        table.add_row(*map(escape, line))
     return table

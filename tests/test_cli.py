@@ -80,7 +80,8 @@ def test_help_shows_an_example(name):
 
 def test_commands_are_those_of_the_contract():
     assert list(COMMANDS) == [
-        *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy")
+        *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy"),
+        "benchmark",
     ]
 
 
@@ -404,3 +405,31 @@ def test_tracks_from_the_toy_to_every_file(tmp_path):
         tree = file["tracks"]
         assert tree.num_entries == 3000
         assert {"Brunel_P", "Brunel_ETA", "nTracks_Brunel", "RichDLLe", "RichDLLbt"} <= set(tree.keys())
+
+
+def test_benchmark_prints_and_saves_its_table(tmp_path):
+    words = ["benchmark", "objectives", "--data", "ring", "--rows", "energy-score", "--seeds", 1]
+    small = [word for s in ("model.width=8", "training.batch_size=16") for word in ("--set", s)]
+    result = run(*words, "--steps", 2, "--out", tmp_path, *small)
+    assert result.exit_code == 0, result.output
+    assert "energy-score" in result.stdout
+    assert "energy-score" in (tmp_path / "results.md").read_text()
+    assert set(json.loads((tmp_path / "results.json").read_text())["runs"]["ring"]) == {
+        "data",
+        "energy-score",
+    }
+    assert "expected results of 3 steps, got some of 2" in refused(*words, "--steps", 3, "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rows", "wgan"], "--rows 'wgan': there is no such row"),
+        (["--data", "rings"], "--data 'rings': expected a ROOT file or a data set"),
+        (["--rows", "energy-score+r1"], "expected none for 'energy-score', which has no critic"),
+        (["--set", "data.weight=x"], "rows are compared on events of weight one"),
+    ],
+)
+def test_benchmark_refuses_before_it_trains(words, message, tmp_path):
+    assert message in refused("benchmark", "objectives", "--out", tmp_path / "out", *words)
+    assert not (tmp_path / "out").exists()

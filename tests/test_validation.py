@@ -51,6 +51,7 @@ def test_distance_of_tracks_is_zero_to_itself_and_sees_changes_in_a_corner():
     uncorrelated = values.clone()
     uncorrelated[:, 1] = uncorrelated[:, 0]
     assert distance.between(uncorrelated) > 0.05
+    assert distance.between(values * torch.nan) == np.inf
 
 
 def test_distance_of_angles_is_the_short_way():

@@ -78,7 +78,7 @@ Array = NDArray[np.float64]
 
 COLLAPSED = 0.25  # of the data's fluctuation: below, a sample has lost most of a dimension
 EVENTS = 2000  # held-out events on either side, at most: an exact transport plan of so many takes a second
-_TRAINED, _HELD_OUT = 10_000, 2 * EVENTS  # events of a toy
+_TRAINED, _HELD_OUT = 10_000, 2 * EVENTS  # events of a toy, about
 _ITSELF = "data"  # the row that is not trained
 _ROOT = Path(__file__).parents[1]
 
@@ -128,12 +128,14 @@ class Work:
     Attributes:
         data: Table [data] of the configuration, without files where there is a toy.
         toy: Name in `hepgan.toys.TOYS`, and its options.
+        kept: Share of the toy's events that the cut keeps, about.
         centres: (K, F) of the modes of the targets, where they are known.
         radius: Largest distance from a centre of an event that belongs to it.
     """
 
     data: Mapping[str, Any]
     toy: tuple[str, Mapping[str, Any]] | None = None
+    kept: float = 1.0
     centres: Array | None = None
     radius: float = 0.0
 
@@ -147,8 +149,8 @@ WORK: dict[str, Work] = {
     "ring": Work(  # in straight coordinates: the generator begins as one blob and has to find the modes itself
         {"conditions": _nothing("x"), "targets": [{"name": axis, "transform": "linear"} for axis in "xy"]},
         ("ring", {}),
-        toys.ring_centres(),
-        3 * toys.RING_SIGMA,
+        centres=toys.ring_centres(),
+        radius=3 * toys.RING_SIGMA,
     ),
     "shower-shape": Work(
         {
@@ -183,6 +185,7 @@ WORK: dict[str, Work] = {
             "targets": [{"name": f"RichDLL{h}"} for h in ("e", "k", "mu", "p", "bt")],
         },
         ("rich", {"species": ("K",)}),
+        kept=0.2,
     ),
 }
 """Data sets by name. The calorimeter's are sums of the cells of each layer."""
@@ -356,7 +359,7 @@ def _files(work: Work) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder, f"{part}.root")) for part in ("trained", "held_out")]
         for seed, (path, n) in enumerate(zip(paths, (_TRAINED, _HELD_OUT), strict=True), start=1):
-            toys.write(name, path, n=n, seed=seed, **options)
+            toys.write(name, path, n=round(n / work.kept), seed=seed, **options)
         yield {"files": paths[:1], "test_files": paths[1:]}
 
 

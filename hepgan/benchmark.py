@@ -104,7 +104,7 @@ class Row:
 
     Attributes:
         objective: Keys of the table [objective].
-        model: Keys of the table [model], where they differ from `SETTINGS`.
+        model: The table [model], instead of that of `SETTINGS`.
     """
 
     objective: Mapping[str, Any]
@@ -333,7 +333,7 @@ def _recipe(work: Work, row: Row, *, steps: int, seed: int, settings: Sequence[s
         "data": {"files": ["toy"], "test_files": ["toy"], "validation": 0.1}
         if work.toy
         else {"test": 0.2, "validation": 0.1},
-        "model": {**SETTINGS["model"], **row.model},
+        "model": dict(row.model or SETTINGS["model"]),
         "objective": dict(row.objective),
         "training": {
             **SETTINGS["training"],

@@ -525,7 +525,7 @@ def benchmark(
     steps: Annotated[int, typer.Option(min=1, help="generator steps of each")] = 2000,
     out: Annotated[
         Path, typer.Option(help="folder of the results; what is there is not trained again")
-    ] = Path("benchmark"),
+    ] = Path("runs/benchmark"),
     set_: Setting = None,
     device: Device = None,
 ) -> None:

@@ -148,7 +148,7 @@ def plain(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -
     """Cells as they are: text in the first column, numbers in the others."""
     table = Table(title=escape(title), title_justify="left")
     for k, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if k else "left")
+        table.add_column(heading, justify="right" if k else "left", overflow="fold", no_wrap=k == 0)
     for line in lines:
         table.add_row(*map(escape, line))
     return table

@@ -110,3 +110,11 @@ def test_measurements_are_rounded_to_their_uncertainty(measurement, percent, tex
 
 def test_numpy_numbers_are_formatted():
     assert format_measurement(np.array([0.5, 0.1])) == "0.50 ± 0.10"
+
+
+def test_a_plain_table_loses_nothing_where_it_is_narrow():
+    console = Console(width=24)
+    with console.capture() as capture:
+        console.print(tables.plain("ring", ["row", "EMD"], [["wgan-gp[1]", "0.12345678901234567"]]))
+    assert "wgan-gp[1]" in capture.get()
+    assert "…" not in capture.get()

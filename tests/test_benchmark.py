@@ -13,6 +13,14 @@ from hepgan.readers import Events
 SMALL = ("model.width=8", "model.critic_width=8", "training.batch_size=16", "objective.n_critic=1")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _fewer_events():
+    """Seconds instead of minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "EVENTS", 600)
+        yield
+
+
 def small(out, **keywords):
     return benchmark.run(
         **{"data": ["ring"], "seeds": 2, "steps": 3, "settings": SMALL, "out": out} | keywords

@@ -30,11 +30,14 @@ __all__ = [
     "DataConfig",
     "DllModelConfig",
     "EvaluationConfig",
+    "FlowModelConfig",
     "HitsConfig",
     "LayerConfig",
     "ObjectiveConfig",
+    "ObservablesModelConfig",
     "TargetConfig",
     "TrainingConfig",
+    "VaeModelConfig",
     "dump",
     "load",
     "override",
@@ -298,17 +301,50 @@ class CaloModelConfig(Table):
     critic_channels: int = Field(4, gt=0, description="filters of each locally connected layer of the critic")
 
 
-class DllModelConfig(Table):
-    """Size of generator and critic of observables."""
+class ObservablesModelConfig(Table):
+    """What all models of observables have."""
 
-    name: Literal["dll"] = Field("dll", description="the pair of generator and critic")
-    latent: int = Field(16, gt=0, description="latent numbers; one more where there are atoms")
-    width: int = Field(64, gt=0, description="units of each residual block")
-    depth: int = Field(4, ge=0, description="residual blocks")
+    name: str
+    width: int = Field(64, gt=0, description="units of each hidden layer")
+    depth: int = Field(4, ge=0, description="hidden layers after the first")
     hinges: int = Field(32, gt=1, description="places where the response to each condition may bend sharply")
     knots: int = Field(65, gt=2, description="knots of each target's quantile transform")
     critic_width: int = Field(128, gt=0, description="units of each residual block of the critic")
     critic_depth: int = Field(4, ge=0, description="residual blocks of the critic")
+
+
+class DllModelConfig(ObservablesModelConfig):
+    """Size of generator and critic of observables."""
+
+    name: Literal["dll"] = Field("dll", description="the pair of generator and critic")
+    latent: int = Field(16, gt=0, description="latent numbers; one more where there are atoms")
+
+
+class VaeModelConfig(ObservablesModelConfig):
+    """Conditional variational autoencoder of observables; objective `likelihood` or `alpha-gan`."""
+
+    name: Literal["vae"] = Field("vae", description="autoencoder; only its decoder is exported")
+    latent: int = Field(4, gt=0, description="numbers of a code")
+    likelihood: Literal["normal", "synthetic"] = Field(
+        "normal",
+        description="`normal`: the decoder gives mean and spread of each target; `synthetic`: it gives the target "
+        "itself, a critic judges it (objective `alpha-gan`), and another one its codes",
+    )
+    reconstruction: float = Field(
+        1.0, ge=0, description="synthetic: weight of the distance of an event to its reconstruction"
+    )
+
+
+class FlowModelConfig(ObservablesModelConfig):
+    """Conditional normalising flow of observables; objective `likelihood`, or any game (extra: flows)."""
+
+    name: Literal["flow"] = Field("flow", description="flow of coupling layers, invertible")
+    depth: int = Field(1, ge=0, description="hidden layers of a coupling after the first")
+    coupling: Literal["affine", "spline"] = Field(
+        "spline", description="RealNVP, or rational-quadratic splines (neural spline flow)"
+    )
+    transforms: int = Field(6, gt=1, description="couplings; each moves half of the targets")
+    bins: int = Field(8, gt=1, description="spline: pieces")
 
 
 class ObjectiveConfig(Table):
@@ -392,7 +428,9 @@ class Config(Table):
     """The whole file."""
 
     data: DataConfig
-    model: Annotated[CaloModelConfig | DllModelConfig, Field(discriminator="name")]
+    model: Annotated[
+        CaloModelConfig | DllModelConfig | VaeModelConfig | FlowModelConfig, Field(discriminator="name")
+    ]
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -409,15 +447,21 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _model_fits_the_data(self) -> Config:
-        wanted = {"calorimeter": "calo", "observables": "dll"}[self.data.kind]
-        if self.model.name != wanted:
+        observables = isinstance(self.model, ObservablesModelConfig)
+        if observables != (self.data.kind == "observables"):
+            wanted = "'calo'" if observables else "'dll', 'vae' or 'flow'"
             raise ValueError(
-                f"model.name: expected {wanted!r} for {self.data.kind}, got {self.model.name!r}; leave it out"
+                f"model.name: expected {wanted} for {self.data.kind}, got {self.model.name!r}; leave it out"
             )
         return self
 
 
-_TAGS = ("calo", "dll")  # forms of the table [model]; pydantic puts them into the place of an error
+_TAGS = (
+    "calo",
+    "dll",
+    "vae",
+    "flow",
+)  # forms of the table [model]; pydantic puts them into the place of an error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

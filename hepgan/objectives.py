@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -411,6 +411,9 @@ OBJECTIVES: dict[str, Objective] = {
         fakes=2,
     ),
     "likelihood": Objective("the model's loss", own=True, fakes=0),
+    "alpha-gan": Objective(  # the ratio is to generated events and reconstructions together: not the model's
+        "arXiv:1706.04987, section 3", _UP, replace(_LOGISTIC, ratio=None), "r1", own=True
+    ),
 }
 
 

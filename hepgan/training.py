@@ -29,9 +29,9 @@ from hepgan import config as configuration
 from hepgan.config import Config
 from hepgan.datasets import TensorEvents, training_events
 from hepgan.layers import LocallyConnected2d
-from hepgan.models import MODELS, CaloGenerator, DllGenerator
+from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.models.seen import Seen
-from hepgan.objectives import OBJECTIVES, chosen, expectation, gradient_penalty
+from hepgan.objectives import OBJECTIVES, Objective, chosen, expectation, gradient_penalty
 from hepgan.readers import digest, expand
 from hepgan.validation import PhysicsDistance
 
@@ -267,11 +267,14 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         }
         checkpoint.save(state_path, parts, texts)
 
-    def fakes(seen: Seen, number: int) -> list[Tensor]:
-        """Independent generated events for each of a batch, as the critic sees them."""
+    def fakes(seen: Seen, played: Objective) -> list[Tensor]:
+        """Independent generated events for each of a batch, as the critic sees them.
+
+        A model that learns to reconstruct events while it plays shows reconstructions among them.
+        """
         shape = (len(seen.label), generator.n_latent)
-        latents = [torch.randn(shape, generator=noise, device=device) for _ in range(number)]
-        return [seen.fake(latent) for latent in latents]
+        latents = [torch.randn(shape, generator=noise, device=device) for _ in range(played.fakes)]
+        return [seen.fake(seen.codes(latent) if played.own else latent) for latent in latents]
 
     def witness(x: Tensor, *, label: Tensor, other: Tensor) -> Tensor:
         return objective.witness(critic(x, label), other)
@@ -313,7 +316,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                     seen = critic.see(generator, batch)
                     label, real = seen.label, seen.real
                     with torch.no_grad():
-                        fake = fakes(seen, played.fakes)
+                        fake = fakes(seen, played)
                     with autocast:
                         given = label.repeat(1 + len(fake), 1)
                         scores = critic(torch.cat([real, *fake]), given).split(len(real))
@@ -345,7 +348,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                 losses = []
                 if played.generator is not None:
                     seen = critic.see(generator, batch)
-                    shown = [seen.real, *fakes(seen, played.fakes)]
+                    shown = [seen.real, *fakes(seen, played)]
                     with autocast:
                         scored = shown if played.game is None else [critic(x, seen.label) for x in shown]
                         losses.append(played.generator(scored[0], scored[1:], batch.weights))
@@ -481,7 +484,7 @@ class _Bar:
         self.progress.update(self.task, completed=step, numbers="  ".join(words))
 
 
-def load_generator(run: str | Path) -> tuple[CaloGenerator | DllGenerator, Config, dict[str, Any]]:
+def load_generator(run: str | Path) -> tuple[CaloGenerator | ObservablesGenerator, Config, dict[str, Any]]:
     """The selected generator of a run folder, its configuration and the checkpoint's texts.
 
     Raises:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hepgan.datasets import TensorEvents
 from hepgan.features import ShowerShapes
 from hepgan.metrics import bin_number, quantile_edges, wasserstein
-from hepgan.models import CaloGenerator, DllGenerator
+from hepgan.models import CaloGenerator, ObservablesGenerator
 from hepgan.preprocessing import ConditionalMoments
 
 __all__ = ["VIEWS", "PhysicsDistance"]
@@ -53,7 +53,9 @@ def _showers(reference: TensorEvents, generator: CaloGenerator, threshold: float
     return view, [np.arange(len(reference))]
 
 
-def _tracks(reference: TensorEvents, generator: DllGenerator, threshold: float) -> tuple[View, Groups]:
+def _tracks(
+    reference: TensorEvents, generator: ObservablesGenerator, threshold: float
+) -> tuple[View, Groups]:
     """Targets as normal numbers, in quantile bins of each condition."""
     weights = reference.weights.cpu().numpy()
     groups: Groups = []
@@ -71,7 +73,7 @@ def _tracks(reference: TensorEvents, generator: DllGenerator, threshold: float) 
 
 VIEWS: dict[type[nn.Module], Callable[[TensorEvents, Any, float], tuple[View, Groups]]] = {
     CaloGenerator: _showers,
-    DllGenerator: _tracks,
+    ObservablesGenerator: _tracks,
 }
 
 
@@ -94,14 +96,15 @@ class PhysicsDistance:
     def __init__(
         self,
         reference: TensorEvents,
-        generator: CaloGenerator | DllGenerator,
+        generator: CaloGenerator | ObservablesGenerator,
         *,
         threshold: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.reference = reference
         with torch.no_grad():
-            self.view, self.groups = VIEWS[type(generator)](reference, generator, threshold)
+            look = next(look for kind, look in VIEWS.items() if isinstance(generator, kind))
+            self.view, self.groups = look(reference, generator, threshold)
             observed = self.view(reference.outputs)
         self.rng = np.random.default_rng(seed)
         n = observed.shape[1]
@@ -131,7 +134,7 @@ class PhysicsDistance:
         return float(np.mean(distances))
 
     @torch.no_grad()
-    def __call__(self, generator: CaloGenerator | DllGenerator, *, batch_size: int = 2000) -> float:
+    def __call__(self, generator: CaloGenerator | ObservablesGenerator, *, batch_size: int = 2000) -> float:
         """Distance of the generator's events at the reference's conditions."""
         conditions = torch.split(self.reference.condition, batch_size)
         latents = torch.split(self.latent, batch_size)

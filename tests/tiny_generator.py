@@ -88,7 +88,7 @@ def tracks_generator(config: Config, *, n: int = 4000) -> DllGenerator:
         torch.from_numpy(np.stack([arrays[c.expression] for c in columns], axis=1).astype(np.float32))
         for columns in (config.data.conditions, config.data.targets)
     )
-    with torch.random.fork_rng(), mock.patch("hepgan.models.dll._CHANCE_STEPS", 50):
+    with torch.random.fork_rng(), mock.patch("hepgan.models.observables._CHANCE_STEPS", 50):
         torch.manual_seed(2)
         generator = DllGenerator(config.data, config.model)
         generator.fit(

@@ -79,7 +79,7 @@ _REFERENCE_SEED = 20170505  # any number; fixed so that the same weights give th
 _PARITY_ROWS = 64
 _NEGLIGIBLE = 1e-3  # of the shower's largest number: what is smaller counts as this when errors are divided
 _NUDGE = (
-    1e-3  # of the last latent number, which may choose between point masses: a reference row must not jump
+    1e-3  # step of the latent numbers, of which the last may choose between point masses: a row must not jump
 )
 _JUMP = 1e-2  # relative difference that counts as one
 _FAR = 20.0  # scales between an atom and the middle of the other values, from which on it is a sentinel
@@ -293,8 +293,8 @@ def comparison(
 ) -> tuple[Float32, Float32, list[NDArray[Any]]]:
     """Conditions across the range, latent numbers, and the outputs: to compare what differs by rounding.
 
-    The choice of a point mass is a step in the last latent number: where a machine that rounds otherwise might choose
-    another one, the row's latent numbers are drawn again.
+    The choice of a point mass is a step in the last latent number, and a way between two modes nearly one in any: where
+    a machine that rounds otherwise might give other numbers, the row's latent numbers are drawn again.
 
     Args:
         run: Conditions (B, n_conditions) and latent numbers (B, n_latent) -> outputs.
@@ -308,12 +308,14 @@ def comparison(
     condition = _spanning(conditions, rows, seed=seed)
     rng = np.random.Generator(np.random.Philox(seed))
     latent = rng.standard_normal((rows, n_latent), dtype=np.float32)
-    last = np.eye(n_latent, dtype=np.float32)[-1]
+    ones = np.ones(n_latent, np.float32)
+    ways = np.stack([np.eye(n_latent, dtype=np.float32)[-1], ones / n_latent**0.5, ones / n_latent**0.5])
+    ways[2, ::2] *= -1
     for _ in range(_ATTEMPTS):
         outputs = run(condition, latent)
         jumps = np.zeros(rows, bool)
-        for nudge in (-_NUDGE, _NUDGE):
-            jumps |= _differences(run(condition, latent + nudge * last), outputs, described) > _JUMP
+        for nudge in (*(-_NUDGE * ways), *(_NUDGE * ways)):
+            jumps |= _differences(run(condition, latent + nudge), outputs, described) > _JUMP
         if not jumps.any():
             break
         latent[jumps] = rng.standard_normal((int(jumps.sum()), n_latent), dtype=np.float32)

@@ -6,12 +6,26 @@ from typing import Any
 
 from hepgan.models.calo import CaloCritic, CaloGenerator
 from hepgan.models.dll import DllCritic, DllGenerator
+from hepgan.models.flow import FlowGenerator
+from hepgan.models.observables import ObservablesGenerator
+from hepgan.models.vae import VaeGenerator
 
-__all__ = ["MODELS", "CaloCritic", "CaloGenerator", "DllCritic", "DllGenerator"]
+__all__ = [
+    "MODELS",
+    "CaloCritic",
+    "CaloGenerator",
+    "DllCritic",
+    "DllGenerator",
+    "FlowGenerator",
+    "ObservablesGenerator",
+    "VaeGenerator",
+]
 
 MODELS: dict[str, tuple[type[Any], type[Any]]] = {
     "calo": (CaloGenerator, CaloCritic),
     "dll": (DllGenerator, DllCritic),
+    "vae": (VaeGenerator, DllCritic),
+    "flow": (FlowGenerator, DllCritic),
 }
 """Conditional generator and its critic.
 

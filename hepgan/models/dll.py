@@ -1,13 +1,10 @@
 """Conditional generator and critic of observables: one number each, of a track or event.
 
 The line is that of conditional WGANs for the DLLs of a RICH detector (arXiv:1905.11825): dense networks, targets made
-normal by a quantile transform. What differs, and why:
+normal by a quantile transform. What differs, and why, besides the frame (`hepgan.models.observables`):
 
-- Point masses are drawn, not smeared: a small classifier gives the probability of each pattern of atoms and ties
-  (`hepgan.atoms`) at the given conditions, and an extra latent number chooses one. The game is played on the
-  continuous targets alone, between real and generated events of the same condition and pattern.
-- Conditions enter as tent functions on their quantiles (`Tents`), so that a network of a few thousand weights
-  follows Cherenkov thresholds, which change the distributions within a per cent of momentum.
+- The game is played on the continuous targets alone, between real and generated events of the same condition and
+  pattern of point masses.
 - The critic, and the energy score before it, see the targets whitened too: likelihoods of similar hypotheses differ by
   a thousandth of their range, which no distance between samples resolves otherwise.
 - Angles are one number for the generator, wound around the circle, and cosine and sine for the critic: neither knows
@@ -17,29 +14,20 @@ normal by a quantile transform. What differs, and why:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from hepgan.atoms import Patterns, draw
-from hepgan.config import DataConfig, DllModelConfig
+from hepgan.config import DataConfig, DllModelConfig, ObservablesModelConfig
 from hepgan.datasets import TensorEvents
+from hepgan.models.observables import ObservablesGenerator
 from hepgan.models.seen import Seen
 from hepgan.models.whitening import Whitening
-from hepgan.preprocessing import ConditionScaling, QuantileScaling, Tents
 
 __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
 _SLOPE = 0.1  # of LeakyReLU
 _MOST = 30.0  # spreads; a whitened target further out counts as this far
 _WHITENING_EVENTS = 100_000  # a regression of a few hundred numbers needs no more
-_CHANCE_WIDTH = 64  # units of the classifier of patterns
-_CHANCE_STEPS = 1500
-_CHANCE_BATCH = 4096
-_LEAST_CHANCE = 1e-6
-_CHANCE_RATE = 3e-3  # learning rate at the beginning; falls to zero
 
 
 class ResidualNetwork(nn.Module):
@@ -68,136 +56,28 @@ class ResidualNetwork(nn.Module):
         return out
 
 
-class DllGenerator(nn.Module):
-    """Conditions and latent numbers -> targets, all in physical units.
+class DllGenerator(ObservablesGenerator):
+    """Dense network of label and latent numbers.
 
     Args:
         data: Conditions and targets.
         model: Sizes.
-
-    Attributes:
-        condition_range: (n_conditions, 2) smallest and largest condition seen in `fit`.
     """
 
-    condition_range: Tensor
+    model: DllModelConfig
 
     def __init__(self, data: DataConfig, model: DllModelConfig) -> None:
-        super().__init__()
-        self.model = model
-        self.n_conditions, self.n_targets = len(data.conditions), len(data.targets)
-        self.condition_scaling = ConditionScaling(data.conditions)
-        self.tents = Tents(self.condition_scaling.n_numbers, nodes=model.hinges)
-        self.scaling = QuantileScaling([t.transform for t in data.targets], knots=model.knots)
-        self.patterns = Patterns({t.name: t.atoms for t in data.targets}, ties=data.ties)
-        self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
-        self._build()
+        super().__init__(data, model, noise=model.latent)
 
-    def _build(self) -> None:
-        """Make the networks for the number of patterns that there is."""
-        n_features = self.condition_scaling.n_features + self.tents.n_features
-        k = self.patterns.n_patterns
-        self.n_label = n_features + k
-        self.chance = nn.Sequential(
-            nn.Linear(n_features, _CHANCE_WIDTH), nn.ReLU(), nn.Linear(_CHANCE_WIDTH, k), nn.Softmax(1)
-        ).requires_grad_(False)
+    def _make(self) -> None:
         self.network = ResidualNetwork(
-            self.n_label + self.model.latent, self.model.width, self.model.depth, self.n_targets
+            self.n_label + self.n_noise, self.model.width, self.model.depth, self.n_targets
         )
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load weights of any number of patterns."""
-        code = state_dict.get("patterns.code")
-        if code is not None and code.shape != self.patterns.code.shape:
-            self.patterns.code = code.to(self.patterns.code)
-            self._build()
-        return super().load_state_dict(state_dict, *args, **kwargs)
-
-    @property
-    def n_latent(self) -> int:
-        """Latent numbers of an event: one more than the network's where there is a pattern to choose."""
-        return self.model.latent + (self.patterns.n_patterns > 1)
-
-    @property
-    def target_scale(self) -> Tensor:
-        """Typical size (V,) of the continuous part of each target, in its unit: half of its central 68 %."""
-        ends = torch.tensor([[-1.0], [1.0]], device=self.condition_range.device).expand(2, self.n_targets)
-        low, high = self.scaling.from_normal(ends)
-        scale: Tensor = 0.5 * (high - low)
-        scale[self.scaling.angles] = self.scaling.winding
-        return scale
-
-    def fit(self, events: TensorEvents, *, generator: torch.Generator) -> None:
-        """Set everything that statistics alone can know: scalings, quantiles, patterns and their probabilities.
-
-        Args:
-            events: Tracks.
-            generator: Source of the batches of the patterns' classifier.
-
-        Raises:
-            ValueError: If a target is constant.
-        """
-        condition, weights, targets = events.condition, events.weights, events.outputs[0]
-        with torch.no_grad():
-            self.condition_range.copy_(torch.stack([condition.amin(0), condition.amax(0)], 1))
-            self.condition_scaling.fit(condition, weights)
-            self.tents.fit(self.condition_scaling.numbers(condition), weights)
-            self.patterns.fit(targets, weights)
-            pattern = self.patterns.which(targets)
-            self.scaling.fit(targets, weights, pattern @ self.patterns.continuous > 0)
-        self._build()
-        if self.patterns.n_patterns > 1:
-            self._fit_chance(events, generator=generator)
-
-    def _fit_chance(self, events: TensorEvents, *, generator: torch.Generator) -> None:
-        """Probability of each pattern, by cross entropy: its means are right where the network cannot follow.
-
-        Logarithms end at `_LEAST_CHANCE`, so that events of negative weight cannot run away with it.
-        """
-        self.chance.requires_grad_(True)
-        optimizer = torch.optim.Adam(self.chance.parameters(), lr=_CHANCE_RATE)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _CHANCE_STEPS)
-        for _ in range(_CHANCE_STEPS):
-            batch = events.batch(min(_CHANCE_BATCH, len(events)), generator=generator)
-            with torch.no_grad():
-                features, wanted = self.features(batch.condition), self.patterns.which(batch.outputs[0])
-            surprise = -(wanted * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)
-            optimizer.zero_grad(set_to_none=True)
-            (batch.weights * surprise).mean().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-        self.chance.requires_grad_(False)
-
-    def features(self, condition: Tensor) -> Tensor:
-        """What the networks see of (B, n_conditions) conditions."""
-        numbers = self.condition_scaling.numbers(condition)
-        return torch.cat([numbers, *self.condition_scaling.indicators(condition), self.tents(numbers)], 1)
-
-    def label(self, condition: Tensor, pattern: Tensor) -> Tensor:
-        """Conditions (B, n_conditions) and pattern (B, K) as the networks see them, (B, n_label)."""
-        return torch.cat([self.features(condition), pattern], 1)
-
     def normal(self, label: Tensor, latent: Tensor) -> Tensor:
-        """Continuous targets as normal numbers (B, V), from (B, n_label) and (B, >= latent)."""
-        z: Tensor = self.network(torch.cat([label, latent[:, : self.model.latent]], 1))
+        """Continuous targets as normal numbers (B, V), from (B, n_label) and (B, >= n_noise)."""
+        z: Tensor = self.network(torch.cat([label, latent[:, : self.n_noise]], 1))
         return z
-
-    def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor]:
-        """Generate.
-
-        Args:
-            condition: (B, n_conditions) in physical units.
-            latent: (B, n_latent) standard normal numbers; the last one chooses the pattern.
-
-        Returns:
-            Targets (B, V) in physical units.
-        """
-        features = self.features(condition)
-        if self.patterns.n_patterns > 1:
-            pattern = draw(self.chance(features), latent[:, -1:])
-        else:
-            pattern = torch.ones_like(features[:, :1])
-        values = self.scaling.from_normal(self.normal(torch.cat([features, pattern], 1), latent))
-        return (self.patterns.assemble(values, pattern),)
 
 
 class DllCritic(nn.Module):
@@ -212,42 +92,41 @@ class DllCritic(nn.Module):
         scores: Numbers S that it gives of each track.
     """
 
-    def __init__(self, generator: DllGenerator, model: DllModelConfig, *, scores: int = 1) -> None:
+    def __init__(
+        self, generator: ObservablesGenerator, model: ObservablesModelConfig, *, scores: int = 1
+    ) -> None:
         super().__init__()
         n_seen = len(generator.scaling.seen)
         self.whitening = Whitening(n_seen, generator.n_label)
         inputs = 2 * n_seen + generator.n_label
         self.network = ResidualNetwork(inputs, model.critic_width, model.critic_depth, scores)
 
-    def fit(self, generator: DllGenerator, events: TensorEvents) -> None:
+    def fit(self, generator: ObservablesGenerator, events: TensorEvents) -> None:
         """Learn the linear correlations at each condition."""
-        label, z, free = self._parts(generator, events[:_WHITENING_EVENTS])
-        self.whitening.fit(z, label, free, events.weights[:_WHITENING_EVENTS])
+        first, scaling = events[:_WHITENING_EVENTS], generator.scaling
+        label, z, free = generator.seen(first)
+        self.whitening.fit(scaling.periodic(z), label, free[:, scaling.seen], first.weights)
 
-    def _parts(self, generator: DllGenerator, events: TensorEvents) -> tuple[Tensor, Tensor, Tensor]:
-        """Label (B, n_label), periodic numbers (B, W), and where they are free, of tracks."""
-        scaling, pattern = generator.scaling, generator.patterns.which(events.outputs[0])
-        free = pattern @ generator.patterns.free
-        return (
-            generator.label(events.condition, pattern),
-            scaling.periodic(scaling.to_normal(events.outputs[0])),
-            free[:, scaling.seen],
-        )
-
-    def see(self, generator: DllGenerator, events: TensorEvents) -> Seen:
+    def see(self, generator: ObservablesGenerator, events: TensorEvents) -> Seen:
         """Periodic and whitened targets (B, 2 W) under conditions and pattern (B, n_label).
 
         They are zero where the pattern leaves no freedom; generated tracks have the patterns of the real ones.
         """
+        scaling = generator.scaling
         with torch.no_grad():
-            label, z, free = self._parts(generator, events)
-            whiten = self.whitening.at(label, free)
+            label, z, free = generator.seen(events)
+            each = free[:, scaling.seen]
+            whiten = self.whitening.at(label, each)
 
         def seen(z: Tensor) -> Tensor:
-            return torch.cat([free * z, whiten(z).clamp(-_MOST, _MOST)], 1)
+            x = scaling.periodic(z)
+            return torch.cat([each * x, whiten(x).clamp(-_MOST, _MOST)], 1)
 
         return Seen(
-            label, seen(z), lambda latent: seen(generator.scaling.periodic(generator.normal(label, latent)))
+            label,
+            seen(z),
+            lambda latent: seen(generator.normal(label, latent)),
+            lambda latent: generator.codes(label, free * z, latent),
         )
 
     def forward(self, event: Tensor, label: Tensor) -> Tensor:

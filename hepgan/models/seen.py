@@ -18,8 +18,11 @@ class Seen:
         label: (B, L) numbers that describe what a real event and the generated one share.
         real: (B, F) numbers of the real events, without gradients.
         fake: From (B, n_latent) latent numbers to (B, F) numbers of generated events.
+        codes: From (B, n_latent) latent numbers to others, some of which the model's encoder gives for the real events:
+            `fake` of them are reconstructions. Without an encoder they stay as they are.
     """
 
     label: Tensor
     real: Tensor
     fake: Callable[[Tensor], Tensor]
+    codes: Callable[[Tensor], Tensor] = lambda latent: latent

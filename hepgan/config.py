@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hepgan.geometry import CaloLayer, Calorimeter
+from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -134,12 +134,16 @@ class LayerConfig(Table):
 
     shape: tuple[int, int] = Field(description="cells along the first and the second axis")
     x: tuple[float, ...] = Field(
-        description="[low, high] range or all edges of the first axis; mm, polar: rad"
+        description="[low, high] range or all edges of the first axis; mm, polar: rad, eta-phi: pseudorapidity"
     )
-    y: tuple[float, ...] = Field(description="range or edges of the second axis; mm, polar: the radius")
+    y: tuple[float, ...] = Field(
+        description="range or edges of the second axis; mm, polar: the radius, eta-phi: azimuth (rad)"
+    )
     z: tuple[float, float] = Field(description="front and back along the shower axis; mm")
     name: str = Field("", description="name of the layer; default: its branch, or layer_0, layer_1, ...")
-    coordinates: Literal["cartesian", "polar"] = Field("cartesian", description="x by y, or angle by radius")
+    coordinates: Coordinates = Field(
+        "cartesian", description="x by y, angle by radius, or pseudorapidity by azimuth of transverse momenta"
+    )
 
 
 class CalorimeterConfig(Table):

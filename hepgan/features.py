@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hepgan.geometry import Calorimeter
+from hepgan.geometry import AXES, Calorimeter
 
 __all__ = [
     "ENERGY_UNITS",
@@ -27,7 +27,11 @@ __all__ = [
 ENERGY_UNITS = {"eV": 1e-6, "keV": 1e-3, "MeV": 1.0, "GeV": 1e3, "TeV": 1e6}  # in MeV
 
 _TINY = 1e-12  # keeps 0/0 at 0; far below any deposit relative to a shower's energy
-_WIDTH_FLOOR = 1e-2  # mm^2; keeps the slope of the square root finite for showers of one cell
+_WIDTH_FLOOR = {  # by the unit of length, squared; keeps the slope of the square root finite for showers of one cell
+    "mm": 1e-2,
+    "": 1e-6,
+}
+_MASS_FLOOR = 1e-6  # of the squared energy of a jet; likewise
 _DEPTH_FLOOR = 1e-6  # layers^2; likewise, for showers in one layer
 
 _CHALLENGE_ENERGY = (
@@ -61,6 +65,10 @@ class ShowerShapes(nn.Module):
     cells. For the shower: response :math:`E_{tot} / E_{inc}` (with overflow), depth
     :math:`s_d = \sum_l l E_l / \sum_l E_l` and its width. An empty layer has all shapes zero, widths at
     their floor (0.1 mm, which is added in quadrature).
+
+    If all layers are in eta and phi, the cells hold transverse momenta, and the jet that they are together has a mass
+    :math:`\sqrt{(\sum E)^2 - (\sum \vec p)^2}` and a transverse momentum :math:`|\sum \vec p_T|`, each cell being
+    massless and at its centre (arXiv:1701.05927, section 4).
 
     Args:
         calorimeter: The geometry.
@@ -98,6 +106,9 @@ class ShowerShapes(nn.Module):
         self.register_buffer(
             "centres", torch.tensor(calorimeter.cell_centres, dtype=torch.float32), persistent=False
         )
+        coordinates = [layer.coordinates for layer in calorimeter.layers]
+        self.floors = [_WIDTH_FLOOR[AXES[c].across] for c in coordinates]
+        self.jets = set(coordinates) == {"eta-phi"}
         layers = calorimeter.names
         self.names = ["response", "depth", "depth_width"]
         self.units = ["", "", ""]
@@ -107,10 +118,12 @@ class ShowerShapes(nn.Module):
         if n_overflow:
             self.names += [f"overflow_{name}" for name in layers]
             self.units += [calorimeter.unit] * len(layers)
-        for name in layers:
-            for shape, unit in _LAYER_SHAPES:
-                self.names.append(f"{shape}_{name}")
-                self.units.append(unit)
+        for name, c in zip(layers, coordinates, strict=True):
+            self.names += [f"{shape}_{name}" for shape in _LAYER_SHAPES]
+            self.units += [AXES[c].across if shape in _LENGTHS else "" for shape in _LAYER_SHAPES]
+        if self.jets:
+            self.names += _JET_SHAPES
+            self.units += [calorimeter.unit] * len(_JET_SHAPES)
 
     def forward(self, cells: Tensor, overflow: Tensor, incident_energy: Tensor) -> Tensor:
         """Compute all features.
@@ -133,11 +146,21 @@ class ShowerShapes(nn.Module):
         total = visible + overflow.sum(1)
         columns = [total / incident_energy, depth, torch.sqrt(spread + _DEPTH_FLOOR)]
         columns += [*layer_energy.unbind(1), *fraction.unbind(1), *overflow.unbind(1)]
-        for s in slices:
-            columns += self._layer_shapes(cells[:, s], self.centres[s])
+        for s, floor in zip(slices, self.floors, strict=True):
+            columns += self._layer_shapes(cells[:, s], self.centres[s], floor)
+        if self.jets:
+            columns += self._jet_shapes(cells)
         return torch.stack(columns, 1)
 
-    def _layer_shapes(self, energy: Tensor, centres: Tensor) -> list[Tensor]:
+    def _jet_shapes(self, momenta: Tensor) -> list[Tensor]:
+        eta, phi = self.centres[:, 0], self.centres[:, 1]
+        axes = torch.stack([torch.cosh(eta), torch.sinh(eta), torch.cos(phi), torch.sin(phi)], 1)
+        energy, along, x, y = (momenta @ axes).unbind(1)
+        transverse = x**2 + y**2
+        square = torch.relu((energy - along) * (energy + along) - transverse) + _MASS_FLOOR * energy**2
+        return [torch.sqrt(square + _TINY), torch.sqrt(transverse + _TINY)]
+
+    def _layer_shapes(self, energy: Tensor, centres: Tensor, floor: float) -> list[Tensor]:
         total = energy.sum(1)
         share = energy / (total + _TINY)[:, None]
         columns = []
@@ -145,7 +168,7 @@ class ShowerShapes(nn.Module):
             position = centres[:, axis]
             mean = share @ position
             variance = (share * (position - mean[:, None]) ** 2).sum(1)
-            columns += [mean, torch.sqrt(variance + _WIDTH_FLOOR)]
+            columns += [mean, torch.sqrt(variance + floor)]
         occupancy = (energy > self.threshold).to(energy.dtype).mean(1)
         if self.soft:
             smooth = (1 - torch.exp(-energy / self.softness)).mean(1)
@@ -156,15 +179,9 @@ class ShowerShapes(nn.Module):
         return [*columns, occupancy, first / (total + _TINY), ratio]
 
 
-_LAYER_SHAPES = (
-    ("centre_x", "mm"),
-    ("width_x", "mm"),
-    ("centre_y", "mm"),
-    ("width_y", "mm"),
-    ("occupancy", ""),
-    ("brightest_share", ""),
-    ("energy_ratio", ""),
-)
+_LENGTHS = ("centre_x", "width_x", "centre_y", "width_y")
+_LAYER_SHAPES = (*_LENGTHS, "occupancy", "brightest_share", "energy_ratio")
+_JET_SHAPES = ("jet_mass", "jet_pt")
 
 
 def _above(cells: Tensor, threshold: float) -> Tensor:
@@ -189,9 +206,7 @@ def challenge_low_level(cells: Tensor, incident_energy: Tensor, *, threshold: fl
 def _transverse(calorimeter: Calorimeter) -> list[int]:
     """Layers that are segmented around the axis: where a polar layer is not, its cells have no x and y."""
     return [
-        k
-        for k, layer in enumerate(calorimeter.layers)
-        if layer.coordinates == "cartesian" or layer.shape[0] > 1
+        k for k, layer in enumerate(calorimeter.layers) if layer.coordinates != "polar" or layer.shape[0] > 1
     ]
 
 
@@ -228,7 +243,7 @@ def challenge_high_level(
         return torch.log10(energy + _CHALLENGE_ENERGY)
 
     def width(name: str) -> Tensor:
-        return torch.sqrt((column[name] ** 2 - _WIDTH_FLOOR).clamp(min=0.0))
+        return torch.sqrt((column[name] ** 2 - _WIDTH_FLOOR["mm"]).clamp(min=0.0))
 
     columns = [torch.log10(incident_energy)]
     columns += [log_energy(column[f"energy_{n}"]) for n in names]

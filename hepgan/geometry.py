@@ -18,9 +18,34 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CaloLayer", "Calorimeter"]
+__all__ = ["AXES", "Axes", "CaloLayer", "Calorimeter", "Coordinates"]
 
-Coordinates = Literal["cartesian", "polar"]
+Coordinates = Literal["cartesian", "polar", "eta-phi"]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What the two axes of a layer are.
+
+    Args:
+        first: Label of the first axis.
+        second: Label of the second.
+        across: Unit of distances between cell centres.
+        short: Both axes in a word, for titles.
+    """
+
+    first: str
+    second: str
+    across: str
+    short: tuple[str, str]
+
+
+AXES: dict[Coordinates, Axes] = {
+    "cartesian": Axes("x [mm]", "y [mm]", "mm", ("x", "y")),
+    "polar": Axes(r"$\alpha$ [rad]", "r [mm]", "mm", ("angle", "r")),
+    "eta-phi": Axes(r"$\eta$", r"$\phi$ [rad]", "", ("eta", "phi")),
+}
+"""The axes of each kind of coordinates."""
 
 
 def _edges(name: str, values: Sequence[float], bins: int) -> tuple[float, ...]:
@@ -44,11 +69,12 @@ class CaloLayer:
 
     Args:
         shape: Number of cells along the first and the second axis (x, y), or (alpha, r) in polar layers.
-        x: Range or edges of the first axis; mm, or rad in polar layers (alpha).
-        y: Range or edges of the second axis; mm.
+        x: Range or edges of the first axis; mm, or rad in polar layers (alpha), or pseudorapidity.
+        y: Range or edges of the second axis; mm, or azimuth (rad).
         z: Front and back of the layer along the shower axis; mm.
         name: Name of the layer, as in the branch.
-        coordinates: ``"cartesian"`` or ``"polar"`` (CaloChallenge: alpha by r).
+        coordinates: ``"cartesian"``, ``"polar"`` (CaloChallenge: alpha by r) or ``"eta-phi"`` (pseudorapidity by
+            azimuth, the cells holding transverse momenta).
 
     Raises:
         ValueError: If an edge list does not fit the shape or does not increase.
@@ -81,7 +107,7 @@ class CaloLayer:
 
     @cached_property
     def cell_centres(self) -> NDArray[np.float64]:
-        """Cartesian centres of the cells, shape (n_cells, 3), mm, C order.
+        """Cartesian centres of the cells, shape (n_cells, 3), mm, C order; eta and phi as they are.
 
         In a polar layer the radius is the middle of the ring, at the middle of the angle.
         """

@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hepgan.geometry import Calorimeter
+from hepgan.geometry import AXES, Calorimeter
 from hepgan.plots import RATIO_LIMITS, plain, styled
 
 __all__ = ["layer_images"]
@@ -46,7 +46,7 @@ def layer_images(
         smallest = min((float(i[i > 0].min()) for i in (first, second) if (i > 0).any()), default=0.1)
         norm = LogNorm(max(smallest, 1e-6 * largest), largest) if largest > smallest else None
         ratio = np.divide(second, first, out=np.full_like(first, np.nan), where=first > 0)
-        polar = layer.coordinates == "polar"
+        axes_of = AXES[layer.coordinates]
         for column, (axis, image) in enumerate(zip(row, (first, second, ratio), strict=True)):
             mesh = axis.pcolormesh(
                 np.asarray(layer.x),
@@ -61,7 +61,7 @@ def layer_images(
                 bar = figure.colorbar(mesh, ax=axis, pad=0.02, extend="both" if column == 2 else "neither")
                 bar.set_label("ratio" if column == 2 else f"mean energy [{calorimeter.unit}]")
             axis.set_title(plain((*names, f"{names[1]} / {names[0]}")[column]))
-            axis.set_xlabel(r"$\alpha$ [rad]" if polar else "x [mm]")
+            axis.set_xlabel(axes_of.first)
             axis.tick_params(which="both", top=False, right=False, direction="out")
-        row[0].set_ylabel(plain(layer.name) + "\n" + ("r [mm]" if polar else "y [mm]"))
+        row[0].set_ylabel(plain(layer.name) + "\n" + axes_of.second)
     return figure

@@ -13,7 +13,7 @@ from hepgan import plots, plots_showers
 from hepgan.comparison import Sample
 from hepgan.comparison_cells import rings
 from hepgan.comparison_showers import LIMITS, ShowerSetup
-from hepgan.geometry import Calorimeter
+from hepgan.geometry import AXES, Calorimeter
 from hepgan.metrics import ResolutionFit
 from hepgan.report import Section
 from hepgan.tables import format_measurement
@@ -26,6 +26,7 @@ NOTE = "Biases are relative: generated over reference, less 1; their floors have
 MAX_LAYERS_DRAWN = 8  # the layers with most energy; a figure of forty layers is read by nobody
 MATRIX_LAYERS = 3  # whose shapes are in the correlation matrix: more cannot be read
 SMALL_CORRELATION = 0.02  # least height of a panel of differences: less is of no interest
+_WHOLE = ("response", "depth", "depth_width", "jet_mass", "jet_pt")  # of the shower, not of a layer
 CURVE_POINTS = 60  # of a fitted curve: smooth to the eye
 
 Json = dict[str, Any]
@@ -140,7 +141,7 @@ def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: 
             f"(difference over uncertainty) within the blue band (± {plots.PULL_BAND:g}) without a pattern. The first "
             f"and last bin hold what lies outside; triangles are ratios beyond the drawn range.{few}",
             plots.overlays(
-                [overlay(name) for name in ("response", "depth", "depth_width")]
+                [overlay(name) for name in _WHOLE if name in shapes.names]
                 + [overlay(kind, layer) for kind in kinds if kind in whole for layer in layers],
                 names=names,
             ),
@@ -217,6 +218,7 @@ def _profiles(
         )
     ]
     for k in layers:
+        unit = AXES[calorimeter.layers[k].coordinates].across
         around, numbers = rings(calorimeter.layers[k]), profiles["lateral"][calorimeter.names[k]]
         first, second = (
             _numbers(numbers[name]) / around.areas[:, None] for name in ("reference", "generated")
@@ -226,11 +228,12 @@ def _profiles(
             edges[0] = max(edges[0], 0.5 * edges[1])  # a logarithmic axis does not begin at 0
             panels.append(
                 plots.Binned(
-                    f"r {calorimeter.names[k]} [mm]".replace("_", " "),
+                    _label(f"r {calorimeter.names[k]}", unit),
                     edges,
                     first,
                     second,
-                    axis=r"$\mathrm{d}E\,/\,E_\mathrm{inc}\,\mathrm{d}A$ [mm$^{-2}$]",
+                    axis=r"$\mathrm{d}E\,/\,E_\mathrm{inc}\,\mathrm{d}A$"
+                    + (f" [{unit}$^{{-2}}$]" if unit else ""),
                     logarithmic=True,
                     tails=True,
                 )
@@ -281,8 +284,7 @@ def _correlations(
     panels = []
     for k in layers:
         layer = setup.calorimeter.layers[k]
-        polar = layer.coordinates == "polar"
-        for key, axis in (("x", "angle" if polar else "x"), ("y", "r" if polar else "y")):
+        for key, axis in zip("xy", AXES[layer.coordinates].short, strict=True):
             curves = (correlations[layer.name] or {key: {"reference": [], "generated": []}})[key]
             first, second = (_numbers(curves[name]) for name in ("reference", "generated"))
             if np.isfinite(first).any() and np.isfinite(second).any():
@@ -321,7 +323,7 @@ def _matrices(
     """Correlation coefficients of the shower shapes; at fixed energy, that of a layer is its fraction."""
     kinds = [kind for kind in kinds if kind not in ("energy_", "overflow_")]
     shown = [kind + setup.calorimeter.names[k] for k in layers for kind in kinds]
-    columns = [setup.names.index(name) for name in ("response", "depth", "depth_width", *shown)]
+    columns = [setup.names.index(name) for name in (*_WHOLE, *shown) if name in setup.names]
     first, second = (setup.correlations(which)[np.ix_(columns, columns)] for which in (reference, sample))
     return Section(
         "observables",

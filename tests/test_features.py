@@ -148,10 +148,40 @@ def test_gradients_are_right():
     assert torch.autograd.gradgradcheck(shapes, (cells, overflow))
 
 
-def test_gradient_of_an_empty_shower_is_finite():
-    cells = torch.zeros((1, 13), requires_grad=True)
-    module = ShowerShapes(CALORIMETER, n_overflow=2, softness=0.5)
-    (gradient,) = torch.autograd.grad(module(cells, torch.zeros(1, 2), torch.ones(1)).sum(), cells)
+PIXELS = Calorimeter.from_dicts(
+    [{"shape": (3, 5), "x": (-0.3, 0.3), "y": (-0.5, 0.5), "z": (0, 1), "coordinates": "eta-phi"}], unit="GeV"
+)
+
+
+def test_jet_of_two_pixels_by_hand():
+    """m^2 = 2 pT1 pT2 (cosh(eta1 - eta2) - cos(phi1 - phi2)), of massless pixels."""
+    shapes = ShowerShapes(PIXELS)
+    pixels = torch.zeros(2, 15)
+    pixels[0, 1], pixels[0, 14] = 30.0, 50.0  # (eta, phi) = (-0.2, -0.2) and (0.2, 0.4)
+    pixels[1, 7] = 20.0
+    values = shapes(pixels, torch.zeros(2, 0), torch.tensor([100.0, 100.0]))
+    columns = dict(zip(shapes.names, values.T.tolist(), strict=True))
+    assert columns["jet_mass"][0] == pytest.approx(
+        np.sqrt(2 * 30 * 50 * (np.cosh(0.4) - np.cos(0.6))), rel=1e-3
+    )
+    assert columns["jet_pt"] == pytest.approx(
+        [np.sqrt(30**2 + 50**2 + 2 * 30 * 50 * np.cos(0.6)), 20], rel=1e-5
+    )
+    assert columns["jet_mass"][1] == pytest.approx(0, abs=0.03)
+    assert columns["width_x_layer_0"][1] == pytest.approx(0, abs=2e-3)
+    assert columns["centre_y_layer_0"] == pytest.approx([-0.2 * 3 / 8 + 0.4 * 5 / 8, 0], abs=1e-6)
+
+
+def test_only_layers_in_eta_and_phi_are_jets():
+    assert "jet_mass" not in ShowerShapes(CALORIMETER).names
+
+
+@pytest.mark.parametrize("calorimeter", [CALORIMETER, PIXELS])
+def test_gradient_of_an_empty_shower_is_finite(calorimeter):
+    cells = torch.zeros((1, calorimeter.n_cells), requires_grad=True)
+    n = calorimeter.n_layers
+    module = ShowerShapes(calorimeter, n_overflow=n, softness=0.5)
+    (gradient,) = torch.autograd.grad(module(cells, torch.zeros(1, n), torch.ones(1)).sum(), cells)
     assert torch.isfinite(gradient).all()
 
 

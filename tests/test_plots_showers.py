@@ -6,7 +6,7 @@ from hepgan import plots, plots_showers
 from hepgan.geometry import Calorimeter
 
 
-@pytest.mark.parametrize("coordinates", ["cartesian", "polar"])
+@pytest.mark.parametrize("coordinates", ["cartesian", "polar", "eta-phi"])
 def test_layer_images(coordinates):
     calorimeter = Calorimeter.from_dicts(
         [

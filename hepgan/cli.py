@@ -480,8 +480,8 @@ def toy(
         str,
         typer.Argument(
             metavar="NAME",
-            help="rich: tracks with Cherenkov likelihoods; shower-shape: centre and energy of showers; ring, grid: "
-            "points in Gaussian modes of a plane",
+            help="rich: tracks with Cherenkov likelihoods; shower-shape: centre and energy of showers; jets: images "
+            "of jets; ring, grid: points in Gaussian modes of a plane",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="OUT.root", help="file to write")],

@@ -27,6 +27,8 @@ and spectra are chosen such that the separation looks like one of an experiment.
 `shower_shape` is the least of a shower: where the centre of its energy lies, in polar coordinates, and how much energy
 was seen. The azimuth is dense on both sides of 0 = 2 pi: a generator that takes it for a number on a line is found out.
 
+`hepgan.toys_jets.jets` are images of jets.
+
 `ring` and `grid` are points in a plane, in equal narrow Gaussian modes: a generator that collapses loses modes, and
 `hepgan.metrics.diversity.mode_coverage` counts them.
 """
@@ -50,6 +52,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 import hepgan
 from hepgan.rootfiles import check_target, near, written
+from hepgan.toys_jets import jets
 
 __all__ = [
     "GRID_SIGMA",
@@ -521,6 +524,7 @@ TOYS = {
     "shower-shape": Toy("showers", "centres (mm, rad) and log energies (GeV) of toy showers", shower_shape),
     "ring": Toy("points", "points in eight Gaussian modes on a circle", ring),
     "grid": Toy("points", "points in 25 Gaussian modes on a square lattice", grid),
+    "jets": Toy("jets", "jet images: pT in pixels of eta by phi, GeV", jets),
 }
 
 
@@ -578,7 +582,7 @@ def write(
         uproot.recreate(temporary, compression=_COMPRESSION) as file,
     ):
         task = bar.add_task("generating", total=n)
-        types = {branch: values.dtype for branch, values in first.items()}
+        types = {branch: np.dtype((values.dtype, values.shape[1:])) for branch, values in first.items()}
         tree = file.mktree(toy.tree, types, title=toy.title, initial_basket_capacity=100)
         for branches in chain([first], samples):
             tree.extend(branches)

@@ -300,6 +300,16 @@ class CaloModelConfig(Table):
     width: int = Field(64, gt=0, description="units of each dense layer")
     depth: int = Field(3, gt=0, description="dense layers of the trunk")
     channels: int = Field(4, gt=0, description="filters of each locally connected layer")
+    paint: Literal["locally-connected", "convolution"] = Field(
+        "locally-connected",
+        description="what looks at images and paints them: windows with weights of their own at each cell, or shared "
+        "ones (DCGAN, arXiv:1511.06434), in generator and critic",
+    )
+    statistics: Literal["cells", "layers"] = Field(
+        "cells",
+        description="what the training starts from: quantiles of each cell and correlations of all, or quantiles of "
+        "each layer, which know no position, and no correlations",
+    )
     critic_width: int = Field(128, gt=0, description="units of each dense layer of the critic")
     critic_depth: int = Field(3, gt=0, description="dense layers of the critic")
     critic_channels: int = Field(4, gt=0, description="filters of each locally connected layer of the critic")

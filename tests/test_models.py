@@ -11,6 +11,7 @@ from hepgan.readers import read
 SMALL = CaloModelConfig(
     latent=6, width=16, depth=2, channels=2, critic_width=16, critic_depth=1, critic_channels=2
 )
+CONVOLUTION = SMALL.model_copy(update={"paint": "convolution"})
 
 
 def tiny_config(n_layers, *, overflow, conditions=1):
@@ -68,10 +69,11 @@ def perturbed(generator):
 @pytest.mark.parametrize("n_layers", [1, 2, 4])
 @pytest.mark.parametrize("overflow", [True, False])
 @pytest.mark.parametrize("conditions", [1, 3])
-def test_any_geometry_and_any_conditions(n_layers, overflow, conditions):
+@pytest.mark.parametrize("model", [SMALL, CONVOLUTION], ids=lambda model: model.paint)
+def test_any_geometry_and_any_conditions(n_layers, overflow, conditions, model):
     data = tiny_config(n_layers, overflow=overflow, conditions=conditions)
     events = toy_showers(data)
-    generator = perturbed(fitted(data, events))
+    generator = perturbed(fitted(data, events, model))
     latent = torch.randn(50, generator.n_latent, generator=torch.Generator().manual_seed(2))
     cells, over = generator(events.condition[:50], latent)
     assert cells.shape == (50, generator.calorimeter.n_cells)
@@ -79,7 +81,7 @@ def test_any_geometry_and_any_conditions(n_layers, overflow, conditions):
     assert cells.isfinite().all()
     assert min(cells.min(), 0) >= 0
     assert over.numel() == 0 or over.min() >= 0
-    critic = CaloCritic(generator, SMALL)
+    critic = CaloCritic(generator, model)
     critic.fit(generator, events)
     first = events[:50]
     seen = critic.see(generator, first)
@@ -91,11 +93,12 @@ def test_any_geometry_and_any_conditions(n_layers, overflow, conditions):
     assert missing == []
 
 
-def test_layers_are_handed_on():
+@pytest.mark.parametrize("model", [SMALL, CONVOLUTION], ids=lambda model: model.paint)
+def test_layers_are_handed_on(model):
     """The maps of a layer reach the next one: its correction depends on the layer before."""
     data = tiny_config(2, overflow=False)
     events = toy_showers(data)
-    generator = perturbed(fitted(data, events))
+    generator = perturbed(fitted(data, events, model))
     first, second = generator.calorimeter.slices()
     latent = torch.zeros(1, generator.n_latent)
     changed = latent.clone()
@@ -111,10 +114,11 @@ def test_layers_are_handed_on():
     assert torch.equal(generator.normal(condition, later)[:, n:][:, first], a[:, n:][:, first])
 
 
-def test_batch_of_one_equals_batch_of_many():
+@pytest.mark.parametrize("model", [SMALL, CONVOLUTION], ids=lambda model: model.paint)
+def test_batch_of_one_equals_batch_of_many(model):
     data = tiny_config(2, overflow=True)
     events = toy_showers(data)
-    generator = perturbed(fitted(data, events))
+    generator = perturbed(fitted(data, events, model))
     latent = torch.randn(20, generator.n_latent, generator=torch.Generator().manual_seed(2))
     together = generator(events.condition[:20], latent)[0]
     alone = torch.cat([generator(events.condition[k : k + 1], latent[k : k + 1])[0] for k in range(20)])

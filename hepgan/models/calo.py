@@ -10,12 +10,16 @@ connected layers, information handed from each layer to the next. What differs, 
   correlations. The streams start at zero and learn, against the critic, what that leaves.
 - The critic sees standardised logarithms of cells and energies, and the shower shapes, never batch statistics: a
   per-event penalty allows no batch normalisation (arXiv:1704.00028, section 4).
+
+Two options take away what knows the position of a cell, to show what it is worth: convolutions in the place of locally
+connected layers (`hepgan.models.conv`), and statistics of whole layers in the place of those of cells.
 """
 
 from __future__ import annotations
 
 import logging
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +30,9 @@ from hepgan.datasets import TensorEvents
 from hepgan.features import ShowerShapes, energy_factor
 from hepgan.geometry import CaloLayer, Calorimeter
 from hepgan.layers import LocallyConnected2d
+from hepgan.models.conv import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
+from hepgan.models.maps import SLOPE, Resample, images, numbers, stack
 from hepgan.models.seen import Seen
 from hepgan.preprocessing import ConditionalMoments, ConditionalQuantile, ConditionScaling, ShowerScaling
 
@@ -34,78 +40,49 @@ __all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]
 
 logger = logging.getLogger(__name__)
 
-_SLOPE = 0.1  # of LeakyReLU
 _MOST_RESPONSE = 2.0  # E_tot/E_inc; no calorimeter measures twice what came in
 
 
-def _overlap(source: tuple[float, ...], target: tuple[float, ...]) -> Tensor:
-    """Average of source bins over target bins: (len(target) - 1, len(source) - 1), rows sum to one."""
-    a, b = torch.tensor(source, dtype=torch.float64), torch.tensor(target, dtype=torch.float64)
-    low = torch.maximum(b[:-1, None], a[:-1])
-    high = torch.minimum(b[1:, None], a[1:])
-    shared = (high - low).clamp(min=0)
-    return (shared / shared.sum(1, keepdim=True).clamp(min=1e-9)).float()
+class _Spread(nn.Linear):
+    """From the numbers of the trunk to maps of a layer, each cell with weights of its own.
+
+    Args:
+        width: Numbers.
+        channels: Maps.
+        layer: The grid.
+    """
+
+    def __init__(self, width: int, channels: int, layer: CaloLayer) -> None:
+        super().__init__(width, channels * layer.n_cells)
+        self.shape, self.channels = layer.shape, channels
+
+    def forward(self, trunk: Tensor) -> Tensor:
+        """Map (B, width) to (B, channels, H, W)."""
+        return images(torch.matmul(self.weight, trunk.T) + self.bias[:, None], self.channels, self.shape)
 
 
-# Inside the models, batches are innermost in memory as in `hepgan.layers`: (F, B) for numbers, (H, W, C, B) for maps,
-# shown as (B, C, H, W). These two keep it so.
-
-
-def _images(numbers: Tensor, channels: int, shape: tuple[int, int]) -> Tensor:
-    """(H * W * C, B) numbers as (B, C, H, W) maps, without a copy."""
-    return numbers.reshape(*shape, channels, -1).permute(3, 2, 0, 1)
-
-
-def _numbers(maps: Tensor) -> Tensor:
-    """(B, C, H, W) maps as (H * W * C, B) numbers, without a copy."""
-    return maps.permute(2, 3, 1, 0).flatten(0, 2)
-
-
-def _stack(maps: list[Tensor]) -> Tensor:
-    """Maps (B, C_k, H, W) one behind the other along the channels."""
-    return torch.cat([m.permute(2, 3, 1, 0) for m in maps], 2).permute(3, 2, 0, 1)
-
-
-class _Resample(nn.Module):
-    """Carry feature maps from one layer's grid to the next one's by overlap of the cells."""
-
-    rows: Tensor
-    columns: Tensor
-
-    def __init__(self, source: CaloLayer, target: CaloLayer) -> None:
-        super().__init__()
-        self.register_buffer("rows", _overlap(source.x, target.x), persistent=False)
-        self.register_buffer("columns", _overlap(source.y, target.y), persistent=False)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, H', W')."""
-        height, width = self.rows.shape[0], self.columns.shape[0]
-        channels = maps.shape[1]
-        inner = maps.permute(2, 3, 1, 0)  # (H, W, C, B)
-        rows = torch.matmul(self.rows, inner.flatten(1)).reshape(height, inner.shape[1], -1)
-        both = torch.matmul(self.columns, rows)  # (H', W', C * B)
-        return both.reshape(height, width, channels, -1).permute(3, 2, 0, 1)
+_PAINT: dict[str, tuple[Any, Any]] = {
+    "locally-connected": (LocallyConnected2d, _Spread),
+    "convolution": (Convolution2d, Enlarge),
+}
+"""The layers that look at images, and the one that makes images from numbers."""
 
 
 class _Stream(nn.Module):
     """Paint one layer: corrections to the cells' normal numbers from trunk, noise and the layer before."""
 
-    def __init__(
-        self, layer: CaloLayer, previous: CaloLayer | None, *, width: int, channels: int, noise: int
-    ) -> None:
+    def __init__(self, layer: CaloLayer, previous: CaloLayer | None, model: CaloModelConfig) -> None:
         super().__init__()
-        self.shape = layer.shape
-        self.channels = channels
-        self.spread = nn.Linear(width, channels * layer.n_cells)
-        self.resample = _Resample(previous, layer) if previous is not None else None
-        incoming = channels + 1 + noise + (channels if previous is not None else 0)
+        local, spread = _PAINT[model.paint]
+        channels, self.shape = model.channels, layer.shape
+        self.spread = spread(model.width, channels, layer)
+        self.resample = Resample(previous, layer) if previous is not None else None
+        incoming = channels + 1 + model.cell_latent + (channels if previous is not None else 0)
         self.gate = (
-            LocallyConnected2d(2 * channels, channels, size=layer.shape, kernel_size=1)
-            if previous is not None
-            else None
+            local(2 * channels, channels, size=layer.shape, kernel_size=1) if previous is not None else None
         )
-        self.paint = LocallyConnected2d(incoming, channels, size=layer.shape, kernel_size=3, padding=1)
-        self.finish = LocallyConnected2d(channels, 1, size=layer.shape, kernel_size=3, padding=1)
+        self.paint = local(incoming, channels, size=layer.shape, kernel_size=3, padding=1)
+        self.finish = local(channels, 1, size=layer.shape, kernel_size=3, padding=1)
         for parameter in self.finish.parameters():
             nn.init.zeros_(parameter)
 
@@ -123,16 +100,15 @@ class _Stream(nn.Module):
         Returns:
             Corrections (n_cells, B) and this layer's maps.
         """
-        spread = torch.matmul(self.spread.weight, trunk.T) + self.spread.bias[:, None]
-        images = [_images(spread, self.channels, self.shape)]
+        shown = [self.spread(trunk)]
         if previous is not None and self.resample is not None and self.gate is not None:
             carried = self.resample(previous)
-            attention = torch.sigmoid(self.gate(_stack([images[0], carried])))
-            images.append(attention * carried)
-        images.append(_images(base, 1, self.shape))
-        images += [_images(own, 1, self.shape) for own in noise.unbind(0)]
-        maps = functional.leaky_relu(self.paint(_stack(images)), _SLOPE)
-        return _numbers(self.finish(maps)), maps
+            attention = torch.sigmoid(self.gate(stack([shown[0], carried])))
+            shown.append(attention * carried)
+        shown.append(images(base, 1, self.shape))
+        shown += [images(own, 1, self.shape) for own in noise.unbind(0)]
+        maps = functional.leaky_relu(self.paint(stack(shown)), SLOPE)
+        return numbers(self.finish(maps)), maps
 
 
 class CaloGenerator(nn.Module):
@@ -169,7 +145,7 @@ class CaloGenerator(nn.Module):
 
         self.n_shared, self.n_own = model.latent, model.cell_latent
         self.n_latent = self.n_shared + self.n_own * variables
-        self.copula = FactorCopula(variables, self.n_shared)
+        self.copula = FactorCopula(variables, self.n_shared) if model.statistics == "cells" else None
         n_global = self.scaling.n_global
         first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
         sizes = [first] + [model.width] * model.depth
@@ -182,14 +158,7 @@ class CaloGenerator(nn.Module):
         nn.init.zeros_(self.energies.bias)
         layers = self.calorimeter.layers
         self.streams = nn.ModuleList(
-            _Stream(
-                layer,
-                layers[k - 1] if k else None,
-                width=model.width,
-                channels=model.channels,
-                noise=model.cell_latent,
-            )
-            for k, layer in enumerate(layers)
+            _Stream(layer, layers[k - 1] if k else None, model) for k, layer in enumerate(layers)
         )
 
     def incident_energy(self, condition: Tensor) -> Tensor:
@@ -221,9 +190,23 @@ class CaloGenerator(nn.Module):
                 )
             variables = self.scaling(cells, overflow, energy)
             self.quantile.fit(variables, energy, weights)
+            if self.copula is None:
+                self._pool(variables, energy, weights)
+                return
             z = self.quantile.to_normal(variables, energy)
             censored = variables <= self.quantile.floor
             self.copula.fit(z, censored, energy, weights, generator=generator)
+
+    def _pool(self, variables: Tensor, energy: Tensor, weights: Tensor) -> None:
+        """Give all cells of a layer the quantiles that they have together."""
+        n_global = self.scaling.n_global
+        for s in self.calorimeter.slices():
+            cells, table = (x[..., n_global:][..., s] for x in (variables, self.quantile.table))
+            together = ConditionalQuantile(1)
+            together.fit(
+                cells.reshape(-1, 1), *(x.repeat_interleave(cells.shape[1]) for x in (energy, weights))
+            )
+            table.copy_(together.table)
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Generate showers.
@@ -243,7 +226,7 @@ class CaloGenerator(nn.Module):
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
-        base = self.copula(shared, own[0], self.incident_energy(condition))
+        base = own[0] if self.copula is None else self.copula(shared, own[0], self.incident_energy(condition))
         small = own[:, :n_global].reshape(self.n_own * n_global, -1).T
         trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
         parts = [base[:n_global] + self.energies(trunk).T]
@@ -291,8 +274,8 @@ class ShowerRepresentation(nn.Module):
 class CaloCritic(nn.Module):
     """Score of a shower given its conditions; unbounded, a Wasserstein critic.
 
-    Locally connected layers look at each layer's image, dense layers at what they found together with the energies,
-    the shower shapes and the condition.
+    Locally connected layers (or convolutions) look at each layer's image, dense layers at what they found together with
+    the energies, the shower shapes and the condition.
 
     Args:
         generator: The generator it judges; gives geometry, conditions and units.
@@ -304,26 +287,26 @@ class CaloCritic(nn.Module):
         super().__init__()
         self.calorimeter = generator.calorimeter
         self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
-        streams = []
+        streams, (local, _) = [], _PAINT[model.paint]
         found = (
             self.representation.n_features - self.calorimeter.n_cells + generator.condition_scaling.n_features
         )
         for layer in self.calorimeter.layers:
             size, channels = layer.shape, 1
-            stack: list[nn.Module] = []
+            steps: list[nn.Module] = []
             for _ in range(2):
                 stride = (2 if size[0] >= _LONG else 1, 2 if size[1] >= _LONG else 1)
-                step = LocallyConnected2d(
+                step = local(
                     channels, model.critic_channels, size=size, kernel_size=3, stride=stride, padding=1
                 )
-                stack += [step, nn.LeakyReLU(_SLOPE)]
+                steps += [step, nn.LeakyReLU(SLOPE)]
                 size, channels = step.output_size, model.critic_channels
-            streams.append(nn.Sequential(*stack))
+            streams.append(nn.Sequential(*steps))
             found += size[0] * size[1] * channels
         self.streams = nn.ModuleList(streams)
         dense: list[nn.Module] = []
         for _ in range(model.critic_depth):
-            dense += [nn.Linear(found, model.critic_width), nn.LeakyReLU(_SLOPE)]
+            dense += [nn.Linear(found, model.critic_width), nn.LeakyReLU(SLOPE)]
             found = model.critic_width
         self.dense = nn.Sequential(*dense, nn.Linear(found, scores))
 
@@ -347,12 +330,12 @@ class CaloCritic(nn.Module):
     def forward(self, event: Tensor, condition: Tensor) -> Tensor:
         """Score (B, n_features) representations under (B, n_conditions) standardised conditions: (B, S)."""
         first, last = self.representation.n_global, self.representation.n_global + self.calorimeter.n_cells
-        numbers = event.T.contiguous()
-        parts = [numbers[:first], numbers[last:], condition.T]
+        values = event.T.contiguous()
+        parts = [values[:first], values[last:], condition.T]
         for stream, layer, s in zip(
             self.streams, self.calorimeter.layers, self.calorimeter.slices(), strict=True
         ):
-            parts.append(_numbers(stream(_images(numbers[first:last][s], 1, layer.shape))))
+            parts.append(numbers(stream(images(values[first:last][s], 1, layer.shape))))
         score: Tensor = self.dense(torch.cat(parts).T)
         return score
 

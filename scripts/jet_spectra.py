@@ -1,0 +1,75 @@
+"""The table and the figure of docs/jets.md: spectra of generated jets, beside those of the toy against itself.
+
+``python scripts/jet_spectra.py RUN --test TEST.root --floor OTHER.root --out docs/jets.svg``: TEST and OTHER are two
+samples of `hepgan toy jets` with different seeds.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from hepgan import plots
+from hepgan.comparison import Sample
+from hepgan.comparison_showers import ShowerSetup
+from hepgan.export.onnx import OnnxGenerator
+from hepgan.features import ShowerShapes
+from hepgan.metrics import two_sample_test
+from hepgan.metrics.ks import ks_distance
+from hepgan.readers import Events, read
+from hepgan.training import export_run, load_generator
+
+SPECTRA = ("jet_mass", "jet_pt", "occupancy_image")
+DRAWN = SPECTRA[:2]
+
+
+def auc(reference: Sample, sample: Sample, *, paired: bool) -> tuple[float, float]:
+    """Of gradient boosting on all shapes and conditions."""
+    seen = [np.column_stack([s.features, s.events.conditions]) for s in (reference, sample)]
+    return two_sample_test(*seen, rng=np.random.default_rng(1), paired=paired).auc
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--test", required=True)
+    parser.add_argument("--floor", required=True)
+    parser.add_argument("--out", type=Path, help="the figure, SVG")
+    arguments = parser.parse_args()
+    _, config, _ = load_generator(arguments.run)
+    model = OnnxGenerator(export_run(arguments.run, arguments.run / "model.onnx"))
+    reference, other = (read(config.data, files=[file]) for file in (arguments.test, arguments.floor))
+    low, high = np.float32([(c.low, c.high) for c in model.conditions]).T
+    reference = reference[((reference.conditions >= low) & (reference.conditions <= high)).all(1)]
+    made = Events(reference.conditions, model.sample(reference.conditions, seed=1), reference.weights)
+    shapes = ShowerShapes(model.calorimeter)
+    setup = ShowerSetup(config.data, config.evaluation, True, model.calorimeter, shapes)
+    truth, generated, floor = (
+        setup.sample(name, events)
+        for name, events in (("toy", reference), ("generated", made), ("toy", other))
+    )
+    category = next(k for k, c in enumerate(config.data.conditions) if c.categories)
+    print("| prongs | " + " | ".join(f"KS {name}" for name in SPECTRA) + " |\n|---|" + "---|" * len(SPECTRA))
+    panels = []
+    for prongs, value in config.data.conditions[category].categories.items():
+        rows = [s.events.conditions[:, category] == value for s in (truth, generated, floor)]
+        cells = []
+        for name in SPECTRA:
+            column = shapes.names.index(name)
+            x, y, z = (
+                s.features[chosen, column] for s, chosen in zip((truth, generated, floor), rows, strict=True)
+            )
+            (ks, error), (same, _) = ks_distance(x, y), ks_distance(x, z)
+            cells.append(f"{ks:.3f} ± {error:.3f} ({same:.3f})")
+            if name in DRAWN:
+                label = f"{name.replace('_', ' ')} [GeV], {prongs}"
+                panels.append(plots.Overlay(label, x, y))
+        print(f"| {prongs} ({rows[0].sum()}) | " + " | ".join(cells) + " |")
+    for name, sample, paired in (("generated", generated, True), ("toy", floor, False)):
+        print("AUC of {}: {:.3f} ± {:.3f}".format(name, *auc(truth, sample, paired=paired)))
+    if arguments.out:
+        arguments.out.write_bytes(plots.svg(plots.overlays(panels, names=("toy", "generated"))))
+
+
+if __name__ == "__main__":
+    main()

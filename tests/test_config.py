@@ -206,10 +206,10 @@ def test_the_model_follows_the_data(values, tracks) -> None:
     calorimeter = parse(values)
     assert (calorimeter.data.kind, calorimeter.model.name) == ("calorimeter", "calo")
     assert calorimeter.data.calo == calorimeter.data.calorimeter
-    for wrong, right, data in (("dll", "calo", values), ("calo", "dll", tracks)):
+    for wrong, right, data in (("dll", "'calo'", values), ("calo", "'dll', 'vae' or 'flow'", tracks)):
         data["model"] = {"name": wrong}
         with pytest.raises(
-            ValueError, match=rf"model\.name: expected '{right}' for .*, got '{wrong}'; leave it out"
+            ValueError, match=rf"model\.name: expected {right} for .*, got '{wrong}'; leave it out"
         ):
             parse(data)
 
@@ -251,7 +251,10 @@ def test_the_model_follows_the_data(values, tracks) -> None:
             r"integer = true is for counts; a category is not dithered: leave it out",
         ),
         ("model.chanels=3", r"unknown key 'model\.chanels'"),
-        ("model.name=dlll", r"model.name: expected one of 'calo', 'dll', got 'dlll'; correct it"),
+        (
+            "model.name=dlll",
+            r"model.name: expected one of 'calo', 'dll', 'vae', 'flow', got 'dlll'; correct it",
+        ),
     ],
 )
 def test_mistakes_in_observables_are_explained(tracks, setting, message) -> None:

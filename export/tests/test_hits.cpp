@@ -159,6 +159,15 @@ void polar() {
     require(std::abs(angle - expected) < 1e-12 && std::abs(std::hypot(hit.x, hit.y) - (hit.j == 0 ? 10 : 30)) < 1e-12,
             "angles from x towards y");
   }
+  std::vector<hepgan::Layer> jets = toy.layers();
+  jets[1].coordinates = "eta-phi";
+  try {
+    const hepgan::HitMaker maker(jets, "GeV");
+  } catch (const std::invalid_argument& error) {
+    const std::string message = error.what();
+    return require(message.find("expected layers in mm, got 'layer_1' in pseudorapidity") != std::string::npos, "a reason: " + message);
+  }
+  throw std::runtime_error("expected an exception for layers without lengths");
 }
 
 }  // namespace

@@ -162,12 +162,16 @@ class HitMaker {
       : factor_(mev(unit)), threshold_(threshold) {
     if (!(threshold >= 0) || !std::isfinite(threshold))
       throw std::invalid_argument("hepgan: threshold: expected a finite number >= 0 (MeV), got " + std::to_string(threshold));
-    for (std::size_t k = 0; k < layers.size(); ++k)
+    for (std::size_t k = 0; k < layers.size(); ++k) {
+      if (layers[k].coordinates == "eta-phi")
+        throw std::invalid_argument("hepgan: hits: expected layers in mm, got '" + layers[k].name +
+                                    "' in pseudorapidity and azimuth; its cells have no place in the world");
       for (std::size_t cell = 0; cell < layers[k].cell_centres.size(); ++cell) {
         const std::size_t width = layers[k].shape[1];
         cells_.push_back({static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(cell / width),
                           static_cast<std::uint32_t>(cell % width), layers[k].cell_centres[cell]});
       }
+    }
   }
 
   /// With the layers and the unit of a generator.

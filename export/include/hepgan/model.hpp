@@ -80,13 +80,14 @@ struct Output {
   std::vector<double> atoms;  ///< of a target: values that occur exactly, such as a sentinel
 };
 
-/// A calorimeter layer. Lengths in mm; in polar layers x is the angle (rad) and y the radius.
+/// A calorimeter layer. Lengths in mm; in "polar" layers x is the angle (rad) and y the radius, in "eta-phi" layers x is the
+/// pseudorapidity and y the azimuth, and there are no lengths.
 struct Layer {
   std::string name;
   std::array<std::size_t, 2> shape{};
   std::vector<double> x, y;  ///< edges: shape + 1 numbers each
   std::array<double, 2> z{};
-  bool polar = false;
+  std::string coordinates;  ///< "cartesian", "polar" or "eta-phi"
   std::vector<std::array<double, 3>> cell_centres;  ///< Cartesian, C order
 };
 
@@ -341,7 +342,7 @@ struct Model {
     }
     for (const json::Value& edge : value.at("x").items()) result.x.push_back(edge.real());
     for (const json::Value& edge : value.at("y").items()) result.y.push_back(edge.real());
-    result.polar = value.at("coordinates").text() == "polar";
+    result.coordinates = value.at("coordinates").text();
     for (const json::Value& centre : value.at("cell_centres").items()) {
       const auto& place = centre.items();
       if (place.size() != 3) throw std::runtime_error("metadata: geometry: expected three numbers in a cell's centre");

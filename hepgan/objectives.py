@@ -411,9 +411,8 @@ OBJECTIVES: dict[str, Objective] = {
         fakes=2,
     ),
     "likelihood": Objective("the model's loss", own=True, fakes=0),
-    "alpha-gan": Objective(  # the ratio is to generated events and reconstructions together: not the model's
-        "arXiv:1706.04987, section 3", _UP, replace(_LOGISTIC, ratio=None), "r1", own=True
-    ),
+    # the ratio is to generated events and reconstructions together: not the model's
+    "alpha-gan": Objective("arXiv:1706.04987, section 3", _UP, replace(_LOGISTIC, ratio=None), own=True),
 }
 
 

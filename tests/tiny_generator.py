@@ -13,7 +13,7 @@ from hepgan import toys
 from hepgan.config import Config, DataConfig, parse
 from hepgan.datasets import TensorEvents
 from hepgan.geometry import Calorimeter
-from hepgan.models.dll import DllGenerator
+from hepgan.models import MODELS
 
 LAYERS: list[dict[str, Any]] = [
     {"shape": [2, 3], "x": [-10.0, 10.0], "y": [-15.0, 15.0], "z": [0.0, 10.0]},
@@ -69,7 +69,7 @@ TRACK_TARGETS: list[dict[str, Any]] = [
 ]
 
 
-def tracks_config(**data: Any) -> Config:
+def tracks_config(*, model: dict[str, Any] | None = None, **data: Any) -> Config:
     """Three DLLs with sentinels and ties, given momentum, species, pseudorapidity and occupancy."""
     settings = {
         "files": ["none.root"],
@@ -77,24 +77,27 @@ def tracks_config(**data: Any) -> Config:
         "targets": TRACK_TARGETS,
         "ties": True,
     }
-    model = {"latent": 4, "width": 8, "depth": 2, "hinges": 6, "knots": 17}
-    return parse({"data": settings | data, "model": model})
+    size = {"width": 8, "depth": 2, "hinges": 6, "knots": 17}
+    return parse({"data": settings | data, "model": size | ({"latent": 4} if model is None else model)})
 
 
-def tracks_generator(config: Config, *, n: int = 4000) -> DllGenerator:
-    """The generator fitted to the toy RICH, with every weight of its network moved as after some training."""
+def tracks_events(config: Config, *, n: int = 4000) -> TensorEvents:
+    """Tracks of the toy RICH."""
     arrays = toys.rich(n, rng=np.random.default_rng(3), species=["pi", "K", "p"])
     condition, targets = (
         torch.from_numpy(np.stack([arrays[c.expression] for c in columns], axis=1).astype(np.float32))
         for columns in (config.data.conditions, config.data.targets)
     )
+    return TensorEvents(condition, (targets,), torch.ones(n))
+
+
+def tracks_generator(config: Config, *, n: int = 4000, moved: float = 0.1) -> Any:
+    """The generator fitted to the toy RICH, with every weight of its network moved as after some training."""
     with torch.random.fork_rng(), mock.patch("hepgan.models.observables._CHANCE_STEPS", 50):
         torch.manual_seed(2)
-        generator = DllGenerator(config.data, config.model)
-        generator.fit(
-            TensorEvents(condition, (targets,), torch.ones(n)), generator=torch.Generator().manual_seed(4)
-        )
+        generator = MODELS[config.model.name][0](config.data, config.model)
+        generator.fit(tracks_events(config, n=n), generator=torch.Generator().manual_seed(4))
         with torch.no_grad():
             for weight in generator.network.parameters():
-                weight.add_(0.1 * torch.randn_like(weight))
+                weight.add_(moved * torch.randn_like(weight))
     return generator

@@ -10,6 +10,9 @@ training only: the exported generator draws codes from a standard normal distrib
   distance :math:`\lambda \|x - \hat x\|_1` plus what a critic of events says of reconstructions and generated events
   (objective ``alpha-gan``), and a second critic, of codes, takes the place of the KL term. It knows the conditions too:
   codes have to be normal at each of them.
+
+Codes begin as the events themselves with a little noise, and the decoder as their copy. From zero, where codes tell
+nothing, a decoder learns to do without them first, and never finds a second mode.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ __all__ = ["VaeGenerator"]
 _LEAST_LOG_SPREAD = (
     -7.0
 )  # of a target at a code, about a thousandth of the target's own: the bound stays finite
+_FIRST_LOG_SPREAD = (
+    -2.0
+)  # narrow at the beginning: with a spread as wide as the target codes are never learnt
 
 
 class VaeGenerator(ObservablesGenerator):
@@ -42,6 +48,7 @@ class VaeGenerator(ObservablesGenerator):
     """
 
     model: VaeModelConfig
+    straight: Tensor
 
     def __init__(self, data: DataConfig, model: VaeModelConfig) -> None:
         self.drawn = len(data.targets) if model.likelihood == "normal" else 0
@@ -51,17 +58,22 @@ class VaeGenerator(ObservablesGenerator):
         n, m = self.n_label, self.model
         self.encoder = ResidualNetwork(n + self.n_targets, m.width, m.depth, 2 * m.latent)
         self.network = ResidualNetwork(n + m.latent, m.width, m.depth, self.n_targets + self.drawn)
+        with torch.no_grad():
+            self.encoder.last.bias[m.latent :] = _FIRST_LOG_SPREAD
+            self.network.last.bias[self.n_targets :] = _FIRST_LOG_SPREAD
+        self.register_buffer("straight", torch.eye(m.latent, self.n_targets), persistent=False)
         if not self.drawn:
             self.critic = ResidualNetwork(n + m.latent, m.critic_width, m.critic_depth, 1)
 
     def encode(self, label: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the spread of the code (B, latent), from (B, n_label) and (B, V) normal numbers."""
         mean, log_spread = self.encoder(torch.cat([label, z], 1)).chunk(2, 1)
-        return mean, log_spread
+        return mean + z @ self.straight.T, log_spread
 
     def decode(self, label: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the spread of the normal numbers, (B, V) and (B, V or 0)."""
         mean, log_spread = self.network(torch.cat([label, code], 1)).split([self.n_targets, self.drawn], 1)
+        mean = mean + code @ self.straight
         return mean, softplus(log_spread - _LEAST_LOG_SPREAD) + _LEAST_LOG_SPREAD
 
     def normal(self, label: Tensor, latent: Tensor) -> Tensor:

@@ -1,0 +1,157 @@
+"""Likelihood and distance of generators of the same points: RealNVP by either training, and its rivals.
+
+``python benchmarks/flows.py [--seeds 3] [--steps 2000] [ROW ...]``
+
+The points are the ring of eight Gaussians, whose density is known. ``bits/dim``: minus the log density of fresh points,
+in bits for each dimension of the standardised coordinates; nobody is below the truth by more than chance. ``W``: what a
+critic that had no part in the training makes of fresh and generated points, in spreads (`wasserstein_critic`), 0 for
+points of the same distribution. arXiv:1705.05263 compares RealNVP in this way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepgan import config, toys
+from hepgan.datasets import TensorEvents
+from hepgan.export.onnx import OnnxGenerator
+from hepgan.metrics import wasserstein_critic
+from hepgan.metrics.diversity import mode_coverage
+from hepgan.metrics.moments import mean
+from hepgan.models import FlowGenerator
+from hepgan.training import load_generator, train
+
+EVENTS = 20_000
+REALNVP = {"name": "flow", "coupling": "affine", "transforms": 8}
+ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "RealNVP, likelihood": (REALNVP, "likelihood"),
+    "RealNVP, WGAN-GP": (REALNVP, "wgan-gp"),
+    "spline flow, likelihood": ({"name": "flow", "coupling": "spline", "transforms": 6}, "likelihood"),
+    "autoencoder, likelihood": ({"name": "vae", "latent": 2}, "likelihood"),
+    "autoencoder, alpha-GAN": ({"name": "vae", "latent": 2, "likelihood": "synthetic"}, "alpha-gan"),
+    "dense network, WGAN-GP": ({"name": "dll", "latent": 2}, "wgan-gp"),
+}
+
+
+def points(seed: int) -> NDArray[np.float32]:
+    """Points (N, 2) of the ring."""
+    drawn = toys.ring(EVENTS, rng=np.random.default_rng(seed))
+    return np.stack([drawn["x"], drawn["y"]], 1)
+
+
+def true_density(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Logarithm of the density (N,) at (N, 2) points."""
+    squares = ((x[:, None] - toys.ring_centres()) ** 2).sum(2) / toys.RING_SIGMA**2
+    least = squares.min(1)
+    total = np.log(np.exp(-0.5 * (squares - least[:, None])).mean(1)) - 0.5 * least
+    result: NDArray[np.float64] = total - math.log(2 * math.pi * toys.RING_SIGMA**2)
+    return result
+
+
+def settings(file: Path, model: dict[str, Any], objective: str, *, seed: int, steps: int) -> config.Config:
+    """Straight standardised coordinates, and two hidden layers of the same width for all."""
+    return config.parse(
+        {
+            "data": {
+                "files": [str(file)],
+                "conditions": [{"name": "one", "branch": "1 + 0 * x", "transform": "linear"}],
+                "targets": [{"name": axis, "transform": "linear"} for axis in "xy"],
+            },
+            "model": {"width": 64, "depth": 1, "hinges": 2, "critic_width": 64, "critic_depth": 2} | model,
+            "objective": {"name": objective},
+            "training": {
+                "steps": steps,
+                "seed": seed,
+                "lr_generator": 2e-3,
+                "lr_critic": 2e-3,
+                "betas": [0.5, 0.9],
+                "ema": 0.99,
+                "warm_up": 0,
+                "log_every": steps,
+                "validate_every": max(1, steps // 5),
+                "threads": 1,
+            },
+        }
+    )
+
+
+def judged(made: NDArray[Any], fresh: NDArray[Any], *, seed: int) -> dict[str, Any]:
+    """The independent critic, and the modes."""
+    coverage = mode_coverage(made, toys.ring_centres(), radius=3 * toys.RING_SIGMA)
+    verdict = wasserstein_critic(fresh, made, rng=np.random.default_rng(seed)).measurement
+    return {"W": verdict, "modes": coverage.found, "inside": coverage.high_quality[0]}
+
+
+def measured(row: str, *, seed: int, steps: int) -> dict[str, Any]:
+    """Train one row, and look at its points and at what it says of fresh ones."""
+    fresh = points(1000 + seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "ring.root")
+        toys.write("ring", file, n=EVENTS, seed=seed)
+        begun = time.process_time()
+        run = train(settings(file, *ROWS[row], seed=seed, steps=steps), Path(folder, "run"), progress=False)
+        spent = time.process_time() - begun
+        (made,) = OnnxGenerator(run / "model.onnx").sample(np.ones((EVENTS, 1), np.float32), seed=seed)
+        generator = load_generator(run)[0]
+    result = judged(made, fresh, seed=seed) | {"seconds": spent}
+    if isinstance(generator, FlowGenerator):
+        ones = torch.ones(EVENTS)
+        events = TensorEvents(ones[:, None], (torch.from_numpy(fresh),), ones)
+        with torch.no_grad():
+            density, _ = generator.log_density(events, generator=torch.Generator().manual_seed(seed))
+        result["bits"] = bits(density.double().numpy())
+    return result
+
+
+def bits(log_density: NDArray[Any]) -> tuple[float, float]:
+    """Bits for each of two dimensions, and their uncertainty."""
+    return mean(-log_density / (2 * math.log(2)), np.ones(len(log_density)))
+
+
+def shown(row: str, results: list[dict[str, Any]]) -> str:
+    """One line of the table: mean over seeds, and the larger of a seed's uncertainty and their spread."""
+
+    def over_seeds(key: str) -> str:
+        values = np.array([result[key] for result in results if key in result])
+        if not len(values):
+            return "-"
+        spread = values[:, 0].std(ddof=1) if len(values) > 1 else 0.0
+        return f"{values[:, 0].mean():.3f} ± {max(spread, values[:, 1].mean()):.3f}"
+
+    modes = " ".join(str(result["modes"]) for result in results)
+    inside = np.mean([result["inside"] for result in results])
+    seconds = np.mean([result.get("seconds", 0.0) for result in results])
+    cells = (row, over_seeds("bits"), over_seeds("W"), modes, f"{inside:.2f}", f"{seconds:.0f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", default=list(ROWS), metavar="ROW")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2000)
+    arguments = parser.parse_args()
+    print("| generator | bits/dim | W | modes | within 3 sigma | CPU seconds |\n|---|---|---|---|---|---|")
+    seeds = range(1, arguments.seeds + 1)
+    truth = [judged(points(2000 + seed), points(1000 + seed), seed=seed) for seed in seeds]
+    scale = math.log(points(1).std(0).prod())
+    for seed, row in zip(seeds, truth, strict=True):
+        row["bits"] = bits(true_density(points(1000 + seed)) + scale)
+    print(shown("the truth", truth), flush=True)
+    for row in arguments.rows:
+        print(shown(row, [measured(row, seed=s, steps=arguments.steps) for s in seeds]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

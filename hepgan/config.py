@@ -470,12 +470,7 @@ class Config(Table):
         return self
 
 
-_TAGS = (
-    "calo",
-    "dll",
-    "vae",
-    "flow",
-)  # forms of the table [model]; pydantic puts them into the place of an error
+_TAGS = ("calo", "dll", "vae", "flow")  # forms of [model]; pydantic puts them into the place of an error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

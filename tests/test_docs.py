@@ -57,6 +57,8 @@ def test_page_of_configuration_keys_knows_every_key():
         config.TargetConfig,
         config.CaloModelConfig,
         config.DllModelConfig,
+        config.VaeModelConfig,
+        config.FlowModelConfig,
         config.ObjectiveConfig,
         config.TrainingConfig,
     ):

@@ -31,12 +31,8 @@ from hepgan.models.observables import ObservablesGenerator
 
 __all__ = ["VaeGenerator"]
 
-_LEAST_LOG_SPREAD = (
-    -7.0
-)  # of a target at a code, about a thousandth of the target's own: the bound stays finite
-_FIRST_LOG_SPREAD = (
-    -2.0
-)  # narrow at the beginning: with a spread as wide as the target codes are never learnt
+_LEAST_LOG_SPREAD = -7.0  # of targets at a code, a thousandth of their own: the bound stays finite
+_FIRST_LOG_SPREAD = -2.0  # of codes, and of targets at a code, before training
 
 
 class VaeGenerator(ObservablesGenerator):
@@ -51,8 +47,13 @@ class VaeGenerator(ObservablesGenerator):
     straight: Tensor
 
     def __init__(self, data: DataConfig, model: VaeModelConfig) -> None:
-        self.drawn = len(data.targets) if model.likelihood == "normal" else 0
-        super().__init__(data, model, noise=model.latent + self.drawn)
+        drawn = len(data.targets) if model.likelihood == "normal" else 0
+        super().__init__(data, model, noise=model.latent + drawn)
+
+    @property
+    def drawn(self) -> int:
+        """Targets that are drawn around what is decoded: all of them or none."""
+        return self.n_noise - self.model.latent
 
     def _make(self) -> None:
         n, m = self.n_label, self.model

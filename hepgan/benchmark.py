@@ -111,11 +111,19 @@ class Row:
     model: Mapping[str, Any] = field(default_factory=dict)
 
 
+_SIZE = {key: value for key, value in SETTINGS["model"].items() if key != "latent"}
+_FLOW = _SIZE | {"name": "flow", "depth": 1}  # a network of two hidden layers in each coupling
+
 ROWS: dict[str, Row] = {
     **{name: Row({"name": name}) for name, objective in OBJECTIVES.items() if not objective.own},
     **{f"minimax+{name}": Row({"name": "minimax", "regulariser": name}) for name in ("wgan-gp", "r1")},
+    "vae": Row({"name": "likelihood"}, _SIZE | {"name": "vae"}),
+    "alpha-gan": Row({"name": "alpha-gan"}, _SIZE | {"name": "vae", "likelihood": "synthetic"}),
+    "realnvp": Row({"name": "likelihood"}, _FLOW | {"coupling": "affine"}),
+    "realnvp-wgan-gp": Row({"name": "wgan-gp"}, _FLOW | {"coupling": "affine"}),
+    "spline-flow": Row({"name": "likelihood"}, _FLOW | {"coupling": "spline"}),
 }
-"""The rows by name: every objective that needs no other model, and the first one of all with what repairs it.
+"""The rows by name: every objective, the first one of all with what repairs it, and models with a loss of their own.
 
 Any other objective may be had with any regulariser as ``objective+regulariser``.
 """

@@ -47,6 +47,7 @@ from hepgan.datasets import test_events
 from hepgan.inspection import starting_config
 from hepgan.metrics.moments import Measurement
 from hepgan.metrics.transport import standardised
+from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES
 from hepgan.objectives import chosen as check_objective
 from hepgan.preprocessing import ConditionScaling, QuantileScaling
@@ -457,6 +458,8 @@ def run(
                 values = _recipe(work, row or Row({}), steps=steps, seed=seed, settings=settings)
                 config = configuration.parse(values, source=f"{row_name} on {name}")
                 check_objective(config.objective)
+                if seed == 1:
+                    MODELS[config.model.name][0](config.data, config.model)  # flows need an extra
                 if config.data.weight is not None:
                     raise ValueError(
                         "data.weight: expected none, got an expression; rows are compared on events of weight one"

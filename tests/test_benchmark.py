@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -101,6 +102,13 @@ def test_what_is_finished_is_not_trained_again(done, monkeypatch):
     more = small(out, rows=["wgan-gp", "hinge"], seeds=1)
     assert trained == [("hinge", 1)]
     assert more["runs"]["ring"]["wgan-gp"] == before["runs"]["ring"]["wgan-gp"]
+
+
+def test_a_flow_that_is_not_installed_is_missed_before_anything_is_trained(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    with pytest.raises(ValueError, match=r"pip install 'hepgan\[flows\]'"):
+        small(tmp_path / "out", rows=["wgan-gp", "realnvp"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_settings_need_another_folder(done):

@@ -36,6 +36,7 @@ __all__ = [
     "Tents",
     "differences",
     "weighted_quantiles",
+    "wound",
     "wrapped",
 ]
 
@@ -415,6 +416,15 @@ def wrapped(angle: Tensor, start: Tensor | float) -> Tensor:
     return start + _TURN * (
         part - torch.floor(part)
     )  # rounding may have made a whole turn of a tiny negative one
+
+
+def wound(x: Tensor, angles: Sequence[int], winding: Tensor) -> Tensor:
+    """Undo `QuantileScaling.periodic`, whatever the lengths of its pairs are: (B, V + A) to (B, V)."""
+    columns = list(torch.split(x, 1, 1))
+    sines = columns[len(columns) - len(angles) :]
+    for k, sine, turned in zip(angles, sines, winding, strict=True):
+        columns[k] = torch.atan2(sine, columns[k]) / turned
+    return torch.cat(columns[: len(columns) - len(angles)], 1)
 
 
 class QuantileScaling(nn.Module):

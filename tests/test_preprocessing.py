@@ -14,6 +14,7 @@ from hepgan.preprocessing import (
     QuantileScaling,
     ShowerScaling,
     weighted_quantiles,
+    wound,
     wrapped,
 )
 
@@ -280,6 +281,12 @@ def test_periodic_numbers_have_no_seam():
         numbers - numbers.roll(1, 0), dim=1
     )  # from the last angle to the first as well
     torch.testing.assert_close(ways, torch.full_like(ways, step), rtol=0.01, atol=0)
+    lengths = torch.linspace(0.1, 9, 1000)[:, None]
+    z = scaling.to_normal(torch.stack([angle, torch.full_like(angle, 3.0)], 1))
+    longer = torch.cat([lengths, torch.ones_like(lengths), lengths], 1) * numbers
+    back = wound(longer, scaling.angles, scaling.winding)
+    torch.testing.assert_close(scaling.periodic(back), numbers, atol=1e-4, rtol=0)
+    torch.testing.assert_close(back[:, 1], z[:, 1])
     plain = QuantileScaling(["quantile", "log"])
     z = torch.randn(5, 2)
     assert plain.periodic(z) is z

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepgan.models.dll import DllGenerator
-from hepgan.preprocessing import differences, wrapped
+from hepgan.preprocessing import differences, wound, wrapped
 
 __all__ = ["STEEP", "Compact", "Dense", "Lowered", "lower"]
 
@@ -52,14 +52,16 @@ class Lowered:
     With x the conditions (numbers standardised, categories as they are), z the latent numbers and u a uniform number:
     way = clip(`way` x, 0, 1); p = softmax(`chance_last` relu(`chance_first` [x, way]));
     passed = clip(`STEEP` (2u - 1 - `sides` p), 0, 1); h = leaky(`first` [x, way, z, passed]);
-    h = h + leaky(`block` h) for each; v = `copies` relu(`bends` `last` h), exponentiated or wrapped where it says so;
-    targets = `collect` (v * `gate` passed).
+    h = h + leaky(`block` h) for each; y = `last` h, with angles for cosines and sines; v = `copies` relu(`bends` y),
+    exponentiated or wrapped where it says so; targets = `collect` (v * `gate` passed).
 
     Attributes:
         log: (C,) which conditions enter as their logarithm.
         offset: (C,) what is subtracted of x or log x; categories: 0.
         scale: (C,) what it is divided by; categories: 1.
         leak: Slope of LeakyReLU below zero.
+        angles: Which of y are angles.
+        winding: What each of them is divided by.
         exponential: (n_copies,) which of v are exponentiated.
         angle: (n_copies,) which of v are angles.
         start: (n_copies,) where the turn of each angle begins.
@@ -76,6 +78,8 @@ class Lowered:
     blocks: tuple[Dense, ...]
     last: Dense
     leak: float
+    angles: tuple[int, ...]
+    winding: Array
     bends: Dense
     copies: Dense
     exponential: NDArray[np.bool_]
@@ -188,6 +192,8 @@ def lower(generator: DllGenerator) -> Lowered:
         blocks=tuple(_dense(block) for block in generator.network.blocks),
         last=_dense(generator.network.last),
         leak=float(generator.network.activation.negative_slope),
+        angles=tuple(quantile.angles),
+        winding=_numpy(quantile.winding),
         bends=Dense(np.asarray(np.kron(own, sign[:, None]), np.float64), np.tile(-sign * bends, len(own))),
         copies=copies,
         exponential=np.array([k >= 0 and quantile.transforms[k] == "log" for k in sources]),
@@ -224,7 +230,7 @@ class Compact(nn.Module):
         low = lower(generator)
         n, c = len(low.log), len(low.log)
         self.any_log, self.leak = bool(low.log.any()), low.leak
-        self.exponential, self.angle = bool(low.exponential.any()), bool(low.angle.any())
+        self.exponential, self.angles = bool(low.exponential.any()), low.angles
         self.n_passed = low.n_passed
         self.n_blocks = len(low.blocks)
         # x / exp(offset) or x - offset: both exact to the last digit; what is left of the scaling is in the weights
@@ -255,6 +261,7 @@ class Compact(nn.Module):
         self.register_buffer("exponentiated", torch.from_numpy(low.exponential))
         self.register_buffer("wound", torch.from_numpy(low.angle))
         self._matrix("start", low.start)
+        self._matrix("winding", low.winding)
 
     def _matrix(self, name: str, values: Array) -> None:
         self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(values)).float())
@@ -291,10 +298,13 @@ class Compact(nn.Module):
         h = self._leaky(self._linear("first", torch.cat(parts, 1)))
         for number in range(self.n_blocks):
             h = h + self._leaky(self._linear(f"block_{number}", h))
-        values = self._linear("copies", torch.relu(self._linear("bends", self._linear("last", h))))
+        y = self._linear("last", h)
+        if self.angles:
+            y = wound(y, self.angles, self.get_buffer("winding"))
+        values = self._linear("copies", torch.relu(self._linear("bends", y)))
         if self.exponential:
             values = torch.where(self.get_buffer("exponentiated"), torch.exp(values), values)
-        if self.angle:
+        if self.angles:
             values = torch.where(self.get_buffer("wound"), wrapped(values, self.get_buffer("start")), values)
         if gate is not None:
             values = values * gate

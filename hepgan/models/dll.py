@@ -7,8 +7,8 @@ normal by a quantile transform. What differs, and why, besides the frame (`hepga
   pattern of point masses.
 - The critic, and the energy score before it, see the targets whitened too: likelihoods of similar hypotheses differ by
   a thousandth of their range, which no distance between samples resolves otherwise.
-- Angles are one number for the generator, wound around the circle, and cosine and sine for the critic: neither knows
-  where a turn begins.
+- Angles are the direction of two numbers for the generator, and cosine and sine for the critic: neither knows where a
+  turn begins.
 - A dense layer and its activation are one node of the exported graph, and few: a track costs microseconds.
 """
 
@@ -22,6 +22,7 @@ from hepgan.datasets import TensorEvents
 from hepgan.models.observables import ObservablesGenerator
 from hepgan.models.seen import Seen
 from hepgan.models.whitening import Whitening
+from hepgan.preprocessing import wound
 
 __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
@@ -59,6 +60,9 @@ class ResidualNetwork(nn.Module):
 class DllGenerator(ObservablesGenerator):
     """Dense network of label and latent numbers.
 
+    An angle is the direction of two of its numbers. One that goes around the circle would do on paper; but once it has
+    spread over a turn, all directions are alike, and no small step leads from there to two peaks.
+
     Args:
         data: Conditions and targets.
         model: Sizes.
@@ -71,13 +75,13 @@ class DllGenerator(ObservablesGenerator):
 
     def _make(self) -> None:
         self.network = ResidualNetwork(
-            self.n_label + self.n_noise, self.model.width, self.model.depth, self.n_targets
+            self.n_label + self.n_noise, self.model.width, self.model.depth, len(self.scaling.seen)
         )
 
     def normal(self, label: Tensor, latent: Tensor) -> Tensor:
         """Continuous targets as normal numbers (B, V), from (B, n_label) and (B, >= n_noise)."""
-        z: Tensor = self.network(torch.cat([label, latent[:, : self.n_noise]], 1))
-        return z
+        x: Tensor = self.network(torch.cat([label, latent[:, : self.n_noise]], 1))
+        return wound(x, self.scaling.angles, self.scaling.winding) if self.scaling.angles else x
 
 
 class DllCritic(nn.Module):

@@ -593,6 +593,7 @@ def test_tracks_in_a_fixed_batch(
             {"name": "momentum", "branch": "Brunel_P", "transform": "log"},
             {"name": "RichDLLe", "atoms": [-999.0]},
         ],
+        [{"name": "phi", "branch": "Brunel_ETA", "unit": "rad", "transform": "angle"}, {"name": "RichDLLe"}],
     ],
 )
 def test_other_targets_and_a_single_condition(targets: Any, tmp_path: Path) -> None:

@@ -536,7 +536,7 @@ def page(results: Mapping[str, Any]) -> str:
     for name in results["runs"]:
         headings, lines = table(results, name)
         seeds = max(len(row) for row in results["runs"][name].values())
-        parts.append(f"### {name}: {results['steps']} steps, {seeds} seeds\n")
+        parts.append(f"### {name}: {results['steps']} steps, {seeds} seed{'s' * (seeds > 1)}\n")
         parts += [f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *lines]]
         parts.append("")
     return "\n".join(parts)

@@ -369,13 +369,14 @@ def test_converges_on_a_gaussian(name, recipe, gaussian, tmp_path):
     rng = np.random.default_rng(0)
     (x,) = OnnxGenerator(run / "model.onnx").sample(rng.random((20_000, 1)).astype(np.float32), seed=1)
     assert ks_2samp(x[:, 0], gaussian[1]).statistic < ROWS[name].ks
-    untrained = DllGenerator(recipe(name).data, recipe(name).model)
-    untrained.load_state_dict(
-        load_generator(run)[0].state_dict() | untrained.network.state_dict(prefix="network.")
-    )
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        untrained = DllGenerator(recipe(name).data, recipe(name).model)
+        untrained.load_state_dict(
+            load_generator(run)[0].state_dict() | untrained.network.state_dict(prefix="network.")
+        )
         (start,) = untrained(torch.rand(20_000, 1), torch.randn(20_000, 1))
-    assert ks_2samp(start[:, 0], gaussian[1]).statistic > 0.3
+    assert ks_2samp(start[:, 0], gaussian[1]).statistic > 2 * ROWS[name].ks, "it had something to learn"
 
 
 @pytest.mark.parametrize("regulariser", ["wgan-gp", "one-sided", "dragan", "r1", "clip", "none"])

@@ -126,19 +126,20 @@ def bits(log_density: NDArray[Any]) -> tuple[float, float]:
 
 
 def shown(row: str, results: list[dict[str, Any]]) -> str:
-    """One line of the table: mean over seeds, and the larger of a seed's uncertainty and their spread."""
-
-    def over_seeds(key: str) -> str:
-        values = np.array([result[key] for result in results if key in result])
-        if not len(values):
-            return "-"
-        spread = values[:, 0].std(ddof=1) if len(values) > 1 else 0.0
-        return f"{values[:, 0].mean():.3f} ± {max(spread, values[:, 1].mean()):.3f}"
-
-    modes = " ".join(str(result["modes"]) for result in results)
-    inside = np.mean([result["inside"] for result in results])
-    seconds = np.mean([result.get("seconds", 0.0) for result in results])
-    cells = (row, over_seeds("bits"), over_seeds("W"), modes, f"{inside:.2f}", f"{seconds:.0f}")
+    """One line of the table: bits seed by seed, W as mean and the larger of its uncertainty and the seeds' spread."""
+    told = ", ".join(
+        f"{value:.3g} ± {error:.1g}" for value, error in (r["bits"] for r in results if "bits" in r)
+    )
+    values, errors = np.array([result["W"] for result in results]).T
+    spread = values.std(ddof=1) if len(values) > 1 else 0.0
+    cells = (
+        row,
+        told or "unknown",
+        f"{values.mean():.3f} ± {max(spread, errors.mean()):.3f}",
+        " ".join(str(result["modes"]) for result in results),
+        f"{np.mean([result['inside'] for result in results]):.2f}",
+        f"{np.mean([result.get('seconds', 0.0) for result in results]):.0f}",
+    )
     return "| " + " | ".join(cells) + " |"
 
 

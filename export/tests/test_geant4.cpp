@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "harness.hpp"
 #include "hepgan/geant4.hpp"
 #include "toy_network.hpp"
 
@@ -22,10 +23,6 @@ using Deposits = std::vector<G4FastSimHitMaker::Deposit>;
 const G4ParticleDefinition electron("e-", 11), positron("e+", -11), photon("gamma", 22), pion("pi-", -211);
 const G4Box box("envelope", 200, 200, 60);  // half lengths; the toy's layers are 100 mm deep
 const G4ThreeVector shift(1000, 0, 50);     // of the envelope in the world
-
-void require(bool condition, const std::string& what) {
-  if (!condition) throw std::runtime_error("expected: " + what);
-}
 
 void require_stop(const std::function<void()>& function, const std::string& part, G4ExceptionSeverity severity) {
   try {
@@ -298,17 +295,8 @@ int main(int argc, char** argv) {
   const std::map<std::string, void (*)()> tests{{"energy", energy},     {"particles", particles}, {"trigger", trigger},
                                                 {"frames", frames},     {"noise", noise},         {"threads", threads},
                                                 {"commands", commands}, {"conditions", conditions}, {"failures", failures}};
-  if (argc < 2) return std::cerr << "usage: test_geant4 TEST...\n", 2;
-  int failed = 0;
-  for (int k = 1; k < argc; ++k) {
+  return run_tests(argc, argv, 1, "test_geant4 TEST...", [&](const std::string& name) {
     G4EventManager::GetEventManager()->event = G4Event();
-    try {
-      tests.at(argv[k])();
-      std::cout << argv[k] << ": passed\n";
-    } catch (const std::exception& error) {
-      std::cout << argv[k] << ": FAILED: " << error.what() << "\n";
-      ++failed;
-    }
-  }
-  return failed;
+    tests.at(name)();
+  });
 }

@@ -17,30 +17,10 @@
 #include <thread>
 #include <vector>
 
+#include "harness.hpp"
 #include "hepgan/generator.hpp"
 
 namespace {
-
-void require(bool condition, const std::string& what) {
-  if (!condition) throw std::runtime_error("expected: " + what);
-}
-
-/// The message of the exception that a function throws.
-std::string message(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  throw std::runtime_error("expected an exception, got none");
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-void require_message(const std::function<void()>& function, const std::string& part) {
-  const std::string got = message(function);
-  require(contains(got, part), "a message with '" + part + "', got '" + got + "'");
-}
 
 std::vector<float> middle(const hepgan::Generator& generator, std::size_t n) {
   std::vector<float> result;
@@ -383,16 +363,5 @@ int main(int argc, char** argv) {
       {"actions", actions},     {"not_finite", not_finite},     {"noise", noise},       {"keys", keys},
       {"engines", engines},     {"devices", devices},     {"control", control},
       {"targets", targets},     {"categories", categories}, {"json", json}};
-  if (argc < 3) return std::cerr << "usage: test_generator MODEL.onnx TEST...\n", 2;
-  int failed = 0;
-  for (int k = 2; k < argc; ++k) {
-    try {
-      tests.at(argv[k])(argv[1]);
-      std::cout << argv[k] << ": passed\n";
-    } catch (const std::exception& error) {
-      std::cout << argv[k] << ": FAILED: " << error.what() << "\n";
-      ++failed;
-    }
-  }
-  return failed;
+  return run_tests(argc, argv, 2, "test_generator MODEL.onnx TEST...", [&](const std::string& name) { tests.at(name)(argv[1]); });
 }

@@ -11,24 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "harness.hpp"
 #include "hepgan/hits.hpp"
 #include "toy_network.hpp"
 
 namespace {
 
-void require(bool condition, const std::string& what) {
-  if (!condition) throw std::runtime_error("expected: " + what);
-}
-
-void require_message(const std::function<void()>& function, const std::string& part) {
-  try {
-    function();
-  } catch (const std::invalid_argument& error) {
-    const std::string got = error.what();
-    return require(got.find(part) != std::string::npos, "a message with '" + part + "', got '" + got + "'");
-  }
-  throw std::runtime_error("expected an exception with '" + part + "', got none");
-}
+constexpr auto require_message = ::require_message<std::invalid_argument>;
 
 double dot(const hepgan::Vector3& a, const hepgan::Vector3& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
 
@@ -161,13 +150,7 @@ void polar() {
   }
   std::vector<hepgan::Layer> jets = toy.layers();
   jets[1].coordinates = "eta-phi";
-  try {
-    const hepgan::HitMaker maker(jets, "GeV");
-  } catch (const std::invalid_argument& error) {
-    const std::string message = error.what();
-    return require(message.find("expected layers in mm, got 'layer_1' in pseudorapidity") != std::string::npos, "a reason: " + message);
-  }
-  throw std::runtime_error("expected an exception for layers without lengths");
+  require_message([&] { const hepgan::HitMaker maker(jets, "GeV"); }, "expected layers in mm, got 'layer_1' in pseudorapidity");
 }
 
 }  // namespace
@@ -175,16 +158,5 @@ void polar() {
 int main(int argc, char** argv) {
   const std::map<std::string, void (*)()> tests{{"axes", axes}, {"bad_directions", bad_directions}, {"entry", entry},
                                                 {"energies", energies}, {"identifiers", identifiers}, {"polar", polar}};
-  if (argc < 2) return std::cerr << "usage: test_hits TEST...\n", 2;
-  int failed = 0;
-  for (int k = 1; k < argc; ++k) {
-    try {
-      tests.at(argv[k])();
-      std::cout << argv[k] << ": passed\n";
-    } catch (const std::exception& error) {
-      std::cout << argv[k] << ": FAILED: " << error.what() << "\n";
-      ++failed;
-    }
-  }
-  return failed;
+  return run_tests(argc, argv, 1, "test_hits TEST...", [&](const std::string& name) { tests.at(name)(); });
 }

@@ -21,10 +21,11 @@ import torch
 from torch import nn
 
 from hepgan import config
-from hepgan.datasets import TensorEvents
-from hepgan.export import cpp, onnx
-from hepgan.models.calo import CaloGenerator
-from hepgan.readers import read
+from hepgan.data.reading import read
+from hepgan.data.tensors import TensorEvents
+from hepgan.export import onnx
+from hepgan.export.cpp import header as cpp
+from hepgan.models.showers import CaloGenerator
 
 ROOT = Path(__file__).parents[1]
 BATCHES = "1,10,100,1000"

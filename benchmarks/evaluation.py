@@ -28,7 +28,7 @@ Steps = dict[str, tuple[float, float]]
 
 def changed(events, calorimeter, *, n: int, spread: float, seed: int):
     """`n` showers, each one of the given ones with a factor on all energies and one that varies along its layers."""
-    from hepgan.readers import Events
+    from hepgan.data.events import Events
 
     rng = np.random.default_rng(seed)
     rows = rng.integers(len(events), size=n)
@@ -48,8 +48,9 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
     """Wall and CPU seconds of each step, and the peak memory, in this process."""
     import torch
 
-    from hepgan import evaluation, readers
+    from hepgan import workflow as evaluation
     from hepgan.config import load
+    from hepgan.data import reading as readers
 
     torch.set_num_threads(threads)
     recipe = load(ROOT / "hepgan/configs/eplus.toml")

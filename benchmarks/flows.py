@@ -24,13 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from hepgan import config, toys
-from hepgan.datasets import TensorEvents
+from hepgan.data.tensors import TensorEvents
 from hepgan.export.onnx import OnnxGenerator
 from hepgan.metrics import wasserstein_critic
 from hepgan.metrics.diversity import mode_coverage
 from hepgan.metrics.moments import mean
 from hepgan.models import FlowGenerator
-from hepgan.training import load_generator, train
+from hepgan.training.loop import load_generator, train
 
 EVENTS = 20_000
 TRUTH = "the truth"

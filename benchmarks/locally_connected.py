@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hepgan.layers import LocallyConnected2d
+from hepgan.models.locally_connected import LocallyConnected2d
 
 
 def unfold_einsum(x: Tensor, weight: Tensor, bias: Tensor, kernel: int, padding: int) -> Tensor:

@@ -31,8 +31,8 @@ def main() -> None:
     arguments = parser.parse_args()
     n, repeats = arguments.tracks, arguments.repeats
     rng = np.random.default_rng(1)
-    memory = rate(lambda: toys.rich(n, rng=rng), tracks=n, repeats=repeats)
-    mixture = rate(lambda: toys.rich(n, rng=rng, background=0.3), tracks=n, repeats=repeats)
+    memory = rate(lambda: toys.rich_tracks(n, rng=rng), tracks=n, repeats=repeats)
+    mixture = rate(lambda: toys.rich_tracks(n, rng=rng, background=0.3), tracks=n, repeats=repeats)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "tracks.root")
         file = rate(lambda: toys.write("rich", out, n=n), tracks=n, repeats=repeats)

@@ -17,7 +17,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import hepgan
-from hepgan import config, toys, training
+from hepgan import config, toys
+from hepgan.training import loop as training
 
 RECIPE = Path(hepgan.__file__).parent / "configs" / "rich.toml"
 

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepgan import checkpoint, config, toys
+from hepgan import config, toys
 from hepgan.metrics.diversity import ModeCoverage, mode_coverage
 from hepgan.models import DllGenerator
-from hepgan.training import train
+from hepgan.training import checkpoint
+from hepgan.training.loop import train
 
 EVENTS = 8000
 DRAWN = 4000

@@ -19,8 +19,8 @@ import hepgan
 
 if TYPE_CHECKING:
     from hepgan.config import Config
+    from hepgan.data.events import Events
     from hepgan.export.onnx import OnnxGenerator
-    from hepgan.readers import Events
 
 __all__ = ["app", "main"]
 
@@ -134,7 +134,7 @@ def _model_file(path: Path) -> Path:
         )
     model, state = path / "model.onnx", path / "checkpoint" / "state.safetensors"
     if not model.is_file() or (state.is_file() and state.stat().st_mtime > model.stat().st_mtime):
-        from hepgan.training import export_run  # the run was killed before its last export
+        from hepgan.training.loop import export_run  # the run was killed before its last export
 
         return export_run(path, model)
     return model
@@ -166,7 +166,8 @@ def _conclude(metrics: dict[str, Any], report: Path, *, limits: dict[str, float]
     """
     import json
 
-    from hepgan import gates, tables
+    from hepgan.evaluation import gates
+    from hepgan.report import tables
 
     if format_ == "json":
         typer.echo(json.dumps(metrics, indent=1))
@@ -182,7 +183,7 @@ def _conclude(metrics: dict[str, Any], report: Path, *, limits: dict[str, float]
 
 def _held_out(path: Path, recipe: Config) -> Events:
     """The events that training never saw."""
-    from hepgan import datasets
+    from hepgan.data import splits as datasets
 
     if not path.is_dir() and not recipe.data.test_files:
         raise ValueError(
@@ -203,8 +204,9 @@ def demo(
     device: Device = None,
 ) -> None:
     """Train, evaluate, export, check and run a small calorimeter model on the shipped sample."""
-    from hepgan import config, training
+    from hepgan import config
     from hepgan.export.onnx import OnnxGenerator
+    from hepgan.training import loop as training
 
     root = Path(os.path.relpath(PACKAGE.parent))
     sample = root / "data" / "eplus.root"
@@ -237,7 +239,7 @@ def inspect(
     config: Annotated[bool, typer.Option("--config", help="print a starting configuration instead")] = False,
 ) -> None:
     """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
-    from hepgan import inspection
+    from hepgan.data import inspection
 
     if config:
         typer.echo(inspection.starting_config(file), nl=False)
@@ -255,7 +257,7 @@ def convert(
     particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
 ) -> None:
     """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
-    from hepgan import convert as conversion
+    from hepgan.data import convert as conversion
 
     number = conversion.convert(source, out, binning=binning, particle=particle)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
@@ -277,8 +279,8 @@ def train(
     device: Device = None,
 ) -> None:
     """Train a generator; Ctrl-C saves and exits, --resume continues as if nothing had happened."""
-    from hepgan import training
     from hepgan.config import load
+    from hepgan.training import loop as training
 
     recipe = load(config, settings=_settings(set_, seed=seed, device=device))
     run = training.train(recipe, out or Path("runs", config.stem), resume=resume)
@@ -302,7 +304,10 @@ def evaluate(
     seed: Seed = None,
 ) -> None:
     """Compare with full simulation that training never saw: metrics.json and report.html."""
-    from hepgan import datasets, evaluation, gates, readers
+    from hepgan import workflow as evaluation
+    from hepgan.data import reading as readers
+    from hepgan.data import splits as datasets
+    from hepgan.evaluation import gates
     from hepgan.export.onnx import OnnxGenerator
 
     limits = gates.parse(fail_above or [])
@@ -344,8 +349,11 @@ def compare(
     seed: Seed = None,
 ) -> None:
     """Compare two files: fast simulation with data, or one simulation with another."""
-    from hepgan import evaluation, gates, readers
+    from hepgan import files
+    from hepgan import workflow as evaluation
     from hepgan.config import load
+    from hepgan.data import reading as readers
+    from hepgan.evaluation import gates
 
     limits = gates.parse(fail_above or [])
     settings = _settings(_evaluation(set_, fast=fast, networks=networks), seed=seed)
@@ -364,7 +372,7 @@ def compare(
         weights=weights,
         provenance={
             "files": {
-                role: readers.digest([str(file)]) for role, file in (("sample", first), ("reference", second))
+                role: files.digest([str(file)]) for role, file in (("sample", first), ("reference", second))
             }
         },
     )
@@ -390,7 +398,7 @@ def export(
         raise FileNotFoundError(
             f"{run}: expected a run folder with config.toml, got none; name the --out of hepgan train"
         )
-    from hepgan.training import export_run
+    from hepgan.training.loop import export_run
 
     written = export_run(run, out, batch=batch, format=format_)
     typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))
@@ -405,8 +413,8 @@ def check(
     ] = None,
 ) -> None:
     """Print what a model says of itself, and re-run the reference vectors that it carries."""
-    from hepgan import tables
     from hepgan.export.onnx import OnnxGenerator
+    from hepgan.report import tables
 
     generator = OnnxGenerator(_model_file(model))
     results = generator.check()
@@ -447,8 +455,8 @@ def generate(
     format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
 ) -> None:
     """Generate events in bulk into a ROOT file with the branch names of the training file."""
-    from hepgan import generation
     from hepgan.export.onnx import OnnxGenerator
+    from hepgan.inference import bulk as generation
 
     pairs = [generation.parse_condition(text) for text in condition or []]
     conditions = dict(pairs)
@@ -530,8 +538,8 @@ def benchmark(
     device: Device = None,
 ) -> None:
     """Train every objective on the same data with the same networks, and compare what is left."""
-    from hepgan import benchmark as comparison
-    from hepgan import tables
+    from hepgan.report import tables
+    from hepgan.studies import benchmark as comparison
 
     results = comparison.run(
         data=data or list(comparison.WORK),

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu, softplus
 
 from hepgan.config import ObjectiveConfig
-from hepgan.rootfiles import near
+from hepgan.files import near
 
 __all__ = [
     "DIVERGENCES_F",

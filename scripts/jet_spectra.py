@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hepgan import plots
-from hepgan.comparison import Sample
-from hepgan.comparison_showers import ShowerSetup
+from hepgan.data.events import Events
+from hepgan.data.reading import read
+from hepgan.evaluation.sample import Sample
+from hepgan.evaluation.showers import ShowerSetup
 from hepgan.export.onnx import OnnxGenerator
-from hepgan.features import ShowerShapes
 from hepgan.metrics import two_sample_test
 from hepgan.metrics.ks import ks_distance
-from hepgan.readers import Events, read
-from hepgan.training import export_run, load_generator
+from hepgan.report import figures as plots
+from hepgan.training.loop import export_run, load_generator
+from hepgan.transforms.shower_shapes import ShowerShapes
 
 SPECTRA = ("jet_mass", "jet_pt", "occupancy_image")
 DRAWN = SPECTRA[:2]

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hepgan import checkpoint
-from hepgan.datasets import TensorEvents
-from hepgan.features import ShowerShapes
+from hepgan.data.reading import read
+from hepgan.data.tensors import TensorEvents
 from hepgan.metrics import two_sample_test
-from hepgan.readers import read
-from hepgan.training import load_generator
+from hepgan.training import checkpoint
+from hepgan.training.loop import load_generator
+from hepgan.transforms.shower_shapes import ShowerShapes
 
 
 def main() -> None:

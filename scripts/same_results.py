@@ -27,23 +27,35 @@ import onnx
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = {
-    "demo": ["training.steps=40", "training.warm_up=10", "training.validate_every=20", "data.max_events=4000"],
+    "demo": [
+        "training.steps=40",
+        "training.warm_up=10",
+        "training.validate_every=20",
+        "data.max_events=4000",
+    ],
     "rich": ["training.steps=200", "training.validate_every=100", "data.max_events=6000"],
 }
 EVALUATION = {
     "demo": ["evaluation.max_events=1500", "evaluation.condition_bins=4", "evaluation.energy_bins=4"],
     "rich": ["evaluation.max_events=3000", "evaluation.condition_bins=4"],
 }
-PROGRAM = (
-    "import sys; from hepgan.cli import main; sys.argv[0] = 'hepgan'; main()"  # old commits have no __main__
-)
+PROGRAM = """
+import sys
+tree = sys.argv.pop(1)
+sys.path.insert(0, tree)
+import hepgan
+assert hepgan.__file__.startswith(tree), hepgan.__file__
+from hepgan.cli import main
+sys.argv[0] = "hepgan"
+main()
+"""
 VOLATILE = ("provenance", "schema")  # digests of files and versions; the schema's number
 NAMES = {"generated": "sample"}  # keys that changed their names between schemas
 
 
 def _hepgan(tree: Path, *arguments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    command = [sys.executable, "-c", PROGRAM, *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    command = [sys.executable, "-c", PROGRAM, str(tree), *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1800
     )
@@ -93,7 +105,9 @@ def _results(tree: Path, out: Path, recipe: str, *, full: bool) -> dict[str, Any
         **{f"headline{path}": number for path, number in _numbers(metadata["metrics"])},
         **{
             f"metrics.jsonl{path}": number
-            for path, number in _numbers([{k: v for k, v in line.items() if k not in timing} for line in lines])
+            for path, number in _numbers(
+                [{k: v for k, v in line.items() if k not in timing} for line in lines]
+            )
         },
         **{f"metrics.json{path}": number for path, number in _numbers(metrics)},
     }
@@ -119,10 +133,14 @@ def main() -> int:
                     key
                     for key in before.keys() & after.keys()
                     if before[key] != after[key]
-                    and not (isinstance(before[key], float) and math.isnan(before[key]) and math.isnan(after[key]))
+                    and not (
+                        isinstance(before[key], float) and math.isnan(before[key]) and math.isnan(after[key])
+                    )
                 ]
                 same = len(before) - len(missing) - len(different)
-                print(f"{recipe}: {same} of {len(before)} values identical, {len(after) - len(before)} more now")
+                print(
+                    f"{recipe}: {same} of {len(before)} values identical, {len(after) - len(before)} more now"
+                )
                 for key in [*missing, *sorted(different)][:20]:
                     print(f"  {key}: was {before[key]!r}, is {after.get(key)!r}")
                 failed |= bool(missing or different)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from tiny_generator import tracks_config, tracks_generator
 
 from hepgan.config import CaloModelConfig, DataConfig, parse
-from hepgan.datasets import TensorEvents
+from hepgan.data.events import Events
+from hepgan.data.reading import read
+from hepgan.data.tensors import TensorEvents
 from hepgan.export.onnx import OnnxGenerator, write
-from hepgan.models.calo import CaloGenerator
-from hepgan.readers import Events, read
+from hepgan.models.showers import CaloGenerator
 
 torch.set_num_threads(1)
 

@@ -11,12 +11,12 @@ import torch
 from scipy.stats import ks_2samp, norm
 from torch import nn
 
-from hepgan import checkpoint, config, objectives, training
-from hepgan.datasets import TensorEvents
+from hepgan import config, objectives
+from hepgan.data.tensors import TensorEvents
 from hepgan.export.onnx import OnnxGenerator
-from hepgan.layers import LocallyConnected2d
 from hepgan.metrics import DIVERGENCES
 from hepgan.models import DllGenerator
+from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.objectives import (
     DIVERGENCES_F,
     OBJECTIVES,
@@ -27,7 +27,9 @@ from hepgan.objectives import (
     gradient_penalty,
     kernel_score,
 )
-from hepgan.training import density_ratio, load_generator, train
+from hepgan.training import checkpoint
+from hepgan.training import loop as training
+from hepgan.training.loop import density_ratio, load_generator, train
 
 LN2 = math.log(2)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hepgan import toys
 from hepgan.config import Config, DataConfig, parse
-from hepgan.datasets import TensorEvents
+from hepgan.data.tensors import TensorEvents
 from hepgan.geometry import Calorimeter
 from hepgan.models import MODELS
 
@@ -83,7 +83,7 @@ def tracks_config(*, model: dict[str, Any] | None = None, **data: Any) -> Config
 
 def tracks_events(config: Config, *, n: int = 4000) -> TensorEvents:
     """Tracks of the toy RICH."""
-    arrays = toys.rich(n, rng=np.random.default_rng(3), species=["pi", "K", "p"])
+    arrays = toys.rich_tracks(n, rng=np.random.default_rng(3), species=["pi", "K", "p"])
     condition, targets = (
         torch.from_numpy(np.stack([arrays[c.expression] for c in columns], axis=1).astype(np.float32))
         for columns in (config.data.conditions, config.data.targets)
@@ -93,7 +93,7 @@ def tracks_events(config: Config, *, n: int = 4000) -> TensorEvents:
 
 def tracks_generator(config: Config, *, n: int = 4000, moved: float = 0.1) -> Any:
     """The generator fitted to the toy RICH, with every weight of its network moved as after some training."""
-    with torch.random.fork_rng(), mock.patch("hepgan.models.observables._CHANCE_STEPS", 50):
+    with torch.random.fork_rng(), mock.patch("hepgan.models.tracks._CHANCE_STEPS", 50):
         torch.manual_seed(2)
         generator = MODELS[config.model.name][0](config.data, config.model)
         generator.fit(tracks_events(config, n=n), generator=torch.Generator().manual_seed(4))

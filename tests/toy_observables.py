@@ -12,10 +12,10 @@ import uproot
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from hepgan import checkpoint
 from hepgan.config import Config, parse
 from hepgan.export.onnx import OnnxGenerator
-from hepgan.training import load_generator, train
+from hepgan.training import checkpoint
+from hepgan.training.loop import load_generator, train
 
 N = 8000
 

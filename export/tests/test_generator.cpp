@@ -208,14 +208,14 @@ void noise(const std::string&) {
                             -0x1.87b8p-4F, -0x1.e11c0ep-2F, 0x1.42acccp-1F, 0x1.ca7e3ep-3F, 0x1.84816cp-1F};
   float got[11];
   hepgan::normal({7, ~std::uint64_t{0}, std::uint64_t{1} << 63U, 9}, got, 11);
-  require(std::equal(std::begin(got), std::end(got), std::begin(expected)), "the numbers of hepgan.noise");
+  require(std::equal(std::begin(got), std::end(got), std::begin(expected)), "the numbers of hepgan.inference.noise");
   std::uint64_t hash = 14695981039346656037U;
   for (const float knot : hepgan::Quantile::table().knots()) {
     std::uint32_t bits = 0;
     std::memcpy(&bits, &knot, sizeof(bits));
     hash = (hash ^ bits) * 1099511628211U;
   }
-  require(hash == 0xcf2e6cf314dab2dfU, "the knots of hepgan.noise");
+  require(hash == 0xcf2e6cf314dab2dfU, "the knots of hepgan.inference.noise");
 }
 
 void keys(const std::string& model) {

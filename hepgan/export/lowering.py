@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hepgan.models.dll import DllGenerator
-from hepgan.preprocessing import differences, wound, wrapped
+from hepgan.models.dense import DllGenerator
+from hepgan.transforms.quantiles import differences, wound, wrapped
 
 __all__ = ["STEEP", "Compact", "Dense", "Lowered", "lower"]
 

@@ -29,8 +29,8 @@ from torch import nn
 from hepgan.config import DataConfig
 from hepgan.export.lowering import STEEP, Dense, Lowered, lower
 from hepgan.export.onnx import comparison, describe, put
-from hepgan.models.dll import DllGenerator
-from hepgan.rootfiles import check_target
+from hepgan.files import check_target
+from hepgan.models.dense import DllGenerator
 
 __all__ = ["write"]
 

@@ -34,13 +34,13 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 import hepgan
-from hepgan import noise
 from hepgan.config import ConditionConfig, DataConfig
 from hepgan.export.lowering import Compact
-from hepgan.export.targets import lint
+from hepgan.files import check_target, written
 from hepgan.geometry import Calorimeter
-from hepgan.models.dll import DllGenerator
-from hepgan.rootfiles import check_target, written
+from hepgan.inference import noise
+from hepgan.inference.targets import lint
+from hepgan.models.dense import DllGenerator
 
 __all__ = [
     "BATCH_SIZE",
@@ -67,7 +67,7 @@ _COMMON = (
     "Sum Tanh Transpose Unsqueeze Where"
 )
 OPERATORS = frozenset(_COMMON.split())
-"""Operators that ONNX Runtime, ROOT's TMVA SOFIE, onnx2c (`hepgan.export.targets`) and onnx-mlir all implement.
+"""Operators that ONNX Runtime, ROOT's TMVA SOFIE, onnx2c (`hepgan.inference.targets`) and onnx-mlir all implement.
 
 For onnx-mlir see its page SupportedONNXOps-cpu.
 """
@@ -790,7 +790,7 @@ class OnnxGenerator:
         return {node.op_type for node in self._model.graph.node}
 
     def lint(self, target: str) -> Sequence[str]:
-        """What stands in the way of a program that reads ONNX files, see `hepgan.export.targets`."""
+        """What stands in the way of a program that reads ONNX files, see `hepgan.inference.targets`."""
         return lint(self._model, target)
 
     def __call__(self, condition: NDArray[Any], latent: NDArray[Any]) -> tuple[Float32, ...]:
@@ -865,7 +865,7 @@ class OnnxGenerator:
         batch_size: int = 0,
         extrapolate: bool = False,
     ) -> tuple[Float32, ...]:
-        """Generate one shower or track for each row of conditions, from the noise of `hepgan.noise`.
+        """Generate one shower or track for each row of conditions, from the noise of `hepgan.inference.noise`.
 
         Args:
             condition: (B, n_conditions), physical units.

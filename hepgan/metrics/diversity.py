@@ -279,7 +279,7 @@ def mode_coverage(
 
     Args:
         sample: (N, F).
-        centres: (K, F), such as those of `hepgan.toys.ring_centres`.
+        centres: (K, F), such as those of `hepgan.toys.mixtures.ring_centres`.
         radius: Distance from a centre, in the unit of the sample: three standard deviations of a mode.
         sample_weights: (N,), default ones. With negative ones a mode is found if its sum is positive, and a
             negative sum counts as zero in the occupation.

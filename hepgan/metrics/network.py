@@ -1,7 +1,7 @@
 """The neural classifier of the CaloChallenge: the two-sample test whose values are published for other generators.
 
-A deep network on the cells (`hepgan.features.challenge_low_level`) or on shower shapes (`challenge_high_level`). It
-sees patterns that gradient boosting on shower shapes cannot, at a far higher price.
+A deep network on the cells (`challenge_low_level` of `hepgan.transforms.shower_shapes`) or on shower shapes
+(`challenge_high_level`). It sees patterns that gradient boosting on shower shapes cannot, at a far higher price.
 """
 
 from __future__ import annotations
@@ -215,8 +215,9 @@ def network_test(
     perfect it is rather too small than too large.
 
     The defaults are those of the published values. Inputs are taken as they are: pass `challenge_low_level` or
-    `challenge_high_level` of `hepgan.features`, or other features of order one. Differences from the challenge's
-    code: single precision, and samples of different sizes are balanced by weights instead of cut to the same size.
+    `challenge_high_level` of `hepgan.transforms.shower_shapes`, or other features of order one. Differences from the
+    challenge's code: single precision, and samples of different sizes are balanced by weights instead of cut to the
+    same size.
 
     An area of 0.5 can mean that the samples agree or that the network did not learn; too few events make it look
     better than it is (compare at equal numbers). Published values are for their own samples: compare with them only

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hepgan.models.calo import CaloCritic, CaloGenerator
-from hepgan.models.dll import DllCritic, DllGenerator
+from hepgan.models.dense import DllCritic, DllGenerator
 from hepgan.models.flow import FlowGenerator
-from hepgan.models.observables import ObservablesGenerator
+from hepgan.models.showers import CaloCritic, CaloGenerator
+from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.vae import VaeGenerator
 
 __all__ = [

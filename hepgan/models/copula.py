@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hepgan.preprocessing import EnergyNodes
+from hepgan.transforms.energy import EnergyNodes
 
 __all__ = ["FactorCopula", "censored_factor_model", "factor_model"]
 

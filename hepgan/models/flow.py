@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from hepgan.config import DataConfig, FlowModelConfig
-from hepgan.datasets import TensorEvents
-from hepgan.models.observables import ObservablesGenerator
+from hepgan.data.tensors import TensorEvents
+from hepgan.models.tracks import ObservablesGenerator
 
 __all__ = ["CouplingFlow", "FlowGenerator"]
 

@@ -25,9 +25,9 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from hepgan.config import DataConfig, VaeModelConfig
-from hepgan.datasets import TensorEvents
-from hepgan.models.dll import ResidualNetwork
-from hepgan.models.observables import ObservablesGenerator
+from hepgan.data.tensors import TensorEvents
+from hepgan.models.dense import ResidualNetwork
+from hepgan.models.tracks import ObservablesGenerator
 
 __all__ = ["VaeGenerator"]
 

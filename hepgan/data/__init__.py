@@ -1,0 +1,1 @@
+"""ROOT files to arrays of showers or tracks."""

@@ -1,0 +1,67 @@
+"""Showers or tracks as tensors, from which batches are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hepgan.config import DataConfig
+from hepgan.data.events import Events
+
+__all__ = ["TensorEvents"]
+
+
+@dataclass(frozen=True)
+class TensorEvents:
+    """Events as tensors on a device; weights have mean one, so that a weighted mean is the mean of w * x.
+
+    Attributes:
+        condition: (N, n_conditions) physical units.
+        outputs: For showers (N, n_cells) and (N, n_overflow), for tracks (N, n_targets).
+        weights: (N,).
+        integer: (n_conditions,) one for conditions that are whole numbers and dithered in `batch`, else zero; or None.
+    """
+
+    condition: Tensor
+    outputs: tuple[Tensor, ...]
+    weights: Tensor
+    integer: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, events: Events, data: DataConfig | None = None, *, device: torch.device | str = "cpu"
+    ) -> TensorEvents:
+        """Wrap arrays (without a copy on the CPU) and normalise the weights; `data` says which conditions are counts.
+
+        Raises:
+            ValueError: If the weights have no positive sum: dividing by their mean would turn their sign around.
+        """
+        weights = torch.from_numpy(events.weights)
+        if not weights.sum() > 0:
+            raise ValueError(
+                f"weights: expected a positive sum over the {len(events)} events of each part of the data, got "
+                f"{float(weights.sum()):g}; give more events, or check data.weight"
+            )
+        condition, *outputs = (
+            torch.from_numpy(array).to(device) for array in (events.conditions, *events.outputs)
+        )
+        counts = [float(c.integer) for c in data.conditions] if data else []
+        integer = torch.tensor(counts, device=device) if any(counts) else None
+        return cls(condition, tuple(outputs), (weights / weights.mean()).to(device), integer)
+
+    def __len__(self) -> int:
+        return len(self.condition)
+
+    def __getitem__(self, index: Tensor | slice) -> TensorEvents:
+        outputs = tuple(output[index] for output in self.outputs)
+        return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer)
+
+    def batch(self, size: int, *, generator: torch.Generator) -> TensorEvents:
+        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""
+        chosen = self[torch.randint(len(self), (size,), generator=generator).to(self.condition.device)]
+        if self.integer is None:
+            return chosen
+        shift = torch.rand(chosen.condition.shape, generator=generator).to(self.integer) - 0.5
+        return replace(chosen, condition=chosen.condition + self.integer * shift)

@@ -1,0 +1,1 @@
+"""What is measured between a sample and its reference."""

@@ -1,0 +1,143 @@
+"""Paths, globs, digests, nearest names, and the one way to write a file: completely or not at all."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["PACKAGE", "check_target", "digest", "expand", "near", "write_text", "written"]
+
+PACKAGE = Path(__file__).parent
+"""Folder of the package: recipes (``configs``) and templates are below it, ``data`` of a checkout beside it."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_BLOCK = 1 << 20  # bytes read at once for the digest
+_SHOWN = 20  # names in a message, if none is near
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """What to try instead of an unknown name (for messages)."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {', '.join(map(repr, close))}?"
+    shown = ", ".join(map(repr, known[:_SHOWN])) + (", ..." if len(known) > _SHOWN else "")
+    return f"there is {shown}" if shown else "there is none"
+
+
+def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
+    """Resolve paths and globs; URLs pass unchanged.
+
+    Args:
+        files: Paths, globs (``**`` too) or URLs.
+        base: Folder of relative paths.
+
+    Returns:
+        Existing files, in the given order, a glob's in alphabetical order, each once.
+
+    Raises:
+        FileNotFoundError: If a file does not exist or a glob matches nothing.
+    """
+    found: list[str] = []
+    for name in files:
+        path = Path(base, Path(name).expanduser())
+        if "://" in name:
+            found.append(name)
+        elif path.is_file():
+            found.append(str(path))
+        elif glob.has_magic(name):
+            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (takes absolute patterns)
+            matches = [match for match in matches if Path(match).is_file()]
+            if not matches:
+                raise FileNotFoundError(f"data files {path}: expected at least one match, got none")
+            found.extend(matches)
+        elif path.is_dir():
+            raise FileNotFoundError(f"data file {path}: expected a file, got a folder; name a file in it")
+        elif not path.parent.is_dir():
+            raise FileNotFoundError(f"data file not found: {path}; there is no folder {path.parent}")
+        else:
+            others = sorted(other.name for other in path.parent.iterdir() if other.is_file())
+            raise FileNotFoundError(f"data file not found: {path}; in its folder: {near(path.name, others)}")
+    return list(dict.fromkeys(found))
+
+
+def digest(files: Iterable[str | Path]) -> str:
+    """The sha256 over the contents of files, one after the other; a URL counts with its text."""
+    total = hashlib.sha256()
+    for name in files:
+        if "://" in str(name):
+            total.update(str(name).encode())
+            continue
+        with Path(name).open("rb") as file:
+            while block := file.read(_BLOCK):
+                total.update(block)
+    return total.hexdigest()
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse to put a file where something else is: a rename would replace a device, and cannot a folder.
+
+    Raises:
+        OSError: If `path` exists and is no file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or pipe"
+        raise FileExistsError(f"cannot write {path}: expected the name of a file, got {kind}; name a file")
+
+
+def _not_written(path: str | Path, what: str, error: OSError) -> OSError:
+    """The error for an output that could not be written and of which nothing was left behind."""
+    remedy = "make room" if error.errno in _NO_ROOM else "name a place that can be written"
+    reason = f"{error.strerror or error}: {what} could not be written; nothing was left behind, {remedy}"
+    return OSError(error.errno, reason, str(path))
+
+
+@contextmanager
+def written(path: str | Path, what: str) -> Iterator[Path]:
+    """Write a file completely or not at all.
+
+    Args:
+        path: The file; an existing one is replaced.
+        what: Name of the content, for the message.
+
+    Yields:
+        A temporary name to write to. At the end its content is flushed to the disk and the file renamed to `path`;
+        after an error nothing is left behind and an existing file stays as it was.
+
+    Raises:
+        OSError: If `path` is no file, or cannot be written, such as on a full disk; errors of other files pass through.
+    """
+    path = Path(path)
+    check_target(path)
+    temporary = path.with_name(path.name + ".tmp")
+    own = {str(p) for p in (path, temporary, *path.parents)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or (error.filename is not None and str(error.filename) not in own):
+            raise
+        raise _not_written(path, what, error) from error
+    finally:
+        with suppress(OSError):  # renamed, or there is no such folder
+            temporary.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file (UTF-8) completely or not at all.
+
+    Raises:
+        OSError: See `written`.
+    """
+    with written(path, "the text") as temporary:
+        temporary.write_text(text, encoding="utf-8")

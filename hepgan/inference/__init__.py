@@ -1,0 +1,1 @@
+"""Open and run an exported generator, without torch."""

@@ -1,0 +1,345 @@
+"""Conditional generator and critic of calorimeter showers, one image a layer.
+
+The line is CaloGAN's (arXiv:1705.02355): a trunk that every layer shares, one stream a layer painted by locally
+connected layers, information handed from each layer to the next. What differs, and why:
+
+- Every cell has a latent number of its own next to the shared ones. Cells of an electromagnetic shower fluctuate almost
+  independently, and a short latent vector cannot paint hundreds of independent cells.
+- The network works in the space of `ConditionalQuantile`, where each variable is standard normal at every energy.
+  Before any training the generator is a Gaussian copula (`FactorCopula`): right spectrum, occupancy and linear
+  correlations. The streams start at zero and learn, against the critic, what that leaves.
+- The critic sees standardised logarithms of cells and energies, and the shower shapes, never batch statistics: a
+  per-event penalty allows no batch normalisation (arXiv:1704.00028, section 4).
+
+Two options take away what knows the position of a cell, to show what it is worth: convolutions in the place of locally
+connected layers (`hepgan.models.convolution`), and statistics of whole layers in the place of those of cells.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hepgan.config import CaloModelConfig, DataConfig
+from hepgan.data.tensors import TensorEvents
+from hepgan.geometry import CaloLayer, Calorimeter
+from hepgan.models.convolution import Convolution2d, Enlarge
+from hepgan.models.copula import FactorCopula
+from hepgan.models.critic_view import Seen
+from hepgan.models.feature_maps import SLOPE, Resample, images, numbers, stack
+from hepgan.models.locally_connected import LocallyConnected2d
+from hepgan.transforms.conditions import ConditionScaling
+from hepgan.transforms.energy import ConditionalMoments, ConditionalQuantile
+from hepgan.transforms.shower_shapes import ShowerShapes, energy_factor
+from hepgan.transforms.showers import ShowerScaling
+
+__all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_RESPONSE = 2.0  # E_tot/E_inc; no calorimeter measures twice what came in
+
+
+class _Spread(nn.Linear):
+    """From the numbers of the trunk to maps of a layer, each cell with weights of its own.
+
+    Args:
+        width: Numbers.
+        channels: Maps.
+        layer: The grid.
+    """
+
+    def __init__(self, width: int, channels: int, layer: CaloLayer) -> None:
+        super().__init__(width, channels * layer.n_cells)
+        self.shape, self.channels = layer.shape, channels
+
+    def forward(self, trunk: Tensor) -> Tensor:
+        """Map (B, width) to (B, channels, H, W)."""
+        return images(torch.matmul(self.weight, trunk.T) + self.bias[:, None], self.channels, self.shape)
+
+
+_PAINT: dict[str, tuple[Any, Any]] = {
+    "locally-connected": (LocallyConnected2d, _Spread),
+    "convolution": (Convolution2d, Enlarge),
+}
+"""The layers that look at images, and the one that makes images from numbers."""
+
+
+class _Stream(nn.Module):
+    """Paint one layer: corrections to the cells' normal numbers from trunk, noise and the layer before."""
+
+    def __init__(self, layer: CaloLayer, previous: CaloLayer | None, model: CaloModelConfig) -> None:
+        super().__init__()
+        local, spread = _PAINT[model.paint]
+        channels, self.shape = model.channels, layer.shape
+        self.spread = spread(model.width, channels, layer)
+        self.resample = Resample(previous, layer) if previous is not None else None
+        incoming = channels + 1 + model.cell_latent + (channels if previous is not None else 0)
+        self.gate = (
+            local(2 * channels, channels, size=layer.shape, kernel_size=1) if previous is not None else None
+        )
+        self.paint = local(incoming, channels, size=layer.shape, kernel_size=3, padding=1)
+        self.finish = local(channels, 1, size=layer.shape, kernel_size=3, padding=1)
+        for parameter in self.finish.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(
+        self, trunk: Tensor, base: Tensor, noise: Tensor, previous: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Paint.
+
+        Args:
+            trunk: (B, width).
+            base: (n_cells, B) normal numbers of the cells before correction.
+            noise: (noise, n_cells, B) the cells' own latent numbers.
+            previous: (B, channels, H, W) maps of the layer before.
+
+        Returns:
+            Corrections (n_cells, B) and this layer's maps.
+        """
+        shown = [self.spread(trunk)]
+        if previous is not None and self.resample is not None and self.gate is not None:
+            carried = self.resample(previous)
+            attention = torch.sigmoid(self.gate(stack([shown[0], carried])))
+            shown.append(attention * carried)
+        shown.append(images(base, 1, self.shape))
+        shown += [images(own, 1, self.shape) for own in noise.unbind(0)]
+        maps = functional.leaky_relu(self.paint(stack(shown)), SLOPE)
+        return numbers(self.finish(maps)), maps
+
+
+class CaloGenerator(nn.Module):
+    """Conditions and latent numbers -> showers, all in physical units.
+
+    Args:
+        data: Conditions and calorimeter.
+        model: Sizes.
+        calorimeter: The geometry; default: the one of `data`.
+
+    Attributes:
+        condition_range: (n_conditions, 2) smallest and largest condition seen in `fit`.
+    """
+
+    condition_range: Tensor
+
+    def __init__(
+        self, data: DataConfig, model: CaloModelConfig, *, calorimeter: Calorimeter | None = None
+    ) -> None:
+        super().__init__()
+        calo = data.calo
+        self.calorimeter = calorimeter or calo.calorimeter()
+        self.n_conditions = len(data.conditions)
+        self.n_overflow = self.calorimeter.n_layers if calo.overflow else 0
+        names = [condition.name for condition in data.conditions]
+        self.energy_name = calo.incident_energy
+        self.energy_index = names.index(self.energy_name)
+        self.energy_unit = energy_factor(data.conditions[self.energy_index].unit or calo.unit, calo.unit)
+        self.condition_scaling = ConditionScaling(data.conditions)
+        self.scaling = ShowerScaling(self.calorimeter, n_overflow=self.n_overflow)
+        variables = self.scaling.n_variables
+        self.quantile = ConditionalQuantile(variables)
+        self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
+
+        self.n_shared, self.n_own = model.latent, model.cell_latent
+        self.n_latent = self.n_shared + self.n_own * variables
+        self.copula = FactorCopula(variables, self.n_shared) if model.statistics == "cells" else None
+        n_global = self.scaling.n_global
+        first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
+        sizes = [first] + [model.width] * model.depth
+        trunk: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            trunk += [nn.Linear(fan_in, fan_out), nn.SiLU()]
+        self.trunk = nn.Sequential(*trunk)
+        self.energies = nn.Linear(model.width, n_global)
+        nn.init.zeros_(self.energies.weight)
+        nn.init.zeros_(self.energies.bias)
+        layers = self.calorimeter.layers
+        self.streams = nn.ModuleList(
+            _Stream(layer, layers[k - 1] if k else None, model) for k, layer in enumerate(layers)
+        )
+
+    def incident_energy(self, condition: Tensor) -> Tensor:
+        """(B,) incident energies in the unit of the cells."""
+        return condition[:, self.energy_index] * self.energy_unit
+
+    def fit(self, events: TensorEvents, *, generator: torch.Generator) -> None:
+        """Set everything that statistics alone can know: scalings, quantiles, factor model.
+
+        Args:
+            events: Showers.
+            generator: Source of the random numbers that stand in for empty cells in the copula's fit.
+
+        Raises:
+            ValueError: If there are too few events, or nothing but empty cells.
+        """
+        (cells, overflow), condition, weights = events.outputs, events.condition, events.weights
+        with torch.no_grad():
+            self.condition_range.copy_(torch.stack([condition.amin(0), condition.amax(0)], 1))
+            self.condition_scaling.fit(condition, weights)
+            self.scaling.fit(cells, overflow, weights)
+            energy = self.incident_energy(condition)
+            response = float((weights * (cells.sum(1) + overflow.sum(1))).sum() / (weights * energy).sum())
+            if response > _MOST_RESPONSE:
+                logger.warning(
+                    "the calorimeter measures %.3g times the incident energy; check the units of the cells and of %r",
+                    response,
+                    self.energy_name,
+                )
+            variables = self.scaling(cells, overflow, energy)
+            self.quantile.fit(variables, energy, weights)
+            if self.copula is None:
+                self._pool(variables, energy, weights)
+                return
+            z = self.quantile.to_normal(variables, energy)
+            censored = variables <= self.quantile.floor
+            self.copula.fit(z, censored, energy, weights, generator=generator)
+
+    def _pool(self, variables: Tensor, energy: Tensor, weights: Tensor) -> None:
+        """Give all cells of a layer the quantiles that they have together."""
+        n_global = self.scaling.n_global
+        for s in self.calorimeter.slices():
+            cells, table = (x[..., n_global:][..., s] for x in (variables, self.quantile.table))
+            together = ConditionalQuantile(1)
+            together.fit(
+                cells.reshape(-1, 1), *(x.repeat_interleave(cells.shape[1]) for x in (energy, weights))
+            )
+            table.copy_(together.table)
+
+    def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Generate showers.
+
+        Args:
+            condition: (B, n_conditions) in physical units.
+            latent: (B, n_latent) standard normal numbers: the shared ones, then those of each variable.
+
+        Returns:
+            Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the calorimeter's unit.
+        """
+        energy = self.incident_energy(condition)
+        return self.scaling.inverse(self.quantile.from_normal(self.normal(condition, latent), energy), energy)
+
+    def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
+        """The same showers as (B, n_variables) normal numbers, before the quantiles."""
+        variables, n_global = self.scaling.n_variables, self.scaling.n_global
+        shared = latent[:, : self.n_shared]
+        own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
+        base = own[0] if self.copula is None else self.copula(shared, own[0], self.incident_energy(condition))
+        small = own[:, :n_global].reshape(self.n_own * n_global, -1).T
+        trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
+        parts = [base[:n_global] + self.energies(trunk).T]
+        maps: Tensor | None = None
+        for stream, s in zip(self.streams, self.calorimeter.slices(), strict=True):
+            image = base[n_global:][s]
+            correction, maps = stream(trunk, image, own[:, n_global:][:, s], maps)
+            parts.append(image + correction)
+        return torch.cat(parts).T
+
+
+class ShowerRepresentation(nn.Module):
+    """What the critic sees of a shower: standardised logarithms of all energies, and shower shapes.
+
+    Args:
+        calorimeter: The geometry.
+        n_overflow: Overflow numbers per shower.
+    """
+
+    def __init__(self, calorimeter: Calorimeter, *, n_overflow: int) -> None:
+        super().__init__()
+        self.scaling = ShowerScaling(calorimeter, n_overflow=n_overflow)
+        self.shapes = ShowerShapes(calorimeter, n_overflow=n_overflow, softness=1.0)
+        self.n_global = self.scaling.n_global
+        self.n_cells = calorimeter.n_cells
+        self.n_features = self.scaling.n_variables + len(self.shapes.names)
+        self.moments = ConditionalMoments(self.n_features)
+
+    def _raw(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
+        return torch.cat([self.scaling(cells, overflow, energy), self.shapes(cells, overflow, energy)], 1)
+
+    def fit(self, cells: Tensor, overflow: Tensor, energy: Tensor, weights: Tensor) -> None:
+        """Standardise on a sample: (N, n_cells), (N, n_overflow), (N,) in the cells' unit, (N,)."""
+        with torch.no_grad():
+            self.scaling.fit(cells, overflow, weights)
+            self.shapes.softness.copy_(self.scaling.offset)
+            self.moments.fit(self._raw(cells, overflow, energy), energy, weights)
+
+    def forward(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
+        """Map energies (see `fit`) to (B, n_features): energies, cells, shapes."""
+        event: Tensor = self.moments(self._raw(cells, overflow, energy), energy)
+        return event
+
+
+class CaloCritic(nn.Module):
+    """Score of a shower given its conditions; unbounded, a Wasserstein critic.
+
+    Locally connected layers (or convolutions) look at each layer's image, dense layers at what they found together with
+    the energies, the shower shapes and the condition.
+
+    Args:
+        generator: The generator it judges; gives geometry, conditions and units.
+        model: Sizes.
+        scores: Numbers S that it gives of each shower.
+    """
+
+    def __init__(self, generator: CaloGenerator, model: CaloModelConfig, *, scores: int = 1) -> None:
+        super().__init__()
+        self.calorimeter = generator.calorimeter
+        self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
+        streams, (local, _) = [], _PAINT[model.paint]
+        found = (
+            self.representation.n_features - self.calorimeter.n_cells + generator.condition_scaling.n_features
+        )
+        for layer in self.calorimeter.layers:
+            size, channels = layer.shape, 1
+            steps: list[nn.Module] = []
+            for _ in range(2):
+                stride = (2 if size[0] >= _LONG else 1, 2 if size[1] >= _LONG else 1)
+                step = local(
+                    channels, model.critic_channels, size=size, kernel_size=3, stride=stride, padding=1
+                )
+                steps += [step, nn.LeakyReLU(SLOPE)]
+                size, channels = step.output_size, model.critic_channels
+            streams.append(nn.Sequential(*steps))
+            found += size[0] * size[1] * channels
+        self.streams = nn.ModuleList(streams)
+        dense: list[nn.Module] = []
+        for _ in range(model.critic_depth):
+            dense += [nn.Linear(found, model.critic_width), nn.LeakyReLU(SLOPE)]
+            found = model.critic_width
+        self.dense = nn.Sequential(*dense, nn.Linear(found, scores))
+
+    def fit(self, generator: CaloGenerator, events: TensorEvents) -> None:
+        """Standardise what it sees on a sample."""
+        cells, overflow = events.outputs
+        self.representation.fit(cells, overflow, generator.incident_energy(events.condition), events.weights)
+
+    def see(self, generator: CaloGenerator, events: TensorEvents) -> Seen:
+        """(B, n_features) representations of showers under (B, n_conditions) standardised conditions."""
+        energy = generator.incident_energy(events.condition)
+
+        def seen(cells: Tensor, overflow: Tensor) -> Tensor:
+            event: Tensor = self.representation(cells, overflow, energy)
+            return event
+
+        with torch.no_grad():
+            label, real = generator.condition_scaling(events.condition), seen(*events.outputs)
+        return Seen(label, real, lambda latent: seen(*generator(events.condition, latent)))
+
+    def forward(self, event: Tensor, condition: Tensor) -> Tensor:
+        """Score (B, n_features) representations under (B, n_conditions) standardised conditions: (B, S)."""
+        first, last = self.representation.n_global, self.representation.n_global + self.calorimeter.n_cells
+        values = event.T.contiguous()
+        parts = [values[:first], values[last:], condition.T]
+        for stream, layer, s in zip(
+            self.streams, self.calorimeter.layers, self.calorimeter.slices(), strict=True
+        ):
+            parts.append(numbers(stream(images(values[first:last][s], 1, layer.shape))))
+        score: Tensor = self.dense(torch.cat(parts).T)
+        return score
+
+
+_LONG = 8  # cells along an axis from which the critic's windows move in steps of two

@@ -1,0 +1,1 @@
+"""Comparisons of objectives and demonstrations of adversarial learning."""

@@ -1,0 +1,120 @@
+"""The table of toys, and their events as a ROOT file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import hepgan
+from hepgan.files import check_target, near, written
+from hepgan.toys.jets import jet_images
+from hepgan.toys.mixtures import grid, ring
+from hepgan.toys.rich import rich_tracks
+from hepgan.toys.shower_shapes import shower_shape
+
+__all__ = ["TOYS", "Toy", "write"]
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 50_000  # tracks written at once: one basket of each branch
+_COMPRESSION = uproot.ZSTD(5)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A toy.
+
+    Args:
+        tree: Name of the tree to write.
+        title: Its title: what is in it, and the units.
+        sample: Branches by name for a number of events, ``rng=`` and the toy's own options.
+        options: Names of these options.
+    """
+
+    tree: str
+    title: str
+    sample: Callable[..., dict[str, NDArray[Any]]]
+    options: tuple[str, ...] = ()
+
+
+TOYS = {
+    "rich": Toy("tracks", "tracks in a toy RICH: Brunel_P MeV", rich_tracks, ("species", "background")),
+    "shower-shape": Toy("showers", "centres (mm, rad) and log energies (GeV) of toy showers", shower_shape),
+    "ring": Toy("points", "points in eight Gaussian modes on a circle", ring),
+    "grid": Toy("points", "points in 25 Gaussian modes on a square lattice", grid),
+    "jets": Toy("jets", "jet images: pT in pixels of eta by phi, GeV", jet_images),
+}
+
+
+def write(
+    name: str, out: str | Path, *, n: int, seed: int = 1, progress: bool = False, **options: Any
+) -> int:
+    """Write events of a toy to a ROOT file; memory does not grow with their number.
+
+    Args:
+        name: A name in `TOYS`.
+        out: The file; it appears when it is complete, and replaces one of that name.
+        n: Number of events.
+        seed: The same seed gives the same events.
+        progress: Show a progress bar.
+        options: Of the toy, such as ``species`` and ``background`` of `rich_tracks`.
+
+    Returns:
+        The number of events.
+
+    Raises:
+        ValueError: If there is no such toy, or it has no such option, or one is out of range.
+        OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
+    """
+    if name not in TOYS:
+        raise ValueError(f"toy {name!r}: there is none of this name; {near(name, TOYS)}")
+    for option in options:
+        if option not in TOYS[name].options:
+            having = [other for other, toy in TOYS.items() if option in toy.options]
+            remedy = (
+                f"leave it out, only {' and '.join(map(repr, having))} has it" if having else "leave it out"
+            )
+            raise ValueError(f"{option}: the toy {name!r} has no such option; {remedy}")
+    if n < 1:
+        raise ValueError(f"n: expected a positive number of events, got {n}; add -n N")
+    out = Path(out)
+    check_target(out)
+    toy, seeds = TOYS[name], np.random.SeedSequence(seed)
+    samples = (
+        toy.sample(min(_CHUNK, n - start), rng=np.random.default_rng(seeds.spawn(1)[0]), **options)
+        for start in range(0, n, _CHUNK)
+    )
+    first = next(samples)  # checks the options before anything is made
+    origin = {"hepgan": hepgan.__version__, "toy": name, "events": n, "seed": seed, "options": options}
+
+    columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
+    with (
+        Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not progress,
+            transient=True,
+        ) as bar,
+        written(out, "events") as temporary,
+        uproot.recreate(temporary, compression=_COMPRESSION) as file,
+    ):
+        task = bar.add_task("generating", total=n)
+        types = {branch: np.dtype((values.dtype, values.shape[1:])) for branch, values in first.items()}
+        tree = file.mktree(toy.tree, types, title=toy.title, initial_basket_capacity=100)
+        for branches in chain([first], samples):
+            tree.extend(branches)
+            bar.update(task, completed=tree.num_entries)
+        file["generated_by"] = json.dumps(origin)
+    _LOG.info("%s: %d events", out, n)
+    return n

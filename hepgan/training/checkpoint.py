@@ -1,0 +1,93 @@
+"""Checkpoints: everything a run needs to go on, in one safetensors file that is read without executing code.
+
+A checkpoint is a flat dictionary of tensors (``part.name``) and of texts. It is written under a temporary name and
+renamed, so that a run killed at any moment finds either the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hepgan.files import written
+
+__all__ = ["load", "optimizer_state", "part", "restore_optimizer", "save"]
+
+
+def save(path: str | Path, parts: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
+    """Write named groups of tensors and JSON-able texts, atomically.
+
+    Args:
+        path: The file.
+        parts: Groups of tensors by the name of the group, which has no dot in it.
+        texts: JSON-able values by name.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written; the old checkpoint stays.
+    """
+    path = Path(path)
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().contiguous().clone()
+        for name, group in parts.items()
+        for key, value in group.items()
+    }
+    try:
+        with written(path, "the checkpoint") as temporary:
+            save_file(tensors, temporary, metadata={key: json.dumps(value) for key, value in texts.items()})
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"checkpoint {path} could not be written ({error}); the one before is intact"
+        ) from error
+
+
+def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and texts of a checkpoint.
+
+    Returns:
+        Tensors named ``part.name`` (see `part`), on the CPU, and texts.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is not a checkpoint or is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"checkpoint not found: {path}; the run has not written one yet, or is elsewhere"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            texts = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a hepgan checkpoint, or damaged ({error})") from error
+    return tensors, texts
+
+
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """One group of a loaded checkpoint."""
+    return {
+        key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
+    }
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Tensors of an optimizer's state, named ``<parameter number>.<quantity>``."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{key}": value for number, group in state.items() for key, value in group.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put the tensors of `optimizer_state` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

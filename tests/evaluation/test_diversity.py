@@ -1,0 +1,99 @@
+"""Repetitions, copies of training events and the score of species, through the setup of tracks."""
+
+import numpy as np
+import pytest
+
+from hepgan.config import EvaluationConfig, parse
+from hepgan.data.events import Events
+from hepgan.evaluation.diversity import diversity, rows
+from hepgan.evaluation.tracks import TrackSetup
+from hepgan.metrics.classifier import BOOSTING
+
+N = 2000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BOOSTING, "max_iter", 20)
+        yield
+
+
+def make_setup(*, fast=False):
+    conditions = [
+        {"name": "P", "unit": "GeV"},
+        {"name": "species", "transform": "category", "categories": {"pi": 211, "K": 321}},
+    ]
+    data = parse(
+        {"data": {"files": ["none"], "conditions": conditions, "targets": [{"name": "a"}, {"name": "b"}]}}
+    ).data
+    return TrackSetup(data, EvaluationConfig(fast=fast), False)
+
+
+def events(seed, *, separation=3.0):
+    rng = np.random.default_rng(seed)
+    species = rng.choice([211, 321], N)
+    targets = rng.normal(size=(N, 2)) + separation * (species == 321)[:, None]
+    conditions = np.column_stack([rng.uniform(1, 100, N), species])
+    return Events(conditions.astype(np.float32), (targets.astype(np.float32),), np.ones(N, np.float32))
+
+
+def found(sample, *, training=None, fast=False):
+    setup = make_setup(fast=fast)
+    first, second = (setup.sample(name, e) for name, e in (("reference", events(1)), ("sample", sample)))
+    known = None if training is None else setup.sample("training", training)
+    order = np.random.default_rng(5).permutation(N)
+    return diversity(
+        first,
+        second,
+        setup,
+        training=known,
+        halves=[(order[: N // 2], order[N // 2 :])],
+        rng=np.random.default_rng(3),
+        step=lambda _: None,
+    )
+
+
+def with_copies(sample, source, share):
+    number = int(share * N)
+    conditions, targets = sample.conditions.copy(), sample.targets.copy()
+    conditions[:number], targets[:number] = source.conditions[-number:], source.targets[-number:]
+    return Events(conditions, (targets,), sample.weights)
+
+
+def z(numbers):
+    value, error = numbers["value"]
+    return value / error
+
+
+def test_an_honest_sample():
+    numbers = found(events(2), training=events(3))
+    assert set(numbers) == {"repeats", "duplicates", "copies", "species_score"}
+    assert numbers["repeats"]["value"][0] == 0
+    for key in ("duplicates", "copies", "species_score"):
+        assert abs(z(numbers[key])) < 3, key
+    assert [row["section"] for row in rows({"diversity": numbers})] == ["diversity"] * 4
+
+
+def test_copies_of_training_events_are_found_and_are_not_repetitions():
+    training = events(3)
+    numbers = found(with_copies(events(2), training, 0.1), training=training)
+    assert numbers["copies"]["value"][0] == pytest.approx(0.1, abs=3 * numbers["copies"]["value"][1])
+    assert z(numbers["copies"]) > 5
+    assert abs(z(numbers["duplicates"])) < 3
+
+
+def test_repetitions_are_found_without_the_training_events():
+    numbers = found(with_copies(events(2), events(2), 0.1))
+    assert "copies" not in numbers
+    assert numbers["repeats"]["value"][0] == pytest.approx(0.1)
+    assert z(numbers["duplicates"]) > 5
+
+
+def test_blurred_species_have_a_lower_score():
+    assert z(found(events(2, separation=1.0))["species_score"]) < -5
+
+
+def test_fast_has_none():
+    assert found(events(2), fast=True) == {}
+    assert rows({"diversity": {}}) == []

@@ -1,0 +1,147 @@
+"""Convolutions know no position, locally connected layers do; both make the same shapes and export."""
+
+import pytest
+import torch
+from tiny_generator import tiny_data
+
+from hepgan.config import CaloModelConfig
+from hepgan.data.tensors import TensorEvents
+from hepgan.export.onnx import OPERATORS, OnnxGenerator, write
+from hepgan.geometry import CaloLayer
+from hepgan.models.convolution import Convolution2d, Enlarge, coarser
+from hepgan.models.locally_connected import LocallyConnected2d
+from hepgan.models.showers import CaloCritic, CaloGenerator
+from hepgan.objectives import gradient_penalty
+
+MODEL = CaloModelConfig(
+    paint="convolution",
+    statistics="layers",
+    latent=6,
+    width=16,
+    depth=2,
+    channels=2,
+    critic_width=16,
+    critic_depth=1,
+    critic_channels=2,
+)
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def events(rng):
+    condition = torch.stack(
+        [torch.exp(4 * torch.rand(2000, generator=rng)), torch.rand(2000, generator=rng)], 1
+    )
+    place = torch.linspace(
+        -2, 2, 10
+    )  # later cells have more; few layers are empty, which the scaling would fill
+    cells = torch.exp(torch.randn(2000, 10, generator=rng) + place) * condition[:, :1]
+    return TensorEvents(
+        condition, (torch.relu(cells - 4), torch.rand(2000, 2, generator=rng)), torch.ones(2000)
+    )
+
+
+@pytest.fixture
+def generator(events):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = CaloGenerator(tiny_data(), MODEL)
+        generator.fit(events, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            for parameter in generator.parameters():  # as after some training
+                parameter += 0.3 * torch.randn(parameter.shape)
+    return generator
+
+
+@pytest.mark.parametrize(("size", "stride"), [((3, 96), (1, 2)), ((12, 7), (2, 1)), ((1, 1), (1, 1))])
+def test_takes_the_place_of_a_locally_connected_layer(size, stride, rng):
+    images = torch.randn(4, 2, *size, generator=rng)
+    shapes = set()
+    for layer in (Convolution2d, LocallyConnected2d):
+        made = layer(2, 3, size=size, kernel_size=3, stride=stride, padding=1)
+        assert made(images).shape[2:] == made.output_size
+        shapes.add(made(images).shape)
+    assert len(shapes) == 1
+
+
+def test_convolution_of_a_shifted_image_is_shifted(rng):
+    image = torch.zeros(1, 1, 8, 9)
+    image[..., 2:4, 2:4] = torch.rand(2, 2, generator=rng)
+    shifted = image.roll((3, 4), (2, 3))
+    for layer, same in ((Convolution2d, True), (LocallyConnected2d, False)):
+        paint = layer(1, 2, size=(8, 9), kernel_size=3, padding=1)
+        a, b = paint(image).roll((3, 4), (2, 3))[..., 4:-1, 5:-1], paint(shifted)[..., 4:-1, 5:-1]
+        assert torch.allclose(a, b, atol=1e-6) is same
+
+
+def test_coarser_layer_joins_two_cells():
+    layer = CaloLayer((3, 4), (0.0, 1.0, 2.0, 4.0), (-4.0, -1.0, 0.0, 2.0, 3.0), (0.0, 1.0), "back")
+    once = coarser(layer)
+    assert (once.x, once.y) == ((0, 2, 4), (-4, 0, 3))
+    twice = coarser(coarser(once))
+    assert (twice.shape, twice.x, twice.y) == ((1, 1), (0, 4), (-4, 3))
+
+
+@pytest.mark.parametrize("shape", [(3, 96), (25, 25), (1, 1), (5, 2)])
+def test_enlarged_maps_have_the_size_of_the_layer(shape, rng):
+    layer = CaloLayer(shape, (-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0))
+    enlarge = Enlarge(8, 3, layer)
+    trunk = torch.randn(6, 8, generator=rng)
+    maps = enlarge(trunk)
+    assert maps.shape == (6, 3, *shape)
+    assert maps.isfinite().all()
+    torch.testing.assert_close(enlarge(trunk[2:3]), maps[2:3])  # no event depends on its companions
+
+
+def test_statistics_of_layers_know_no_position(events, generator):
+    assert not any("copula" in name for name, _ in generator.named_parameters())
+    fresh = CaloGenerator(tiny_data(), MODEL)
+    fresh.fit(events, generator=torch.Generator())
+    table = fresh.quantile.table[..., fresh.scaling.n_global :]
+    for s in fresh.calorimeter.slices():
+        assert (table[..., s] == table[..., s][..., :1]).all()
+    latent = torch.randn(len(events), fresh.n_latent, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        made = fresh(events.condition, latent)[0] > 0
+    there = events.outputs[0] > 0
+    for s in fresh.calorimeter.slices():
+        mine, theirs = (x[:, s].float().mean(0) for x in (made, there))
+        assert mine.mean().item() == pytest.approx(theirs.mean().item(), abs=0.03)
+        assert (mine.max() - mine.min()).item() < 0.06
+        assert (theirs.max() - theirs.min()).item() > 0.06
+
+
+def test_statistics_of_cells_know_positions(events):
+    by_cell = CaloGenerator(tiny_data(), MODEL.model_copy(update={"statistics": "cells"}))
+    by_cell.fit(events, generator=torch.Generator().manual_seed(0))
+    table = by_cell.quantile.table[..., by_cell.scaling.n_global :]
+    assert (table[4, 8].diff() > 0).sum() >= 8  # the median follows the place
+    assert by_cell.copula is not None
+
+
+def test_penalty_of_a_convolutional_critic_trains_it(events, generator, rng):
+    critic = CaloCritic(generator, MODEL)
+    critic.fit(generator, events)
+    seen = critic.see(generator, events[:64])
+    fake = seen.fake(torch.randn(64, generator.n_latent, generator=rng)).detach()
+    penalty = gradient_penalty(
+        lambda x: critic(x, seen.label), seen.real, fake, events.weights[:64], generator=rng
+    )
+    penalty.backward()
+    weights = {name: p.grad for name, p in critic.named_parameters() if name.endswith("weight")}
+    assert all(grad is not None and grad.isfinite().all() for grad in weights.values())
+    assert all(weights[f"streams.{k}.{i}.weight"].abs().max() > 0 for k in (0, 1) for i in (0, 2))
+
+
+def test_exported_file_has_torchs_numbers_and_the_operators_of_all_targets(generator, tmp_path, rng):
+    path = tmp_path / "model.onnx"
+    generator.condition_range.copy_(torch.tensor([[1.0, 54.0], [0.0, 1.0]]))
+    write(generator.eval(), path, data=tiny_data(), provenance={}, metrics={})
+    model = OnnxGenerator(path)
+    assert "Conv" in model.operators
+    assert model.operators <= OPERATORS
+    assert all(passed for _, passed, _ in model.check())

@@ -1,0 +1,196 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hepgan import workflow as evaluation
+from hepgan.config import EvaluationConfig, parse
+from hepgan.data.events import Events
+from hepgan.data.reading import read
+from hepgan.metrics.classifier import BOOSTING
+from hepgan.report import showers as sections_showers
+from hepgan.workflow import compare, evaluate
+
+CONFIG = EvaluationConfig(folds=2, energy_bins=3, bins=20, max_events=400, fast=True)
+
+
+@pytest.fixture(scope="module")
+def showers(sample_config):
+    return read(sample_config.model_copy(update={"max_events": 1000}))
+
+
+class StandIn:
+    """Looks like an exported model; generates by scaling real showers of nearby energy."""
+
+    def __init__(self, pool, data, path):
+        self.pool = pool
+        self.data = data
+        self.path = path
+        self.calorimeter = data.calorimeter.calorimeter()
+        self.n_overflow = 3
+        self.metadata = {
+            "conditions": [{"name": "incident_energy", "range": [0.5, 70.0]}],
+            "provenance": {"step": 1234, "hepgan": "0.1.0"},
+        }
+        self.asked = SimpleNamespace(conditions=None, seed=None)
+
+    def sample(self, condition, *, seed):
+        self.asked = SimpleNamespace(conditions=condition, seed=seed)
+        nearest = np.abs(np.log(condition[:, :1]) - np.log(self.pool.conditions[:, 0])).argmin(axis=1)
+        scale = condition / self.pool.conditions[nearest]
+        return self.pool.cells[nearest] * scale, self.pool.overflow[nearest] * scale
+
+
+@pytest.fixture(scope="module")
+def make_model(showers, sample_config, tmp_path_factory):
+    def make():
+        return StandIn(showers[400:], sample_config, tmp_path_factory.mktemp("first-run") / "model.onnx")
+
+    return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BOOSTING, "max_iter", 40)
+        yield
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    monkeypatch.setattr(evaluation, "_sections", lambda *_, **__: [])
+
+
+def test_evaluate_writes_numbers_and_page(make_model, showers, tmp_path, capsys):
+    model = make_model()
+    lines = [json.dumps({"step": k, "wasserstein": 3 / (k + 1), "distance": 0.2}) for k in range(5)]
+    killed_while_writing = '{"step": 5, "wass'
+    (model.path.parent / "metrics.jsonl").write_text("\n".join([*lines, killed_while_writing]))
+    out = tmp_path / "report"
+    settings = {"config": CONFIG, "seed": 7, "provenance": {"data_sha256": "abc"}}
+    metrics = evaluate(model, showers[:400], out=out, **settings)
+
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert sorted(p.name for p in out.iterdir()) == ["metrics.json", "report.html"]
+    assert metrics["schema"] == 2
+    assert metrics["sample"]["paired"]
+    assert metrics["sample"]["generated"]["events"] == metrics["sample"]["reference"]["events"] == 400
+    assert metrics["conditions"] == {}  # equal by construction
+    assert metrics["provenance"]["model"]["step"] == 1234
+    assert metrics["provenance"]["data_sha256"] == "abc"
+    assert metrics["provenance"]["evaluation"]["seed"] == model.asked.seed == 7
+    assert np.array_equal(model.asked.conditions, showers[:400].conditions)
+    assert abs(metrics["closure"]["response"]["worst"][0]) < 0.01
+    assert abs(metrics["closure"]["fractions"]["layer_1"]["bias"][0]) < 0.1
+    assert metrics["headline"]["classifier_auc"] == metrics["classifier"]["auc"]
+
+    page = (out / "report.html").read_text()
+    assert "first-run" in page
+    assert "fit of a / √E ⊕ b (reference a = (" in page
+    anchors = {"response", "fractions", "occupancy", "images", "classifier", "single", "shapes-2", "training"}
+    assert all(f'id="{anchor}"' in page for anchor in anchors)
+    assert all(f'id="{row["section"]}"' in page for row in metrics["verdict"])
+    assert len(page) < 5e6
+    assert capsys.readouterr().out == ""  # progress goes to the standard error
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_numbers_are_reproducible(make_model, showers, tmp_path):
+    model = make_model()
+    first, second, other = (
+        evaluate(model, showers[:100], config=CONFIG, out=tmp_path, progress=False, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert first["features"] == second["features"]
+    assert first["classifier"] == second["classifier"] != other["classifier"]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_showers_outside_the_trained_range_are_left_out(make_model, showers, tmp_path, caplog):
+    model = make_model()
+    model.metadata["conditions"][0]["range"] = [5.0, 30.0]
+    metrics = evaluate(model, showers[:300], config=CONFIG, out=tmp_path / "out", progress=False)
+    energy = showers[:300].conditions[:, 0]
+    outside = int(((energy < 5) | (energy > 30)).sum())
+    assert metrics["sample"]["outside_range"] == outside > 0
+    assert f"{outside} of 300 reference showers lie outside the trained range" in caplog.text
+    assert metrics["sample"]["conditions"][0]["range"][0] >= 5
+    model.metadata["conditions"][0]["range"] = [500.0, 900.0]
+    with pytest.raises(ValueError, match="none of 300 showers lies in the trained range of the conditions"):
+        evaluate(model, showers[:300], config=CONFIG, out=tmp_path / "none", progress=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_reference_with_other_conditions(make_model, showers, tmp_path):
+    model = make_model()
+    model.metadata["conditions"].append({"name": "angle", "range": [0.0, 1.0]})
+    with pytest.raises(ValueError, match=r"expected 2 condition\(s\), as the model, got 1"):
+        evaluate(model, showers[:50], config=CONFIG, out=tmp_path / "out", progress=False)
+
+
+def test_compare_two_files_with_weights(showers, sample_config, tmp_path):
+    second = showers[500:]
+    noisy = Events(
+        second.conditions, (second.cells * (second.cells > 1.0), second.overflow), second.weights * 2
+    )
+    metrics = compare(
+        showers[:500],
+        noisy,
+        data=sample_config,
+        config=CONFIG,
+        out=tmp_path,
+        names=("full", "fast & <cut>"),
+        progress=False,
+    )
+    assert not metrics["sample"]["paired"]
+    assert metrics["sample"]["generated"] == {
+        "name": "fast & <cut>",
+        "events": 400,  # config.max_events
+        "effective_events": pytest.approx(400),
+    }
+    assert metrics["conditions"]["incident_energy"]["unit"] == "GeV"
+    assert metrics["closure"]["occupancy"]["layer_0"]["bias"][0] < -0.2
+    assert metrics["verdict"][4]["verdict"] == "fail"
+    page = (tmp_path / "report.html").read_text()
+    assert "fast &amp; &lt;cut&gt; against full" in page
+    assert "not good enough" in page
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_weights_of_either_sign(make_model, showers, tmp_path):
+    reference = showers[:200]
+    signs = np.where(np.arange(200) % 10 == 0, -0.5, 1.0).astype(np.float32)
+    signed = Events(reference.conditions, reference.outputs, signs)
+    metrics = evaluate(make_model(), signed, config=CONFIG, out=tmp_path, progress=False)
+    auc, uncertainty = metrics["classifier"]["auc"]
+    assert 0.4 < auc < 1 + 3 * uncertainty
+    mean = np.average(reference.cells.sum(1), weights=signs)
+    layers = [metrics["features"][f"energy_layer_{k}"]["mean"]["reference"][0] for k in range(3)]
+    assert sum(layers) == pytest.approx(mean, rel=1e-4)
+
+
+def test_compare_without_overflow_and_many_layers(tmp_path, monkeypatch):
+    monkeypatch.setattr(sections_showers, "MAX_LAYERS_DRAWN", 1)
+    layers = [{"shape": [2, 2], "x": [-1, 1], "y": [-1, 1], "z": [k, k + 1]} for k in range(3)]
+    data = parse(
+        {
+            "data": {
+                "files": ["none.root"],
+                "conditions": [{"name": "incident_energy", "unit": "MeV"}],
+                "calorimeter": {"branches": [f"l{k}" for k in range(3)], "layers": layers},
+            }
+        }
+    ).data
+    rng = np.random.default_rng(2)
+    energy = np.repeat([[16.0], [64.0]], 100, axis=0).astype(np.float32)  # discrete energies
+
+    def sample():
+        cells = rng.dirichlet(np.ones(12), 200).astype(np.float32) * energy
+        return Events(energy, (cells, np.zeros((200, 0), np.float32)), np.ones(200, np.float32))
+
+    metrics = compare(sample(), sample(), data=data, config=CONFIG, out=tmp_path, progress=False)
+    assert metrics["closure"]["energy"]["mean"] == [16.0, 64.0]
+    assert metrics["closure"]["response"]["reference"][0] == [pytest.approx(1), pytest.approx(0, abs=1e-6)]
+    assert len(metrics["closure"]["fractions"]) == 3
+    assert "the 1 of 3 layers with most energy" in (tmp_path / "report.html").read_text()

@@ -37,7 +37,7 @@ def reference() -> tuple[CaloGenerator, config.DataConfig]:
     data = recipe.data.model_copy(update={"files": files, "max_events": 3000})
     torch.manual_seed(1)
     generator = CaloGenerator(data, recipe.model)
-    generator.fit(TensorEvents.of(read(data)), generator=torch.Generator().manual_seed(1))
+    generator.fit(TensorEvents.of(read(data)), rng=torch.Generator().manual_seed(1))
     for name, parameter in generator.named_parameters():
         if "finish" in name or name.startswith("energies"):
             nn.init.normal_(parameter, std=0.01)

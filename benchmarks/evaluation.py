@@ -48,9 +48,9 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
     """Wall and CPU seconds of each step, and the peak memory, in this process."""
     import torch
 
-    from hepgan import workflow as evaluation
     from hepgan.config import load
     from hepgan.data import reading as readers
+    from hepgan.report import writing as evaluation
 
     torch.set_num_threads(threads)
     recipe = load(ROOT / "hepgan/configs/eplus.toml")

@@ -90,7 +90,7 @@ def settings(file: Path, model: dict[str, Any], objective: str, *, seed: int, st
 def judged(made: NDArray[Any], fresh: NDArray[Any], *, seed: int) -> dict[str, Any]:
     """The independent critic, and the modes."""
     coverage = mode_coverage(made, toys.ring_centres(), radius=3 * toys.RING_SIGMA)
-    verdict = wasserstein_critic(fresh, made, rng=np.random.default_rng(seed)).measurement
+    verdict = wasserstein_critic(made, fresh, rng=np.random.default_rng(seed)).measurement
     return {"W": verdict, "modes": int(coverage.found), "inside": coverage.high_quality[0]}
 
 
@@ -115,7 +115,7 @@ def measured(row: str, *, seed: int, steps: int) -> dict[str, Any]:
         ones = torch.ones(EVENTS)
         events = TensorEvents(ones[:, None], (torch.from_numpy(fresh),), ones)
         with torch.no_grad():
-            density, _ = generator.log_density(events, generator=torch.Generator().manual_seed(seed))
+            density, _ = generator.log_density(events, rng=torch.Generator().manual_seed(seed))
         result["bits"] = bits(density.double().numpy())
     return result
 

@@ -304,11 +304,11 @@ def evaluate(
     seed: Seed = None,
 ) -> None:
     """Compare with full simulation that training never saw: metrics.json and report.html."""
-    from hepgan import workflow as evaluation
     from hepgan.data import reading as readers
     from hepgan.data import splits as datasets
     from hepgan.evaluation import gates
     from hepgan.export.onnx import OnnxGenerator
+    from hepgan.report import writing as evaluation
 
     limits = gates.parse(fail_above or [])
     generator = OnnxGenerator(_model_file(model))
@@ -350,10 +350,10 @@ def compare(
 ) -> None:
     """Compare two files: fast simulation with data, or one simulation with another."""
     from hepgan import files
-    from hepgan import workflow as evaluation
     from hepgan.config import load
     from hepgan.data import reading as readers
     from hepgan.evaluation import gates
+    from hepgan.report import writing as evaluation
 
     limits = gates.parse(fail_above or [])
     settings = _settings(_evaluation(set_, fast=fast, networks=networks), seed=seed)

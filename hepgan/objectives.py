@@ -60,15 +60,15 @@ def expectation(values: Tensor, weights: Tensor) -> Tensor:
 # -- regularisers: where the slope of the critic is taken, and what it costs
 
 
-def between(real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+def between(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
     """Events on lines between real and generated ones, u x + (1 - u) G(z), u uniform in (0, 1): (B, F)."""
-    u = torch.rand(len(real), 1, generator=generator, device=generator.device).to(real)
+    u = torch.rand(len(real), 1, generator=rng, device=rng.device).to(real)
     return u * real + (1 - u) * fake
 
 
-def around(real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+def around(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
     """Real events with noise of half of each feature's spread: (B, F)."""
-    noise = torch.randn(real.shape, generator=generator, device=generator.device).to(real)
+    noise = torch.randn(real.shape, generator=rng, device=rng.device).to(real)
     return real + _DRAGAN_SPREAD * real.std(0) * noise
 
 
@@ -88,7 +88,7 @@ def gradient_penalty(
     fake: Tensor,
     weights: Tensor,
     *,
-    generator: torch.Generator,
+    rng: torch.Generator,
     at: Callable[[Tensor, Tensor, torch.Generator], Tensor] = between,
     cost: Callable[[Tensor], Tensor] = two_sided,
 ) -> Tensor:
@@ -102,7 +102,7 @@ def gradient_penalty(
         real: (B, F).
         fake: (B, F).
         weights: (B,).
-        generator: Source of the random numbers of `at`.
+        rng: Source of the random numbers of `at`.
         at: Where the slopes are taken.
         cost: What a slope costs, (B,) -> (B,).
 
@@ -112,7 +112,7 @@ def gradient_penalty(
     References:
         Gulrajani et al., arXiv:1704.00028, equation 3 and algorithm 1.
     """
-    x = at(real, fake, generator).detach().requires_grad_()
+    x = at(real, fake, rng).detach().requires_grad_()
     (slope,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
     return expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
 

@@ -24,9 +24,9 @@ SPECTRA = ("jet_mass", "jet_pt", "occupancy_image")
 DRAWN = SPECTRA[:2]
 
 
-def auc(reference: Sample, sample: Sample, *, paired: bool) -> tuple[float, float]:
+def auc(sample: Sample, reference: Sample, *, paired: bool) -> tuple[float, float]:
     """Of gradient boosting on all shapes and conditions."""
-    seen = [np.column_stack([s.features, s.events.conditions]) for s in (reference, sample)]
+    seen = [np.column_stack([s.features, s.events.conditions]) for s in (sample, reference)]
     return two_sample_test(*seen, rng=np.random.default_rng(1), paired=paired).auc
 
 
@@ -60,14 +60,14 @@ def main() -> None:
             x, y, z = (
                 s.features[chosen, column] for s, chosen in zip((truth, generated, floor), rows, strict=True)
             )
-            (ks, error), (same, _) = ks_distance(x, y), ks_distance(x, z)
+            (ks, error), (same, _) = ks_distance(y, x), ks_distance(z, x)
             cells.append(f"{ks:.3f} ± {error:.3f} ({same:.3f})")
             if name in DRAWN:
                 label = f"{name.replace('_', ' ')} [GeV], {prongs}"
                 panels.append(plots.Overlay(label, x, y))
         print(f"| {prongs} ({rows[0].sum()}) | " + " | ".join(cells) + " |")
     for name, sample, paired in (("generated", generated, True), ("toy", floor, False)):
-        print("AUC of {}: {:.3f} ± {:.3f}".format(name, *auc(truth, sample, paired=paired)))
+        print("AUC of {}: {:.3f} ± {:.3f}".format(name, *auc(sample, truth, paired=paired)))
     if arguments.out:
         arguments.out.write_bytes(plots.svg(plots.overlays(panels, names=("toy", "generated"))))
 

@@ -49,13 +49,13 @@ def main() -> None:
                 for c in events.condition.split(1000)
             ]
         made = features(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
-        auc, error = two_sample_test(data, made, rng=np.random.default_rng(arguments.seed), paired=True).auc
+        auc, error = two_sample_test(made, data, rng=np.random.default_rng(arguments.seed), paired=True).auc
         print(
             f"{texts['step']:8d} {texts['elapsed'] / 60:8.1f} {texts['best_distance']:9.4f} {auc:7.4f} {error:6.4f}",
             flush=True,
         )
     half = len(data) // 2
-    auc, error = two_sample_test(data[:half], data[half:], rng=np.random.default_rng(arguments.seed)).auc
+    auc, error = two_sample_test(data[half:], data[:half], rng=np.random.default_rng(arguments.seed)).auc
     print(f"{'data':>8} {'':8} {'':9} {auc:7.4f} {error:6.4f}")
 
 

@@ -81,7 +81,7 @@ def test_recipes_are_configurations(path):
     recipe = config.load(path)
     if path.stem == "jets":
         assert recipe.data.calo.calorimeter().shapes == [(25, 25)]
-    elif recipe.data.kind == "calorimeter":
+    elif recipe.data.kind is config.SHOWERS:
         assert recipe.data.calo.calorimeter().n_cells == 504  # CaloGAN: 3 x 96 + 12 x 12 + 12 x 6
     else:
         assert [target.name for target in recipe.data.targets] == [

@@ -174,7 +174,7 @@ def test_penalty_of_a_linear_critic(slope):
         real,
         fake,
         torch.ones(16),
-        generator=torch.Generator().manual_seed(0),
+        rng=torch.Generator().manual_seed(0),
     )
     assert value.item() == pytest.approx((slope - 1) ** 2, abs=1e-5)
 
@@ -187,7 +187,7 @@ def test_penalty_mixes_uniformly_on_the_line_between_the_events_of_a_row():
         seen.append(x.detach())
         return x[:, 0]
 
-    gradient_penalty(critic, real, fake, torch.ones(4000), generator=torch.Generator().manual_seed(0))
+    gradient_penalty(critic, real, fake, torch.ones(4000), rng=torch.Generator().manual_seed(0))
     u = seen[0]
     assert 0 <= u.min() < 0.01
     assert 0.99 < u.max() <= 1
@@ -201,11 +201,11 @@ def test_penalty_honours_weights_and_has_a_gradient_for_the_critic():
     scale = torch.tensor(1.0, requires_grad=True)
     weights = torch.tensor([0.0, 3.0, 0.0])
     value = gradient_penalty(
-        lambda x: scale * (x**2)[:, 0], real, real, weights, generator=torch.Generator().manual_seed(0)
+        lambda x: scale * (x**2)[:, 0], real, real, weights, rng=torch.Generator().manual_seed(0)
     )
     assert value.item() == pytest.approx(0, abs=1e-6)
     value = gradient_penalty(
-        lambda x: scale * (x**2)[:, 0], real, real, torch.ones(3), generator=torch.Generator().manual_seed(0)
+        lambda x: scale * (x**2)[:, 0], real, real, torch.ones(3), rng=torch.Generator().manual_seed(0)
     )
     assert value.item() == pytest.approx(2 / 3, abs=1e-6)
     value.backward()
@@ -216,7 +216,7 @@ def test_penalty_honours_weights_and_has_a_gradient_for_the_critic():
 def test_negative_weights_do_not_reward_a_steep_critic():
     x = torch.randn(8, 2)
     arguments = (x, x, -torch.ones(8))
-    value = gradient_penalty(lambda x: 5 * x[:, 0], *arguments, generator=torch.Generator().manual_seed(0))
+    value = gradient_penalty(lambda x: 5 * x[:, 0], *arguments, rng=torch.Generator().manual_seed(0))
     assert value.item() == pytest.approx(16, abs=1e-4)
 
 

@@ -96,7 +96,7 @@ def tracks_generator(config: Config, *, n: int = 4000, moved: float = 0.1) -> An
     with torch.random.fork_rng(), mock.patch("hepgan.models.tracks._CHANCE_STEPS", 50):
         torch.manual_seed(2)
         generator = MODELS[config.model.name][0](config.data, config.model)
-        generator.fit(tracks_events(config, n=n), generator=torch.Generator().manual_seed(4))
+        generator.fit(tracks_events(config, n=n), rng=torch.Generator().manual_seed(4))
         with torch.no_grad():
             for weight in generator.network.parameters():
                 weight.add_(moved * torch.randn_like(weight))

@@ -5,6 +5,7 @@ the run folder, `override` applies ``--set section.key=value``.
 """
 
 from hepgan.config.file import dump, load, override, parse
+from hepgan.config.kinds import KINDS, SHOWERS, TRACKS, Kind
 from hepgan.config.tables import (
     CaloModelConfig,
     CalorimeterConfig,
@@ -24,6 +25,9 @@ from hepgan.config.tables import (
 )
 
 __all__ = [
+    "KINDS",
+    "SHOWERS",
+    "TRACKS",
     "CaloModelConfig",
     "CalorimeterConfig",
     "ConditionConfig",
@@ -33,6 +37,7 @@ __all__ = [
     "EvaluationConfig",
     "FlowModelConfig",
     "HitsConfig",
+    "Kind",
     "LayerConfig",
     "ObjectiveConfig",
     "ObservablesModelConfig",

@@ -21,6 +21,7 @@ else:
     pass
 
 from hepgan.config.checking import read_toml, validated
+from hepgan.config.kinds import SHOWERS, TRACKS, Kind
 
 __all__ = [
     "CaloModelConfig",
@@ -269,9 +270,9 @@ class DataConfig(Table):
                 )
 
     @property
-    def kind(self) -> Literal["calorimeter", "observables"]:
-        """What is generated."""
-        return "observables" if self.calorimeter is None else "calorimeter"
+    def kind(self) -> Kind:
+        """The kind of data: showers or tracks."""
+        return TRACKS if self.calorimeter is None else SHOWERS
 
     @property
     def calo(self) -> CalorimeterConfig:
@@ -451,16 +452,17 @@ class Config(Table):
         """Without a name, the model is the one of the data's kind."""
         if not isinstance(values, Mapping) or not isinstance(values.get("data"), Mapping):
             return values
-        name = "dll" if values["data"].get("targets") else "calo"
+        name = (TRACKS if values["data"].get("targets") else SHOWERS).models[0]
         model = values.get("model", {})
         return {**values, "model": {"name": name, **model}} if isinstance(model, Mapping) else values
 
     @model_validator(mode="after")
     def _model_fits_the_data(self) -> Config:
-        observables = isinstance(self.model, ObservablesModelConfig)
-        if observables != (self.data.kind == "observables"):
-            wanted = "'calo'" if observables else "'dll', 'vae' or 'flow'"
+        kind = self.data.kind
+        if self.model.name not in kind.models:
+            *others, last = map(repr, kind.models)
+            wanted = f"{', '.join(others)} or {last}" if others else last
             raise ValueError(
-                f"model.name: expected {wanted} for {self.data.kind}, got {self.model.name!r}; leave it out"
+                f"model.name: expected {wanted} for {kind.name}, got {self.model.name!r}; leave it out"
             )
         return self

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from hepgan.config import CalorimeterConfig, ConditionConfig, DataConfig, TargetConfig
+from hepgan.config import SHOWERS, TRACKS, CalorimeterConfig, ConditionConfig, DataConfig, TargetConfig
 from hepgan.data.events import Events, Float32
 from hepgan.data.expressions import Expression
 from hepgan.data.root import branch_keys, chunks, find_trees, open_file, open_tree
@@ -346,9 +346,9 @@ def _scan(
         for part in chunks(tree, needed.values(), chunk=data.chunk, entry_bytes=entry_bytes):
             entries = np.arange(start, start + len(part))
             start += len(part)
-            row = "track" if data.kind == "observables" else "event"
+            row = "track" if data.kind is TRACKS else "event"
             chunk = _Chunk(path, entries, {name: part[key] for name, key in needed.items()}, row)
-            if data.kind == "observables":
+            if data.kind is TRACKS:
                 chunk = _evaluated(chunk, [*expressions.values(), *([cut] if cut else [])]).tracks(wanted)
                 chunk = chunk[_passed(cut, chunk, chunk.values[cut.text])] if cut else chunk
             else:
@@ -460,7 +460,7 @@ def _showers(chunk: _Chunk, calo: CalorimeterConfig, calorimeter: Calorimeter) -
 
 def _calorimeter(data: DataConfig, base: str | Path) -> Calorimeter | None:
     """The geometry; none for observables."""
-    return data.calo.calorimeter(base=base) if data.kind == "calorimeter" else None
+    return data.calo.calorimeter(base=base) if data.kind is SHOWERS else None
 
 
 def _iterate(data: DataConfig, paths: Sequence[str], calorimeter: Calorimeter | None) -> Iterator[Events]:
@@ -522,8 +522,8 @@ def _count(data: DataConfig, paths: Sequence[str]) -> int:
     Raises:
         ValueError: If the files are empty, or the cut leaves nothing.
     """
-    rows = "showers" if data.kind == "calorimeter" else "tracks"
-    wanted = {} if data.kind == "calorimeter" else _wanted(data, None)
+    rows = data.kind.rows
+    wanted = {} if data.kind is SHOWERS else _wanted(data, None)
     entries, passed = 0, 0
     for path in paths:
         with open_file(path) as file:

@@ -58,10 +58,10 @@ class TensorEvents:
         outputs = tuple(output[index] for output in self.outputs)
         return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer)
 
-    def batch(self, size: int, *, generator: torch.Generator) -> TensorEvents:
+    def batch(self, size: int, *, rng: torch.Generator) -> TensorEvents:
         """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""
-        chosen = self[torch.randint(len(self), (size,), generator=generator).to(self.condition.device)]
+        chosen = self[torch.randint(len(self), (size,), generator=rng).to(self.condition.device)]
         if self.integer is None:
             return chosen
-        shift = torch.rand(chosen.condition.shape, generator=generator).to(self.integer) - 0.5
+        shift = torch.rand(chosen.condition.shape, generator=rng).to(self.integer) - 0.5
         return replace(chosen, condition=chosen.condition + self.integer * shift)

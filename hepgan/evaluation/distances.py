@@ -101,11 +101,11 @@ def _weighted(metric: Callable[..., Any], **options: Any) -> Callable[..., Measu
 
     def measure(reference: Points, sample: Points, rng: np.random.Generator) -> Measurement:
         result = metric(
-            reference.values,
             sample.values,
+            reference.values,
             rng=rng,
-            reference_weights=reference.weights,
             sample_weights=sample.weights,
+            reference_weights=reference.weights,
             **options,
         )
         found: Measurement = getattr(result, "measurement", result)
@@ -251,7 +251,7 @@ def _largest(metric: Callable[..., Measurement]) -> Any:
         found = []
         for k in range(reference.features.shape[1]):
             (x, u), (y, v) = (which.observed(k) for which in (reference, sample))
-            found.append((metric(x, y, rng=rng, reference_weights=u, sample_weights=v), k))
+            found.append((metric(y, x, rng=rng, sample_weights=v, reference_weights=u), k))
         return max(found)
 
     return measure
@@ -262,8 +262,8 @@ def _separation(*samples: Array, **options: Any) -> Measurement:
 
 
 def _in_spreads(
-    reference: Array,
     sample: Array,
+    reference: Array,
     *,
     rng: np.random.Generator,
     reference_weights: Array,
@@ -272,7 +272,7 @@ def _in_spreads(
     """Wasserstein distance in spreads of the reference; 0 where it has none."""
     size = spread(reference, reference_weights)[0]
     value, uncertainty = wasserstein(
-        reference, sample, reference_weights=reference_weights, sample_weights=sample_weights
+        sample, reference, reference_weights=reference_weights, sample_weights=sample_weights
     )
     return (value / size, uncertainty / size) if size > 0 else (0.0, 0.0)
 
@@ -345,7 +345,7 @@ def _areas(bins: Bins, samples: tuple[Sample, Sample], test: TwoSampleTest) -> A
             (score[number == k], which.weights[number == k])
             for score, number, which in zip(scores, numbers, samples, strict=True)
         )
-        found.append(area_under_curve(s1, s2, reference_weights=w1, sample_weights=w2))
+        found.append(area_under_curve(s2, s1, reference_weights=w1, sample_weights=w2))
     return np.array(found)
 
 

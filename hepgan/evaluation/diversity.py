@@ -69,8 +69,8 @@ def diversity(
     first, second = reference.bare(), sample.bare()
     (x, u), (y, v) = ((setup.looked_at(which), which.weights) for which in (first, second))
     step("repetitions")
-    within = duplication(x, y, rng=rng, reference_weights=u, sample_weights=v)
-    between = duplication(x[a], x[b], rng=rng, reference_weights=u[a], sample_weights=u[b])
+    within = duplication(y, x, rng=rng, reference_weights=u, sample_weights=v)
+    between = duplication(x[b], x[a], rng=rng, reference_weights=u[a], sample_weights=u[b])
     (copies, error), (expected, of_expected) = within.copies, within.expected_copies
     result["repeats"] = {
         "value": (copies - expected, float(np.hypot(error, of_expected))),
@@ -108,7 +108,7 @@ def _species(
         def score(first: Sample, second: Sample, column: int = column) -> tuple[float, float]:
             others = [
                 np.column_stack([which.features, np.delete(which.events.conditions, column, axis=1)])
-                for which in (first, second)
+                for which in (second, first)
             ]
             return classifier_score(
                 *others,

@@ -100,12 +100,12 @@ def _observable(
     """All numbers of one observable."""
     edges = quantile_edges(x, setup.config.bins, weights=wx)
     weights: Any = {"reference_weights": wx, "sample_weights": wy}
-    distance, distance_floor = wasserstein(x, y, **weights), scatter(between_parts(x, halves, weights=wx))
+    distance, distance_floor = wasserstein(y, x, **weights), scatter(between_parts(x, halves, weights=wx))
     sigma = spread(x, wx, name="reference")
-    chi2 = chi2_test(x, y, edges=edges, **weights)
+    chi2 = chi2_test(y, x, edges=edges, **weights)
     result: Json = {
         "unit": unit,
-        "separation": separation_power(x, y, edges=edges, rng=rng, **weights),
+        "separation": separation_power(y, x, edges=edges, rng=rng, **weights),
         "separation_floor": scatter(separations_of_parts(x, halves, edges, weights=wx)),
         "wasserstein": distance,
         "wasserstein_floor": distance_floor,
@@ -118,8 +118,8 @@ def _observable(
     if not setup.config.fast:
         a, b = halves[0]
         for key, samples, given in (
-            ("divergences", (x, y), weights),
-            ("divergence_floors", (x[a], x[b]), {"reference_weights": wx[a], "sample_weights": wx[b]}),
+            ("divergences", (y, x), weights),
+            ("divergence_floors", (x[b], x[a]), {"reference_weights": wx[a], "sample_weights": wx[b]}),
         ):
             result[key] = histogram_divergences(*samples, edges=edges, rng=rng, n_bootstrap=REPLICAS, **given)
     return result
@@ -142,10 +142,10 @@ def _classifiers(
     for k, name in enumerate(setup.names):
         x, y = reference.features[:, k], sample.features[:, k]
         single[name] = single_feature_auc(
-            x, y, rng=rng, reference_weights=wx, sample_weights=wy, paired=setup.paired
+            y, x, rng=rng, reference_weights=wx, sample_weights=wy, paired=setup.paired
         )
         single_floor[name] = single_feature_auc(
-            x[a], x[b], rng=rng, reference_weights=wx[a], sample_weights=wx[b]
+            x[b], x[a], rng=rng, reference_weights=wx[a], sample_weights=wx[b]
         )
     step("classifier")
     test = setup.classify(reference, sample, rng=rng, importances=thorough)
@@ -165,8 +165,8 @@ def _classifiers(
         step("reweighting")
         try:
             found = reweighting(
-                setup.looked_at(reference),
                 setup.looked_at(sample),
+                setup.looked_at(reference),
                 rng=rng,
                 reference_weights=wx,
                 sample_weights=wy,

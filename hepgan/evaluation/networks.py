@@ -87,8 +87,8 @@ def networks(
 
             found.append(
                 network_test(
-                    x,
                     y,
+                    x,
                     rng=rng,
                     reference_weights=wx,
                     sample_weights=wy,
@@ -104,8 +104,8 @@ def networks(
         x, y = first["high"].astype(np.float64), second["high"].astype(np.float64)
         try:
             numbers = {
-                "value": distance(x, y, rng=rng, reference_weights=u, sample_weights=v).jetnet,
-                "floor": distance(x[a], x[b], rng=rng, reference_weights=u[a], sample_weights=u[b]).jetnet,
+                "value": distance(y, x, rng=rng, reference_weights=u, sample_weights=v).jetnet,
+                "floor": distance(x[b], x[a], rng=rng, reference_weights=u[a], sample_weights=u[b]).jetnet,
             }
         except ValueError as error:  # negative weights
             result[name] = {"value": None, "floor": None, "reason": str(error)}

@@ -156,8 +156,8 @@ class Setup(ABC):
     ) -> TwoSampleTest:
         """The classifier test on all observables and conditions; `paired` by default as the samples are."""
         return two_sample_test(
-            self.looked_at(reference),
             self.looked_at(sample),
+            self.looked_at(reference),
             rng=rng,
             reference_weights=reference.weights,
             sample_weights=sample.weights,

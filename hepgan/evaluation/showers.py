@@ -312,7 +312,7 @@ class ShowerSetup(Setup):
 
         def similarity(first: Sample, second: Sample, k: int) -> ImageDiversity:
             s, shape = self.calorimeter.slices()[k], self.calorimeter.layers[k].shape
-            images = [which.events.cells[:, s].reshape(-1, *shape) for which in (first, second)]
+            images = [which.events.cells[:, s].reshape(-1, *shape) for which in (second, first)]
             return image_diversity(
                 *images,
                 rng=rng,

@@ -73,8 +73,8 @@ def _plain(values: Array) -> list[Any]:
 def _distances(reference: Sample, sample: Sample, column: int, bins: Bins) -> Array:
     """Kolmogorov-Smirnov distance of a target in the used bins, (B, 2)."""
     return ks_in_bins(
-        reference.features[:, column],
         sample.features[:, column],
+        reference.features[:, column],
         reference_condition=bins.of_sample(reference),
         sample_condition=bins.of_sample(sample),
         edges=bins.edges,
@@ -314,8 +314,8 @@ class TrackSetup(Setup):
 
         def largest(first: Sample, second: Sample) -> Measurement:
             return ks_projected(
-                first.features,
                 second.features,
+                first.features,
                 rng=rng,
                 reference_weights=first.weights,
                 sample_weights=second.weights,

@@ -502,10 +502,10 @@ def describe(
     Raises:
         ValueError: If the generator does not fit `data`.
     """
-    kind = _KINDS[data.kind]
+    kind = _KINDS[data.kind.name]
     return {
         "schema": SCHEMA,
-        "kind": data.kind,
+        "kind": data.kind.name,
         "tree": data.tree or f"{kind.row}s",
         "conditions": [condition.as_dict() for condition in _conditions(data, generator)],
         "latent": {"size": int(generator.n_latent), "distribution": "normal"},  # type: ignore[arg-type]
@@ -564,7 +564,7 @@ def build(
         raise ValueError(
             f"batch: expected a positive number, or none for any batch size, got {batch}; leave it out"
         )
-    kind = _KINDS[data.kind]
+    kind = _KINDS[data.kind.name]
     metadata = describe(generator, data, provenance=provenance, metrics=metrics)
     described = metadata["outputs"]
     names = [output["name"] for output in described]

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hepgan
-from hepgan.config import ConditionConfig
+from hepgan.config import TRACKS, ConditionConfig
 from hepgan.data.reading import iterate_conditions
 from hepgan.export.onnx import OnnxGenerator
 from hepgan.files import check_target, near, written
@@ -218,7 +218,7 @@ def _branches(model: OnnxGenerator, condition: Float32, outputs: Sequence[Float3
     }
     if data.weight is not None:
         branches[_branch(data.weight, "weight")] = np.ones(len(condition), np.float32)
-    if data.kind == "observables":
+    if data.kind is TRACKS:
         columns = zip(data.targets, outputs[0].T, strict=True)
         return branches | {_branch(target.expression, target.name): column for target, column in columns}
     cells, overflow = outputs
@@ -270,7 +270,7 @@ def generate(
         OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     out = Path(out)
-    what = "showers" if model.data.kind == "calorimeter" else "tracks"
+    what = model.data.kind.rows
     if bool(conditions) == (conditions_from is not None):
         got = "both; leave one out" if conditions else "none; add --condition NAME=VALUE"
         raise ValueError(f"conditions, conditions_from: expected exactly one of them, got {got}")

@@ -384,14 +384,14 @@ def correlations_by_distance(
 
 
 def cell_correlation_difference(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_conditions: ArrayLike | None = None,
     sample_conditions: ArrayLike | None = None,
-    reference_weights: ArrayLike | None = None,
+    reference_conditions: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     scale: float = 0.0,
 ) -> Measurement:
     """Mean absolute difference of the correlation coefficients of all pairs of cells.

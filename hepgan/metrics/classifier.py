@@ -112,11 +112,11 @@ def _area(placements: tuple[Array, Array], w1: Array, w2: Array) -> Measurement:
 
 
 def area_under_curve(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
 ) -> Measurement:
     r"""Weighted area under the ROC curve, :math:`P(s_{sample} > s_{reference}) + \frac{1}{2} P(=)`.
 
@@ -135,11 +135,11 @@ def area_under_curve(
 
 
 def roc_curve(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     points: int = 201,
 ) -> tuple[Array, Array]:
     """Share of the reference and of the sample above each score threshold.
@@ -185,8 +185,8 @@ def over_folds(measurements: Sequence[Measurement]) -> Measurement:
 
 
 def _cross_validated(
-    reference: Weighted,
     sample: Weighted,
+    reference: Weighted,
     fit: Callable[[Array, Array, Array, Array], Score],
     *,
     folds: int,
@@ -215,7 +215,7 @@ def _cross_validated(
         score = fit(x1[~in1], np.abs(w1[~in1]), x2[~in2], np.abs(w2[~in2]))
         scores1[in1], scores2[in2] = score(x1[in1]), score(x2[in2])
         areas.append(
-            area_under_curve(scores1[in1], scores2[in2], reference_weights=w1[in1], sample_weights=w2[in2])
+            area_under_curve(scores2[in2], scores1[in1], reference_weights=w1[in1], sample_weights=w2[in2])
         )
         inspected.append(inspect(score, (x1[in1], w1[in1]), (x2[in2], w2[in2])))
     return TwoSampleTest(
@@ -233,8 +233,8 @@ def _cross_validated(
 
 def _permutation_drops(
     score: Score,
-    reference: Weighted,
     sample: Weighted,
+    reference: Weighted,
     *,
     groups: Sequence[Sequence[int]],
     rng: np.random.Generator,
@@ -300,12 +300,12 @@ def _checked_groups(groups: Sequence[Sequence[int]] | None, columns: int) -> lis
 
 
 def two_sample_test(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     folds: int = 5,
     paired: bool = False,
     importances: bool = False,
@@ -361,9 +361,9 @@ def two_sample_test(
     from sklearn.ensemble import HistGradientBoostingClassifier  # heavy; only this metric needs it
     from threadpoolctl import threadpool_limits
 
-    (x1, w1), (x2, w2) = checked_pair(
-        reference,
+    (x2, w2), (x1, w1) = checked_pair(
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         what="classifier test",
@@ -394,22 +394,22 @@ def two_sample_test(
         return score
 
     def inspect(score: Score, reference: Weighted, sample: Weighted) -> list[Measurement]:
-        return _permutation_drops(score, reference, sample, groups=together, rng=rng) if together else []
+        return _permutation_drops(score, sample, reference, groups=together, rng=rng) if together else []
 
     # Trees this small spend more time waiting for each other than in threads: on busy cores up to 30 times.
     with threadpool_limits(limits=1, user_api="openmp"):
         return _cross_validated(
-            (binned(x1), w1), (binned(x2), w2), fit, folds=folds, paired=paired, rng=rng, inspect=inspect
+            (binned(x2), w2), (binned(x1), w1), fit, folds=folds, paired=paired, rng=rng, inspect=inspect
         )
 
 
 def single_feature_auc(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     paired: bool = False,
 ) -> Measurement:
     """Area under the ROC curve of the best classifier that sees one feature only.
@@ -445,4 +445,4 @@ def single_feature_auc(
 
         return score
 
-    return _cross_validated(first, second, fit, folds=2, paired=paired, rng=rng).auc
+    return _cross_validated(second, first, fit, folds=2, paired=paired, rng=rng).auc

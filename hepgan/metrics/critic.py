@@ -81,7 +81,7 @@ class CriticEstimate:
         return self.value * factor, self.uncertainty * factor
 
 
-def _network(features: int, width: int, depth: int, generator: torch.Generator) -> nn.Sequential:
+def _network(features: int, width: int, depth: int, rng: torch.Generator) -> nn.Sequential:
     """Dense network from (B, F) to (B, 1), with parameters from `generator` alone."""
     sizes = [features, *[width] * depth, 1]
     layers: list[nn.Module] = []
@@ -89,7 +89,7 @@ def _network(features: int, width: int, depth: int, generator: torch.Generator) 
         linear = nn.Linear(n_in, n_out, device="meta").to_empty(
             device="cpu"
         )  # draws nothing from torch's generator
-        nn.init.kaiming_uniform_(linear.weight, a=LEAK, generator=generator)
+        nn.init.kaiming_uniform_(linear.weight, a=LEAK, generator=rng)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.LeakyReLU(LEAK)]
     return nn.Sequential(*layers[:-1])
@@ -104,10 +104,10 @@ class _Part:
 
 
 def _batch(
-    reference: _Part, sample: _Part, size: int, generator: torch.Generator
+    sample: _Part, reference: _Part, size: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Events drawn uniformly from both, with their weights: weights of either sign keep their meaning."""
-    i, j = (torch.randint(len(part.events), (size,), generator=generator) for part in (reference, sample))
+    i, j = (torch.randint(len(part.events), (size,), generator=rng) for part in (reference, sample))
     return reference.events[i], reference.weights[i], sample.events[j], sample.weights[j]
 
 
@@ -117,9 +117,9 @@ def _pair_weights(v: Tensor, w: Tensor) -> Tensor:
     return product / product.mean().clamp_min(torch.finfo(product.dtype).tiny)
 
 
-def _slopes(network: nn.Sequential, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+def _slopes(network: nn.Sequential, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
     """Norms of the gradient, one at a random place on each line between (B, F) events: (B,), differentiable."""
-    u = torch.rand(len(real), 1, generator=generator)
+    u = torch.rand(len(real), 1, generator=rng)
     x = (u * real + (1 - u) * fake).requires_grad_()
     (gradient,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
     norms: Tensor = torch.linalg.vector_norm(gradient, dim=1)
@@ -127,12 +127,12 @@ def _slopes(network: nn.Sequential, real: Tensor, fake: Tensor, generator: torch
 
 
 def wasserstein_critic(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     steps: int = 1000,
     batch_size: int = 512,
     width: int = 128,
@@ -181,7 +181,7 @@ def wasserstein_critic(
     """
     _, v = checked(reference, reference_weights, name="reference", ndim=2)
     _, w = checked(sample, sample_weights, name="sample", ndim=2)
-    x, y = standardised(reference, sample, reference_weights=v)
+    y, x = standardised(sample, reference, reference_weights=v)
     splits: list[list[_Part]] = []
     for events, weights, name in ((x, v, "reference"), (y, w, "sample")):
         if len(events) < FEWEST:
@@ -204,7 +204,7 @@ def wasserstein_critic(
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=MOMENTA)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for step in range(steps):
-            real, v1, fake, w1 = _batch(splits[0][k], splits[1][k], batch_size, generator)
+            real, v1, fake, w1 = _batch(splits[1][k], splits[0][k], batch_size, generator)
             scores = network(torch.cat([real, fake]))[:, 0]
             gap = expectation(scores[:batch_size], v1) - expectation(scores[batch_size:], w1)
             pairs = _pair_weights(v1, w1)
@@ -217,7 +217,7 @@ def wasserstein_critic(
             if progress is not None:
                 progress(k * steps + step + 1, 2 * steps)
 
-        real, v1, fake, w1 = _batch(splits[0][1 - k], splits[1][1 - k], PROBES, generator)
+        real, v1, fake, w1 = _batch(splits[1][1 - k], splits[0][1 - k], PROBES, generator)
         probed = _slopes(network, real, fake, generator).detach().double().numpy()
         counts = _pair_weights(v1, w1).double().numpy()
         probes.append((probed, counts))

@@ -62,11 +62,11 @@ def uncertainty(heights: Array, first: Weighted, second: Weighted) -> float:
 
 
 def wasserstein(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
 ) -> Measurement:
     r"""Exact weighted one-dimensional Wasserstein-1 distance :math:`\int |F_1(x) - F_2(x)| \, dx`.
 

@@ -245,12 +245,12 @@ def _occupied(content: Array, other: Array, event: float) -> Array:
 
 def histogram_divergence(
     name: str,
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     bins: int = 40,
     edges: Array | None = None,
     n_bootstrap: int = 50,
@@ -286,8 +286,8 @@ def histogram_divergence(
     """
     row, chosen = _chosen(name, parameters)
     histograms = histogram_pair(
-        reference,
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         bins=bins,
@@ -297,12 +297,12 @@ def histogram_divergence(
 
 
 def histogram_divergences(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     bins: int = 40,
     edges: Array | None = None,
     n_bootstrap: int = 50,
@@ -315,8 +315,8 @@ def histogram_divergences(
         Value and bootstrap uncertainty by name.
     """
     histograms = histogram_pair(
-        reference,
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         bins=bins,
@@ -381,11 +381,11 @@ class Chi2Test:
 
 
 def chi2_test(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     bins: int = 40,
     edges: Array | None = None,
 ) -> Chi2Test:
@@ -419,8 +419,8 @@ def chi2_test(
         Gagunashvili, arXiv:physics/0605123, section 3.2; Bohm and Zech, arXiv:1309.1287 (scaled Poisson numbers).
     """
     h1, v1, h2, v2 = histogram_pair(
-        reference,
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         bins=bins,

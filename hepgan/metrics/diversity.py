@@ -159,14 +159,14 @@ def _similarities(first: Array, second: Array, *, window: int, data_range: float
 
 
 def image_diversity(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
-    reference_condition: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     sample_condition: ArrayLike | None = None,
+    reference_condition: ArrayLike | None = None,
     pairs: int = 5000,
     window: int = 3,
 ) -> ImageDiversity:
@@ -338,13 +338,13 @@ def _binned(values: Array, edges: list[Array]) -> Array:
 
 
 def classifier_score(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     reference_species: ArrayLike,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     folds: int = 5,
     most: int = 20_000,
 ) -> ClassifierScore:

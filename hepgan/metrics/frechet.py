@@ -126,14 +126,14 @@ class _Drawn:
 
 
 def _prepared(
-    reference: ArrayLike,
     sample: ArrayLike,
-    reference_weights: ArrayLike | None,
+    reference: ArrayLike,
     sample_weights: ArrayLike | None,
+    reference_weights: ArrayLike | None,
 ) -> tuple[_Drawn, _Drawn]:
-    first, second = checked_pair(
-        reference,
+    second, first = checked_pair(
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         what="physics distance",
@@ -173,12 +173,12 @@ def _moments(features: Array, signs: Array, chosen: NDArray[np.intp], name: str)
 
 
 def frechet_physics_distance(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     smallest_size: int = SMALLEST_SIZE,
     largest_size: int = LARGEST_SIZE,
     points: int = POINTS,
@@ -226,7 +226,7 @@ def frechet_physics_distance(
             "Fréchet physics distance: expected at least two points and batches, and 1 < smallest_size < largest_size, "
             f"got {points} points, {batches} batches, sizes {smallest_size} and {largest_size}"
         )
-    samples = _prepared(reference, sample, reference_weights, sample_weights)
+    samples = _prepared(sample, reference, sample_weights, reference_weights)
     sizes = (1 / np.linspace(1 / smallest_size, 1 / largest_size, points)).astype(np.int64)
     values, null, before = np.empty((batches, points)), [], None
     for k in range(batches):
@@ -296,12 +296,12 @@ def _kernel_discrepancy(first: _Drawn, second: _Drawn, size: int, rng: np.random
 
 
 def kernel_physics_distance(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     size: int = KERNEL_SIZE,
     batches: int = KERNEL_BATCHES,
 ) -> PhysicsDistance:
@@ -338,7 +338,7 @@ def kernel_physics_distance(
         raise ValueError(
             f"kernel physics distance: expected at least 2 batches of 2 events, got {batches} of {size}; take more"
         )
-    samples = _prepared(reference, sample, reference_weights, sample_weights)
+    samples = _prepared(sample, reference, sample_weights, reference_weights)
     values = np.array([_kernel_discrepancy(*samples, size, rng) for _ in range(batches)])
     low, high = np.percentile(values, CENTRAL)
     spread = float(high - low) / 2

@@ -149,11 +149,11 @@ def _not_negative(h1: Edges, v1: Edges, h2: Edges, v2: Edges) -> tuple[Edges, Ed
 
 
 def histogram_pair(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     bins: int = 40,
     edges: Edges | None = None,
 ) -> tuple[Edges, Edges, Edges, Edges]:
@@ -207,12 +207,12 @@ def _separation(first: Edges, second: Edges) -> Edges:
 
 
 def separation_power(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     bins: int = 40,
     edges: Edges | None = None,
     n_bootstrap: int = 50,
@@ -244,8 +244,8 @@ def separation_power(
         CaloChallenge, arXiv:2410.21611, section on one-dimensional histograms.
     """
     h1, v1, h2, v2 = histogram_pair(
-        reference,
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         bins=bins,

@@ -199,13 +199,13 @@ def _centre(kernel: Array, split: int, share: Array) -> float:
 
 
 def mmd(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
     kernel: Literal["rbf", "polynomial"] = "rbf",
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     standardise: bool = True,
     bandwidth: float | None = None,
     degree: int = 4,
@@ -252,15 +252,15 @@ def mmd(
     """
     if kernel not in ("rbf", "polynomial"):
         raise ValueError(f"mmd: expected kernel 'rbf' or 'polynomial', got {kernel!r}; choose one of the two")
-    (x1, w1), (x2, w2) = checked_pair(
-        reference,
+    (x2, w2), (x1, w1) = checked_pair(
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         what="mmd",
     )
     if standardise:
-        x1, x2 = _standardised(x1, w1, x2)
+        x2, x1 = _standardised(x1, w1, x2)
     if kernel == "rbf" and bandwidth is None:
         bandwidth = median_distance(
             x1 if len(x1) <= MEDIAN_EVENTS else rng.choice(x1, MEDIAN_EVENTS, replace=False)

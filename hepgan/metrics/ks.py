@@ -22,14 +22,14 @@ MOST_SPREADS = 5.0  # a sentinel at -999 would squeeze everything else into one 
 
 
 def ks_in_bins(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_condition: ArrayLike,
     sample_condition: ArrayLike,
+    reference_condition: ArrayLike,
     edges: Array,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
 ) -> Array:
     r"""Weighted Kolmogorov-Smirnov distance :math:`\sup_x |F_1(x) - F_2(x)|` in each bin of a condition.
 
@@ -98,11 +98,11 @@ def ks_in_bins(
 
 
 def ks_distance(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
 ) -> Measurement:
     """Weighted Kolmogorov-Smirnov distance of two samples of one observable: `ks_in_bins` with a single bin.
 
@@ -113,8 +113,8 @@ def ks_distance(
         sample_weights: (N2,), default ones.
     """
     ((value, uncertainty),) = ks_in_bins(
-        reference,
         sample,
+        reference,
         reference_condition=np.zeros(len(np.atleast_1d(reference))),
         sample_condition=np.zeros(len(np.atleast_1d(sample))),
         edges=np.array([0.0, 1.0]),
@@ -125,14 +125,14 @@ def ks_distance(
 
 
 def ks_projected(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
     centre: Array | float = 0.0,
     scale: Array | float = 1.0,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     projections: int = PROJECTIONS,
 ) -> Measurement:
     """Largest weighted Kolmogorov-Smirnov distance among random projections of several observables.
@@ -161,5 +161,5 @@ def ks_projected(
     first, second = (np.clip((x - centre) / scale, -MOST_SPREADS, MOST_SPREADS) for x in (first, second))
     directions = rng.standard_normal((projections, first.shape[1]))
     return max(
-        ks_distance(first @ d, second @ d, reference_weights=w1, sample_weights=w2) for d in directions
+        ks_distance(second @ d, first @ d, reference_weights=w1, sample_weights=w2) for d in directions
     )

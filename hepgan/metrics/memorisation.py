@@ -223,7 +223,7 @@ def _compared(
     distance_ratio = None
     if value is not None:
         distance_ratio = value, inflation * float(np.std(spreads)) if spreads else 0.0
-    area, error = area_under_curve(d2, d1, reference_weights=w2, sample_weights=w1)
+    area, error = area_under_curve(d1, d2, reference_weights=w2, sample_weights=w1)
     error *= inflation
     p_value = float(norm.sf((area - 0.5) / error)) if error > 0 else float(area <= 0.5)
     return Memorisation(
@@ -327,12 +327,12 @@ def memorisation(
 
 
 def duplication(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     quantile: float = QUANTILE,
     queries: int = QUERIES,
     n_bootstrap: int = 50,

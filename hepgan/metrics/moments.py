@@ -90,11 +90,11 @@ def positive(weights: NDArray[np.float64], *, name: str) -> NDArray[np.float64]:
 
 
 def checked_pair(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None,
     sample_weights: ArrayLike | None,
+    reference_weights: ArrayLike | None,
     what: str,
 ) -> tuple[Weighted, Weighted]:
     """Features and weights of two samples (see `checked`) that must have the same features.
@@ -106,6 +106,9 @@ def checked_pair(
         sample_weights: (N2,) or None.
         what: What compares them, for the message.
 
+    Returns:
+        Those of the sample, those of the reference.
+
     Raises:
         ValueError: As `checked`, or if the numbers of features differ.
     """
@@ -116,7 +119,7 @@ def checked_pair(
             f"{what}: expected the same features in both samples, got {first[0].shape[1]} and "
             f"{second[0].shape[1]} columns"
         )
-    return first, second
+    return second, first
 
 
 def effective_size(weights: ArrayLike) -> float:

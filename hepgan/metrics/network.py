@@ -77,14 +77,14 @@ class NetworkTest:
     runs: tuple[NetworkRun, ...]
 
 
-def _network(features: int, width: int, depth: int, generator: torch.Generator) -> nn.Sequential:
+def _network(features: int, width: int, depth: int, rng: torch.Generator) -> nn.Sequential:
     """Fully connected layers with torch's default start values, drawn from `generator`."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise([features, *[width] * depth, 1]):
         # made without values: torch would draw them from its global generator
         linear = nn.Linear(n_in, n_out, device="meta").to_empty(device="cpu")
         for parameter in linear.parameters():
-            nn.init.uniform_(parameter, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in), generator=generator)
+            nn.init.uniform_(parameter, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in), generator=rng)
         layers += [linear, nn.LeakyReLU(SLOPE)]
     return nn.Sequential(*layers[:-1])
 
@@ -116,8 +116,8 @@ def _jsd(s1: Array, w1: Array, s2: Array, w2: Array) -> Measurement:
 
 
 def _run(
-    reference: tuple[Array, Array],
     sample: tuple[Array, Array],
+    reference: tuple[Array, Array],
     *,
     width: int,
     depth: int,
@@ -167,11 +167,11 @@ def _run(
             break
     network.load_state_dict(best_state)
     s1, v1, s2, v2 = both_scores(x_choose, 1)
-    calibrated = isotonic_calibration(s1, s2, reference_weights=v1, sample_weights=v2, cautious=False)
+    calibrated = isotonic_calibration(s2, s1, reference_weights=v1, sample_weights=v2, cautious=False)
     s1, v1, s2, v2 = both_scores(tensors(2), 2)
-    _, before = area_under_curve(s1, s2, reference_weights=v1, sample_weights=v2)
+    _, before = area_under_curve(s2, s1, reference_weights=v1, sample_weights=v2)
     s1, s2 = calibrated(s1), calibrated(s2)
-    area, after = area_under_curve(s1, s2, reference_weights=v1, sample_weights=v2)
+    area, after = area_under_curve(s2, s1, reference_weights=v1, sample_weights=v2)
     return NetworkRun(
         auc=(area, max(before, after)),
         jsd=_jsd(s1, v1, s2, v2),
@@ -191,12 +191,12 @@ def _of_one_run(measurements: list[Measurement]) -> Measurement:
 
 
 def network_test(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     width: int = 2048,
     depth: int = 3,
     epochs: int = 50,
@@ -256,9 +256,9 @@ def network_test(
         Krause et al. (CaloChallenge), arXiv:2410.21611, section on classifier tests; Krause and Shih,
         arXiv:2106.05285.
     """
-    (x1, w1), (x2, w2) = checked_pair(
-        reference,
+    (x2, w2), (x1, w1) = checked_pair(
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         what="network test",
@@ -282,8 +282,8 @@ def network_test(
             raise ValueError(f"network test: expected a positive {name}, got {number}; give at least 1")
     runs = tuple(
         _run(
-            (x1, w1),
             (x2, w2),
+            (x1, w1),
             width=width,
             depth=depth,
             epochs=epochs,

@@ -97,12 +97,12 @@ def _climbed(score: Callable[[float], float], unit: float, *, start: float) -> f
 
 
 def parzen_log_likelihood(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     bandwidths: ArrayLike | None = None,
     most: int = 10_000,
 ) -> ParzenEstimate:
@@ -137,9 +137,9 @@ def parzen_log_likelihood(
         Parzen, Ann. Math. Stat. 33 (1962) 1065; Goodfellow et al., arXiv:1406.2661, section 5; Theis et al.,
         arXiv:1511.01844; Silverman, Density estimation (1986), equation 4.14 (first bandwidth).
     """
-    held_out, (centres, weights) = checked_pair(
-        reference,
+    (centres, weights), held_out = checked_pair(
         sample,
+        reference,
         reference_weights=reference_weights,
         sample_weights=sample_weights,
         what="Parzen window",

@@ -56,11 +56,11 @@ def _positive_bins(scores: Array, shares: Array, weights: Array) -> tuple[Array,
 
 
 def isotonic_calibration(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     cautious: bool = True,
 ) -> Callable[[ArrayLike], Array]:
     """The increasing function that turns scores into probabilities, learnt from scored events.
@@ -140,8 +140,8 @@ def density_ratio(test: TwoSampleTest) -> Array:
     for fold in np.unique(test.sample_folds):
         others1, others2 = test.reference_folds != fold, test.sample_folds != fold
         calibrated = isotonic_calibration(
-            test.reference_scores[others1],
             test.sample_scores[others2],
+            test.reference_scores[others1],
             reference_weights=test.reference_weights[others1],
             sample_weights=test.sample_weights[others2],
         )
@@ -174,12 +174,12 @@ class Reweighting:
 
 
 def reweighting(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     folds: int = 5,
     paired: bool = False,
     test: TwoSampleTest | None = None,
@@ -215,8 +215,8 @@ def reweighting(
     _, old = checked(sample, sample_weights, name="sample", ndim=2)
     if test is None:
         test = two_sample_test(
-            reference,
             sample,
+            reference,
             rng=rng,
             reference_weights=reference_weights,
             sample_weights=sample_weights,
@@ -239,8 +239,8 @@ def reweighting(
         in1, in2 = test.reference_folds == fold, test.sample_folds == fold
         inside.append(
             two_sample_test(
-                x1[in1],
                 x2[in2],
+                x1[in1],
                 rng=rng,
                 reference_weights=test.reference_weights[in1],
                 sample_weights=weights[in2],

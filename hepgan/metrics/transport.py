@@ -56,7 +56,7 @@ class WorstProjection:
 
 
 def standardised(
-    reference: ArrayLike, sample: ArrayLike, *, reference_weights: ArrayLike | None = None
+    sample: ArrayLike, reference: ArrayLike, *, reference_weights: ArrayLike | None = None
 ) -> tuple[Array, Array]:
     """Both samples in spreads of the reference around its median, cut at +-10.
 
@@ -70,35 +70,34 @@ def standardised(
         reference_weights: (N1,), default ones; negative ones do not enter the scale.
 
     Returns:
-        (N1, F) and (N2, F).
+        The sample (N2, F), the reference (N1, F).
 
     Raises:
         ValueError: If a sample is empty or not finite, or they differ in their number of features.
     """
-    (x, w), (y, _) = _pair(reference, sample, reference_weights, None)
+    (y, _), (x, w) = _pair(sample, reference, None, reference_weights)
     kept = np.maximum(w, 0.0)
     centre, scale = np.zeros(x.shape[1]), np.ones(x.shape[1])
     for k, column in enumerate(x.T):
         low, centre[k], high = quantiles(column, kept, np.array([CORE[0], 0.5, CORE[1]]))
         scale[k] = (high - low) / CORE_WIDTH or spread(column, kept)[0] or 1.0
-    first, second = (np.clip((z - centre) / scale, -FURTHEST, FURTHEST) for z in (x, y))
-    return first, second
+    second, first = (np.clip((z - centre) / scale, -FURTHEST, FURTHEST) for z in (y, x))
+    return second, first
 
 
 def _pair(
-    reference: ArrayLike,
     sample: ArrayLike,
-    reference_weights: ArrayLike | None,
+    reference: ArrayLike,
     sample_weights: ArrayLike | None,
+    reference_weights: ArrayLike | None,
 ) -> tuple[Weighted, Weighted]:
-    first, second = checked_pair(
-        reference,
+    return checked_pair(
         sample,
-        reference_weights=reference_weights,
+        reference,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
         what="optimal transport",
     )
-    return first, second
 
 
 def _slope(values: Array, signed: Array) -> tuple[float, Array]:
@@ -117,12 +116,12 @@ def _directions(number: int, features: int, rng: np.random.Generator) -> Array:
 
 
 def sliced_wasserstein(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     projections: int = 100,
 ) -> Measurement:
     r"""Mean over directions u of the exact one-dimensional distance :math:`W_1` of the projections u·x.
@@ -157,7 +156,7 @@ def sliced_wasserstein(
         J. Math. Imaging Vis. 51 (2015) 22; Santambrogio, Optimal transport for applied mathematicians (2015),
         chapter 7 (the potential is the derivative of the distance).
     """
-    first, second = _pair(reference, sample, reference_weights, sample_weights)
+    second, first = _pair(sample, reference, sample_weights, reference_weights)
     both, signed = joined(first, second)
     total, distances = np.zeros(len(both)), []
     for direction in _directions(projections, both.shape[1], rng):
@@ -191,12 +190,12 @@ def _ascended(both: Array, signed: Array, direction: Array) -> tuple[float, Arra
 
 
 def max_sliced_wasserstein(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     projections: int = 100,
 ) -> WorstProjection:
     r"""Distance along the direction in which the samples are furthest apart: found on one half, measured on the other.
@@ -223,9 +222,9 @@ def max_sliced_wasserstein(
     References:
         Deshpande et al., arXiv:1904.05877.
     """
-    pair = _pair(reference, sample, reference_weights, sample_weights)
+    second, first = _pair(sample, reference, sample_weights, reference_weights)
     halves: list[list[Weighted]] = []
-    for (x, w), name in zip(pair, ("reference", "sample"), strict=True):
+    for (x, w), name in ((first, "reference"), (second, "sample")):
         parts = np.array_split(rng.permutation(len(x)), 2)
         halves.append([checked(x[p], w[p], name=f"half of the {name}", ndim=2) for p in parts])
     both, signed = joined(halves[0][0], halves[1][0])
@@ -246,12 +245,12 @@ def max_sliced_wasserstein(
 
 
 def earth_movers_distance(
-    reference: ArrayLike,
     sample: ArrayLike,
+    reference: ArrayLike,
     *,
     rng: np.random.Generator,
-    reference_weights: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    reference_weights: ArrayLike | None = None,
     most: int = 2000,
     subsets: int = 4,
 ) -> Measurement:
@@ -290,8 +289,8 @@ def earth_movers_distance(
     from scipy.spatial.distance import cdist
 
     kept: list[Weighted] = []
-    pair = _pair(reference, sample, reference_weights, sample_weights)
-    for (x, w), name in zip(pair, ("reference", "sample"), strict=True):
+    second, first = _pair(sample, reference, sample_weights, reference_weights)
+    for (x, w), name in ((first, "reference"), (second, "sample")):
         if (w < 0).any():
             raise ValueError(
                 f"{name}: {int((w < 0).sum())} of {len(w)} weights are negative, and a transport plan cannot move "

@@ -55,7 +55,7 @@ def factor_model(
 
 
 def censored_factor_model(
-    z: Tensor, censored: Tensor, factors: int, *, generator: torch.Generator, sweeps: int = _SWEEPS
+    z: Tensor, censored: Tensor, factors: int, *, rng: torch.Generator, sweeps: int = _SWEEPS
 ) -> tuple[Tensor, Tensor]:
     r"""Fit the factor model where some values are only known to lie below their threshold.
 
@@ -67,7 +67,7 @@ def censored_factor_model(
         z: (N, V) standard normal numbers; where censored, the threshold.
         censored: (N, V) which values are thresholds.
         factors: Number of factors K.
-        generator: Source of the draws.
+        rng: Source of the draws.
         sweeps: Alternations between drawing and fitting.
 
     Returns:
@@ -78,7 +78,7 @@ def censored_factor_model(
     """
 
     def below(mean: Tensor | float, spread: Tensor | float) -> Tensor:
-        share = torch.rand(z.shape, generator=generator) * torch.special.ndtr((z - mean) / spread)
+        share = torch.rand(z.shape, generator=rng) * torch.special.ndtr((z - mean) / spread)
         drawn: Tensor = mean + spread * torch.special.ndtri(share.clamp(_TINY, 1 - _TINY))
         return drawn
 
@@ -88,7 +88,7 @@ def censored_factor_model(
         weighted = loadings / noise[:, None] ** 2
         covariance = torch.linalg.inv(torch.eye(factors) + loadings.T @ weighted)
         shared = drawn @ weighted @ covariance
-        shared = shared + torch.randn(shared.shape, generator=generator) @ torch.linalg.cholesky(covariance).T
+        shared = shared + torch.randn(shared.shape, generator=rng) @ torch.linalg.cholesky(covariance).T
         drawn = torch.where(censored, below(shared @ loadings.T, noise), z)
         loadings, noise = factor_model(drawn, factors, noise=noise, iterations=2)
     scale = (loadings.square().sum(1) + noise**2).sqrt()
@@ -122,7 +122,7 @@ class FactorCopula(nn.Module):
         incident_energy: Tensor,
         weights: Tensor,
         *,
-        generator: torch.Generator,
+        rng: torch.Generator,
     ) -> None:
         """Fit to (N, V) normal numbers, of which `censored` (N, V) ones are thresholds, at (N,) energies.
 
@@ -139,10 +139,8 @@ class FactorCopula(nn.Module):
             near = near[:_MULTINOMIAL]
             if len(near) > _MOST_EVENTS or bool((weights[near] != weights[near[0]]).any()):
                 count = min(len(near), _MOST_EVENTS)
-                near = near[torch.multinomial(weights[near], count, replacement=True, generator=generator)]
-            loadings, noise = censored_factor_model(
-                z[near], censored[near], self.loadings.shape[2], generator=generator
-            )
+                near = near[torch.multinomial(weights[near], count, replacement=True, generator=rng)]
+            loadings, noise = censored_factor_model(z[near], censored[near], self.loadings.shape[2], rng=rng)
             if known:
                 left, _, right = torch.linalg.svd(loadings.T @ self.loadings[known[-1]])
                 loadings = loadings @ (left @ right)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hepgan.config import DataConfig, DllModelConfig, ObservablesModelConfig
 from hepgan.data.tensors import TensorEvents
-from hepgan.models.critic_view import Seen
+from hepgan.models.critic_view import CriticView
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.whitening import Whitening
 from hepgan.transforms.quantiles import wound
@@ -111,7 +111,7 @@ class DllCritic(nn.Module):
         label, z, free = generator.seen(first)
         self.whitening.fit(scaling.periodic(z), label, free[:, scaling.seen], first.weights)
 
-    def see(self, generator: ObservablesGenerator, events: TensorEvents) -> Seen:
+    def view(self, generator: ObservablesGenerator, events: TensorEvents) -> CriticView:
         """Periodic and whitened targets (B, 2 W) under conditions and pattern (B, n_label).
 
         They are zero where the pattern leaves no freedom; generated tracks have the patterns of the real ones.
@@ -126,7 +126,7 @@ class DllCritic(nn.Module):
             x = scaling.periodic(z)
             return torch.cat([each * x, whiten(x).clamp(-_MOST, _MOST)], 1)
 
-        return Seen(
+        return CriticView(
             label,
             seen(z),
             lambda latent: seen(generator.normal(label, latent)),

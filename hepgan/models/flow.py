@@ -167,7 +167,7 @@ class FlowGenerator(ObservablesGenerator):
         z: Tensor = self.network(latent[:, : self.n_noise], label)
         return z
 
-    def log_density(self, events: TensorEvents, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def log_density(self, events: TensorEvents, *, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Log density (B,) of each event's free targets as normal numbers, and how many (B,) there are.
 
         Numbers that the pattern leaves no freedom are drawn, and the logarithm of the density that they are drawn from
@@ -175,13 +175,13 @@ class FlowGenerator(ObservablesGenerator):
 
         Args:
             events: B events.
-            generator: Draws these numbers.
+            rng: Draws these numbers.
         """
         label, z, free = self.seen(events)
-        noise = torch.randn(z.shape, generator=generator, device=z.device)
+        noise = torch.randn(z.shape, generator=rng, device=z.device)
         drawn = ((1 - free) * 0.5 * (noise**2 + math.log(2 * math.pi))).sum(1)
         return self.network.log_density(free * z + (1 - free) * noise, label) + drawn, free.sum(1)
 
-    def loss(self, events: TensorEvents, *, generator: torch.Generator) -> Tensor:
+    def loss(self, events: TensorEvents, *, rng: torch.Generator) -> Tensor:
         """Minus the log density of each of B events; arguments as in `log_density`."""
-        return -self.log_density(events, generator=generator)[0]
+        return -self.log_density(events, rng=rng)[0]

@@ -30,7 +30,7 @@ from hepgan.data.tensors import TensorEvents
 from hepgan.geometry import CaloLayer, Calorimeter
 from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
-from hepgan.models.critic_view import Seen
+from hepgan.models.critic_view import CriticView
 from hepgan.models.feature_maps import SLOPE, Resample, images, numbers, stack
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.transforms.conditions import ConditionScaling
@@ -167,12 +167,12 @@ class CaloGenerator(nn.Module):
         """(B,) incident energies in the unit of the cells."""
         return condition[:, self.energy_index] * self.energy_unit
 
-    def fit(self, events: TensorEvents, *, generator: torch.Generator) -> None:
+    def fit(self, events: TensorEvents, *, rng: torch.Generator) -> None:
         """Set everything that statistics alone can know: scalings, quantiles, factor model.
 
         Args:
             events: Showers.
-            generator: Source of the random numbers that stand in for empty cells in the copula's fit.
+            rng: Source of the random numbers that stand in for empty cells in the copula's fit.
 
         Raises:
             ValueError: If there are too few events, or nothing but empty cells.
@@ -197,7 +197,7 @@ class CaloGenerator(nn.Module):
                 return
             z = self.quantile.to_normal(variables, energy)
             censored = variables <= self.quantile.floor
-            self.copula.fit(z, censored, energy, weights, generator=generator)
+            self.copula.fit(z, censored, energy, weights, rng=rng)
 
     def _pool(self, variables: Tensor, energy: Tensor, weights: Tensor) -> None:
         """Give all cells of a layer the quantiles that they have together."""
@@ -317,7 +317,7 @@ class CaloCritic(nn.Module):
         cells, overflow = events.outputs
         self.representation.fit(cells, overflow, generator.incident_energy(events.condition), events.weights)
 
-    def see(self, generator: CaloGenerator, events: TensorEvents) -> Seen:
+    def view(self, generator: CaloGenerator, events: TensorEvents) -> CriticView:
         """(B, n_features) representations of showers under (B, n_conditions) standardised conditions."""
         energy = generator.incident_energy(events.condition)
 
@@ -327,7 +327,7 @@ class CaloCritic(nn.Module):
 
         with torch.no_grad():
             label, real = generator.condition_scaling(events.condition), seen(*events.outputs)
-        return Seen(label, real, lambda latent: seen(*generator(events.condition, latent)))
+        return CriticView(label, real, lambda latent: seen(*generator(events.condition, latent)))
 
     def forward(self, event: Tensor, condition: Tensor) -> Tensor:
         """Score (B, n_features) representations under (B, n_conditions) standardised conditions: (B, S)."""

@@ -98,12 +98,12 @@ class ObservablesGenerator(nn.Module):
         scale[self.scaling.angles] = self.scaling.winding
         return scale
 
-    def fit(self, events: TensorEvents, *, generator: torch.Generator) -> None:
+    def fit(self, events: TensorEvents, *, rng: torch.Generator) -> None:
         """Set everything that statistics alone can know: scalings, quantiles, patterns and their probabilities.
 
         Args:
             events: Tracks.
-            generator: Source of the batches of the patterns' classifier.
+            rng: Source of the batches of the patterns' classifier.
 
         Raises:
             ValueError: If a target is constant.
@@ -118,9 +118,9 @@ class ObservablesGenerator(nn.Module):
             self.scaling.fit(targets, weights, pattern @ self.patterns.continuous > 0)
         self._build()
         if self.patterns.n_patterns > 1:
-            self._fit_chance(events, generator=generator)
+            self._fit_chance(events, rng=rng)
 
-    def _fit_chance(self, events: TensorEvents, *, generator: torch.Generator) -> None:
+    def _fit_chance(self, events: TensorEvents, *, rng: torch.Generator) -> None:
         """Probability of each pattern, by cross entropy: its means are right where the network cannot follow.
 
         Logarithms end at `_LEAST_CHANCE`, so that events of negative weight cannot run away with it.
@@ -129,7 +129,7 @@ class ObservablesGenerator(nn.Module):
         optimizer = torch.optim.Adam(self.chance.parameters(), lr=_CHANCE_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _CHANCE_STEPS)
         for _ in range(_CHANCE_STEPS):
-            batch = events.batch(min(_CHANCE_BATCH, len(events)), generator=generator)
+            batch = events.batch(min(_CHANCE_BATCH, len(events)), rng=rng)
             with torch.no_grad():
                 features, wanted = self.features(batch.condition), self.patterns.which(batch.outputs[0])
             surprise = -(wanted * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)

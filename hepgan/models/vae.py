@@ -94,17 +94,17 @@ class VaeGenerator(ObservablesGenerator):
             code = mean + torch.exp(log_spread) * latent[:half, :n]
         return torch.cat([torch.cat([code, latent[:half, n:]], 1), latent[half:]])
 
-    def loss(self, events: TensorEvents, *, generator: torch.Generator) -> Tensor:
+    def loss(self, events: TensorEvents, *, rng: torch.Generator) -> Tensor:
         """Minus the evidence lower bound of the free targets, or the terms of alpha-GAN without events' critic, (B,).
 
         Args:
             events: B events.
-            generator: Draws the codes.
+            rng: Draws the codes.
         """
         label, z, free = self.seen(events)
         z = free * z
         mean, log_spread = self.encode(label, z)
-        noise = torch.randn(mean.shape, generator=generator, device=z.device)
+        noise = torch.randn(mean.shape, generator=rng, device=z.device)
         code = mean + torch.exp(log_spread) * noise
         decoded, log_width = self.decode(label, code)
         if self.drawn:
@@ -113,7 +113,7 @@ class VaeGenerator(ObservablesGenerator):
             divergence = (0.5 * (mean**2 + torch.expm1(2 * log_spread)) - log_spread).sum(1)
             return surprise + divergence
         distance = (free * (z - decoded).abs()).sum(1)
-        prior = torch.randn(code.shape, generator=generator, device=z.device)
+        prior = torch.randn(code.shape, generator=rng, device=z.device)
         return self.model.reconstruction * distance + self._codes_game(label, code, prior)
 
     def _codes_game(self, label: Tensor, code: Tensor, prior: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def render(metrics: Mapping[str, Any], sections: Sequence[Section], *, title: st
     ``model``, ``value`` with its uncertainty or null, ``reference``, ``remark``) stand beside ours.
 
     Args:
-        metrics: What `hepgan.workflow` measures (the content of ``metrics.json``).
+        metrics: What `hepgan.report.writing` measures (the content of ``metrics.json``).
         sections: The figures, in order.
         title: Heading of the page.
         note: What the verdict table needs to be understood.

@@ -17,7 +17,7 @@ def verdict(metrics: Mapping[str, Any]) -> Table:
     """The headline numbers of ``metrics.json``, beside those of the reference against itself.
 
     Args:
-        metrics: What `hepgan.workflow.evaluate` or `compare` returned.
+        metrics: What `hepgan.report.writing.evaluate` or `compare` returned.
     """
     samples = [metrics["sample"][key]["name"] for key in ("generated", "reference")]
     events = metrics["sample"]["reference"]["events"]

@@ -208,15 +208,15 @@ class Metric:
 
     Attributes:
         heading: Of its column.
-        between: From (N1, F) and (N2, F) features, and ``rng=``.
+        between: From (N2, F) features of the sample, (N1, F) of the reference, and ``rng=``.
     """
 
     heading: str
     between: Callable[..., Measurement]
 
 
-def _parzen(reference: ArrayLike, sample: ArrayLike, *, rng: np.random.Generator) -> Measurement:
-    return metrics.parzen_log_likelihood(reference, sample, rng=rng).measurement
+def _parzen(sample: ArrayLike, reference: ArrayLike, *, rng: np.random.Generator) -> Measurement:
+    return metrics.parzen_log_likelihood(sample, reference, rng=rng).measurement
 
 
 METRICS: dict[str, Metric] = {
@@ -225,11 +225,11 @@ METRICS: dict[str, Metric] = {
     ),
     "sliced_wasserstein": Metric("sliced W", metrics.sliced_wasserstein),
     "classifier_auc": Metric(
-        "AUC", lambda reference, sample, *, rng: metrics.two_sample_test(reference, sample, rng=rng).auc
+        "AUC", lambda sample, reference, *, rng: metrics.two_sample_test(sample, reference, rng=rng).auc
     ),
     "mmd": Metric(
         "MMD²",
-        lambda reference, sample, *, rng: metrics.mmd(reference, sample, rng=rng, permutations=0).measurement,
+        lambda sample, reference, *, rng: metrics.mmd(sample, reference, rng=rng, permutations=0).measurement,
     ),
     "parzen": Metric("Parzen (nats)", _parzen),
 }
@@ -271,7 +271,7 @@ class _Features:
 
 
 def _measured(
-    features: _Features, reference: Events, sample: Events, *, work: Work, rng: np.random.Generator
+    features: _Features, sample: Events, reference: Events, *, work: Work, rng: np.random.Generator
 ) -> dict[str, Any]:
     """All numbers of one sample, and how it failed."""
     failure = ""
@@ -283,10 +283,10 @@ def _measured(
         found |= {"modes": (float(coverage.found), 0.0), "in_modes": coverage.high_quality}
         if coverage.found < len(work.centres) / 2:
             failure = "collapsed"
-    x, y = standardised(features(reference), features(sample))
+    y, x = standardised(features(sample), features(reference))
     for name, metric in METRICS.items():
         try:
-            found[name] = metric.between(x, y, rng=rng)
+            found[name] = metric.between(y, x, rng=rng)
         except ValueError:  # such as the likelihood of a sample that is one point: not defined
             found[name] = None
     return {"failure": failure, "numbers": found}
@@ -381,7 +381,7 @@ def _one(work: Work, row: Row | None, config: Config) -> dict[str, Any]:
     order = np.random.default_rng(seed).permutation(len(events))[: 2 * EVENTS]
     reference, other = (events[half] for half in np.array_split(order, 2))
     features = _Features(config, reference)
-    measured = partial(_measured, features, reference, work=work, rng=np.random.default_rng(seed))
+    measured = partial(_measured, features, reference=reference, work=work, rng=np.random.default_rng(seed))
     if row is None:
         return measured(other)
     with tempfile.TemporaryDirectory() as folder:

@@ -59,9 +59,9 @@ def _game(name: str) -> Game:
 # -- samples that do not overlap
 
 
-def parallel_lines(n: int, distance: float, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def parallel_lines(n: int, distance: float, *, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Points (0, u) of the data and (distance, u) of the model, u uniform from 0 to 1: (n, 2) each."""
-    data, model = torch.rand(2, n, 1, generator=generator)
+    data, model = torch.rand(2, n, 1, generator=rng)
     return nn.functional.pad(data, (1, 0)), nn.functional.pad(model, (1, 0), value=distance)
 
 
@@ -136,7 +136,7 @@ def trained_value(
         loss = -game(critic(real), critic(fake), ones)
         if regulariser.at is not None:
             loss = loss + penalty * gradient_penalty(
-                critic, real, fake, ones, generator=generator, at=regulariser.at, cost=regulariser.cost
+                critic, real, fake, ones, rng=generator, at=regulariser.at, cost=regulariser.cost
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

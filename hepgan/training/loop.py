@@ -30,7 +30,7 @@ from hepgan.data.splits import training_events
 from hepgan.data.tensors import TensorEvents
 from hepgan.files import digest, expand, write_text
 from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
-from hepgan.models.critic_view import Seen
+from hepgan.models.critic_view import CriticView
 from hepgan.objectives import OBJECTIVES, Objective, chosen, expectation, gradient_penalty
 from hepgan.training import checkpoint
 from hepgan.training.validation import PhysicsDistance
@@ -201,7 +201,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         generator = build_generator(config.data, config.model)
         if saved is None:
             host = TensorEvents.of(train_part, config.data)
-            generator.fit(host, generator=drawn)
+            generator.fit(host, rng=drawn)
         else:
             generator.load_state_dict(checkpoint.part(saved[0], "generator"))
         if objective.own and not hasattr(generator, "loss"):
@@ -252,14 +252,14 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         }
         checkpoint.save(state_path, parts, texts)
 
-    def fakes(seen: Seen, played: Objective) -> list[Tensor]:
+    def fakes(view: CriticView, played: Objective) -> list[Tensor]:
         """Independent generated events for each of a batch, as the critic sees them.
 
         A model that learns to reconstruct events while it plays shows reconstructions among them.
         """
-        shape = (len(seen.label), generator.n_latent)
+        shape = (len(view.context), generator.n_latent)
         latents = [torch.randn(shape, generator=noise, device=device) for _ in range(played.fakes)]
-        return [seen.fake(seen.codes(latent) if played.own else latent) for latent in latents]
+        return [view.fake(view.codes(latent) if played.own else latent) for latent in latents]
 
     def witness(x: Tensor, *, label: Tensor, other: Tensor) -> Tensor:
         return objective.witness(critic(x, label), other)
@@ -296,12 +296,12 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
             played = OBJECTIVES["energy-score"] if step < settings.pretrain else objective
             if played.game is not None:
                 for _ in range(game.n_critic):
-                    batch = events.batch(settings.batch_size, generator=drawn)
+                    batch = events.batch(settings.batch_size, rng=drawn)
                     used += len(batch)
-                    seen = critic.see(generator, batch)
-                    label, real = seen.label, seen.real
+                    view = critic.view(generator, batch)
+                    label, real = view.context, view.real
                     with torch.no_grad():
-                        fake = fakes(seen, played)
+                        fake = fakes(view, played)
                     with autocast:
                         given = label.repeat(1 + len(fake), 1)
                         scores = critic(torch.cat([real, *fake]), given).split(len(real))
@@ -315,7 +315,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                                 real,
                                 fake[0],
                                 batch.weights,
-                                generator=noise,
+                                rng=noise,
                                 at=regulariser.at,
                                 cost=regulariser.cost,
                             )
@@ -327,19 +327,19 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
                 numbers |= {"critic_loss": loss, played.game.value: value}
 
             if played.game is None or step >= settings.pretrain + settings.warm_up:
-                batch = events.batch(settings.batch_size, generator=drawn)
+                batch = events.batch(settings.batch_size, rng=drawn)
                 used += len(batch)
                 critic.requires_grad_(False)
                 losses = []
                 if played.generator is not None:
-                    seen = critic.see(generator, batch)
-                    shown = [seen.real, *fakes(seen, played)]
+                    view = critic.view(generator, batch)
+                    shown = [view.real, *fakes(view, played)]
                     with autocast:
-                        scored = shown if played.game is None else [critic(x, seen.label) for x in shown]
+                        scored = shown if played.game is None else [critic(x, view.context) for x in shown]
                         losses.append(played.generator(scored[0], scored[1:], batch.weights))
                 if played.own:
                     with autocast:
-                        losses.append(expectation(generator.loss(batch, generator=noise), batch.weights))
+                        losses.append(expectation(generator.loss(batch, rng=noise), batch.weights))
                 generator_loss = torch.stack(losses).sum()
                 optimise("generator", generator_loss, generator)
                 critic.requires_grad_(True)
@@ -527,8 +527,8 @@ def density_ratio(run: str | Path, events: TensorEvents) -> Tensor:
         normalise_spectrum(critic)
     critic.load_state_dict(checkpoint.part(tensors, "critic"))
     critic.eval()
-    seen = critic.see(generator, events)
-    scores = critic(seen.real, seen.label)
+    view = critic.view(generator, events)
+    scores = critic(view.real, view.context)
     return objective.game.ratio(objective.witness(scores, scores))
 
 

@@ -130,7 +130,7 @@ class PhysicsDistance:
             weights = self.weights[group]
             both: Any = {"reference_weights": weights, "sample_weights": weights}
             for a, b in zip(self.target[group].T, sample[group].T, strict=True):
-                distances.append(wasserstein(a, b, **both)[0])
+                distances.append(wasserstein(b, a, **both)[0])
         return float(np.mean(distances))
 
     @torch.no_grad()

@@ -188,7 +188,7 @@ def tracks() -> dict[str, Any]:
 
 def test_observables_complete_and_round_trip(tracks, tmp_path) -> None:
     config = parse(tracks)
-    assert (config.data.kind, config.model.name) == ("observables", "dll")
+    assert (config.data.kind.name, config.model.name) == ("observables", "dll")
     assert [target.expression for target in config.data.targets] == ["RichDLLk", "DLLp"]
     assert config.data.targets[0].atoms == (-999.0, 0.0)
     assert config.data.conditions[2].categories == {"pi": 211.0, "K": 321.0}
@@ -204,7 +204,7 @@ def test_observables_complete_and_round_trip(tracks, tmp_path) -> None:
 
 def test_the_model_follows_the_data(values, tracks) -> None:
     calorimeter = parse(values)
-    assert (calorimeter.data.kind, calorimeter.model.name) == ("calorimeter", "calo")
+    assert (calorimeter.data.kind.name, calorimeter.model.name) == ("calorimeter", "calo")
     assert calorimeter.data.calo == calorimeter.data.calorimeter
     for wrong, right, data in (("dll", "'calo'", values), ("calo", "'dll', 'vae' or 'flow'", tracks)):
         data["model"] = {"name": wrong}

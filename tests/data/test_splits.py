@@ -60,7 +60,7 @@ def test_weights_have_mean_one_and_keep_their_signs():
 
 def test_batches_are_fixed_by_the_generator(tiny_events):
     events = TensorEvents.of(tiny_events)
-    a, b = (events.batch(16, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    a, b = (events.batch(16, rng=torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(a.condition, b.condition)
     assert torch.equal(a.weights, b.weights)
     assert all(torch.equal(x, y) for x, y in zip(a.outputs, b.outputs, strict=True))
@@ -77,7 +77,7 @@ def test_whole_numbers_are_dithered_by_half_a_unit(tiny_data):
     conditions = np.tile(np.float32([[3.0, 7.0]]), (n, 1))
     values = np.ones((n, 1), np.float32)
     events = TensorEvents.of(Events(conditions, (values, values), np.ones(n, np.float32)), data)
-    batch = events.batch(n, generator=torch.Generator().manual_seed(1))
+    batch = events.batch(n, rng=torch.Generator().manual_seed(1))
     energy, number = batch.condition.T
     assert (energy == 3).all()
     assert 6.5 <= number.min() < 6.51

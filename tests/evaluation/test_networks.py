@@ -37,7 +37,7 @@ def small(monkeypatch):
 
     def test(x, y, **options):
         seen.append(x.shape[1])
-        return network_test(x, y, width=64, epochs=20, batch_size=100, **options)
+        return network_test(y, x, width=64, epochs=20, batch_size=100, **options)
 
     monkeypatch.setattr(comparison_networks, "network_test", test)
     for name in ("frechet_physics_distance", "kernel_physics_distance"):

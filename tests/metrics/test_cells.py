@@ -67,7 +67,7 @@ def test_spectrum_separation_is_the_separation_power(rng):
     sums = [metric.spectrum_sums(x, edges, random_groups(3000, rng)) for x in (first, second)]
     value, uncertainty = jackknife(metric.spectrum_separation, *sums)
     expected = separation_power(
-        np.log(first.ravel()), np.log(second.ravel()), edges=np.log(edges), rng=rng, n_bootstrap=100
+        np.log(second.ravel()), np.log(first.ravel()), edges=np.log(edges), rng=rng, n_bootstrap=100
     )
     assert value == pytest.approx(expected[0], rel=1e-3)
     assert uncertainty == pytest.approx(expected[1], rel=0.5)
@@ -181,14 +181,14 @@ def test_independent_cells_are_seen_and_halves_agree(rng):
     same = metric.correlation_sums(np.exp(chain(rng, n, cells, r)), terms, group, scale=1e-6)
     assert jackknife(difference, first, same)[0] < floor + 3 * scatter
     assert value > floor + 20 * scatter
-    measured = metric.cell_correlation_difference(x, y, rng=rng, scale=1e-6)
+    measured = metric.cell_correlation_difference(y, x, rng=rng, scale=1e-6)
     assert measured[0] == pytest.approx(float(value))
     assert measured[1] == pytest.approx(float(uncertainty), rel=0.6)
 
 
 def test_uncertainty_of_the_difference_is_its_scatter(rng):
     measured = [
-        metric.cell_correlation_difference(chain(rng, 500, 4, 0.6), chain(rng, 500, 4, 0.2), rng=rng)
+        metric.cell_correlation_difference(chain(rng, 500, 4, 0.2), chain(rng, 500, 4, 0.6), rng=rng)
         for _ in range(60)
     ]
     values, uncertainties = np.array(measured).T

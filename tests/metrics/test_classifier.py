@@ -13,33 +13,33 @@ def rng():
 
 def test_area_of_shifted_gaussians(rng):
     for shift in (0.0, 0.5, 2.0):
-        value, uncertainty = area_under_curve(rng.normal(size=5000), rng.normal(shift, 1, 5000))
+        value, uncertainty = area_under_curve(rng.normal(shift, 1, 5000), rng.normal(size=5000))
         assert value == pytest.approx(norm.cdf(shift / np.sqrt(2)), abs=4 * uncertainty)
         assert 0 < uncertainty < 0.01
 
 
 def test_area_by_hand_with_ties_and_weights():
-    assert area_under_curve([0.0, 1.0], [1.0, 2.0])[0] == pytest.approx(0.875)  # 3 pairs won, 1 tie
+    assert area_under_curve([1.0, 2.0], [0.0, 1.0])[0] == pytest.approx(0.875)  # 3 pairs won, 1 tie
     assert area_under_curve([0.0, 0.0], [0.0, 0.0]) == (0.5, 0.0)
-    weighted = area_under_curve([0.0, 1.0], [0.5, 2.0], sample_weights=[2.0, 1.0])[0]
-    assert weighted == pytest.approx(area_under_curve([0.0, 1.0], [0.5, 0.5, 2.0])[0]) == pytest.approx(4 / 6)
+    weighted = area_under_curve([0.5, 2.0], [0.0, 1.0], sample_weights=[2.0, 1.0])[0]
+    assert weighted == pytest.approx(area_under_curve([0.5, 0.5, 2.0], [0.0, 1.0])[0]) == pytest.approx(4 / 6)
 
 
 def test_area_uncertainty_is_the_spread_of_repetitions(rng):
-    repeated = [area_under_curve(rng.normal(size=300), rng.normal(0.7, 1, 300)) for _ in range(200)]
+    repeated = [area_under_curve(rng.normal(0.7, 1, 300), rng.normal(size=300)) for _ in range(200)]
     values, uncertainties = np.array(repeated).T
     assert uncertainties.mean() == pytest.approx(values.std(), rel=0.2)
 
 
 def test_roc_curve_encloses_the_area(rng):
     x, y, w = rng.normal(size=3000), rng.normal(1, 1, 2000), rng.uniform(0, 2, 2000)
-    false_positive, true_positive = roc_curve(x, y, sample_weights=w)
+    false_positive, true_positive = roc_curve(y, x, sample_weights=w)
     assert (false_positive[0], true_positive[0]) == (0, 0)
     assert (false_positive[-1], true_positive[-1]) == pytest.approx((1, 1))
     assert (np.diff(false_positive) >= 0).all()
     assert (np.diff(true_positive) >= 0).all()
     area = 0.5 * np.sum(np.diff(false_positive) * (true_positive[1:] + true_positive[:-1]))
-    assert area == pytest.approx(area_under_curve(x, y, sample_weights=w)[0], abs=2e-3)
+    assert area == pytest.approx(area_under_curve(y, x, sample_weights=w)[0], abs=2e-3)
 
 
 def test_boosting_guesses_between_equal_distributions(rng):
@@ -52,18 +52,18 @@ def test_boosting_guesses_between_equal_distributions(rng):
 
 def test_boosting_finds_a_shift_and_a_correlation(rng):
     x, y = rng.normal(size=(2000, 2)), rng.normal(size=(2000, 2))
-    shifted, uncertainty = two_sample_test(x, y + np.array([1.0, 0.0]), rng=rng, folds=3).auc
+    shifted, uncertainty = two_sample_test(y + np.array([1.0, 0.0]), x, rng=rng, folds=3).auc
     optimum = norm.cdf(1 / np.sqrt(2))
     assert optimum - 0.04 < shifted < optimum + 4 * uncertainty
     correlated = y @ np.linalg.cholesky(np.array([[1, 0.9], [0.9, 1]])).T  # every single feature agrees
-    assert two_sample_test(x, correlated, rng=rng, folds=3).auc[0] > 0.75
+    assert two_sample_test(correlated, x, rng=rng, folds=3).auc[0] > 0.75
 
 
 def test_boosting_honours_weights(rng):
     x, y = rng.normal(size=(2000, 2)), rng.normal(0.7, 1, (2000, 2))
     weights = np.prod(norm.pdf(y) / norm.pdf(y - 0.7), axis=1)
-    assert two_sample_test(x, y, rng=rng, folds=3).auc[0] > 0.7
-    value, uncertainty = two_sample_test(x, y, rng=rng, folds=3, sample_weights=weights).auc
+    assert two_sample_test(y, x, rng=rng, folds=3).auc[0] > 0.7
+    value, uncertainty = two_sample_test(y, x, rng=rng, folds=3, sample_weights=weights).auc
     assert value == pytest.approx(0.5, abs=4 * uncertainty)
 
 
@@ -73,11 +73,11 @@ def test_negative_weights_subtract(rng):
     background = rng.normal(1.5, 1, (4000, 2))
     polluted = np.concatenate([other, background])
     weights = np.concatenate([np.ones(5000), -np.ones(2000)])
-    clean, uncertainty = two_sample_test(signal, polluted, rng=rng, folds=3, sample_weights=weights).auc
+    clean, uncertainty = two_sample_test(polluted, signal, rng=rng, folds=3, sample_weights=weights).auc
     assert clean == pytest.approx(0.5, abs=4 * uncertainty)
     assert uncertainty < 0.03
-    assert two_sample_test(signal, polluted, rng=rng, folds=3).auc[0] > 0.7
-    single, uncertainty = single_feature_auc(signal[:, 0], polluted[:, 0], rng=rng, sample_weights=weights)
+    assert two_sample_test(polluted, signal, rng=rng, folds=3).auc[0] > 0.7
+    single, uncertainty = single_feature_auc(polluted[:, 0], signal[:, 0], rng=rng, sample_weights=weights)
     assert single == pytest.approx(0.5, abs=4 * uncertainty)
 
 
@@ -93,7 +93,7 @@ def test_pairs_share_a_fold(rng):
 def test_scores_are_reproducible():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(200, 2)), rng.normal(size=(200, 2))
-    first, second = (two_sample_test(x, y, rng=np.random.default_rng(5), folds=2) for _ in range(2))
+    first, second = (two_sample_test(y, x, rng=np.random.default_rng(5), folds=2) for _ in range(2))
     assert np.array_equal(first.sample_scores, second.sample_scores)
     assert first.auc == second.auc
 
@@ -102,7 +102,7 @@ def test_importances_say_where_the_samples_differ(rng):
     x, y = rng.normal(size=(3000, 4)), rng.normal(size=(3000, 4))
     y[:, 1] += 0.7
     y[:, 3] *= 1.5
-    test = two_sample_test(x, y, rng=rng, folds=3, importances=True)
+    test = two_sample_test(y, x, rng=rng, folds=3, importances=True)
     drops, errors = np.array(test.importances).T
     assert np.all(drops[[1, 3]] > 8 * errors[[1, 3]])
     assert np.all(np.abs(drops[[0, 2]]) < 4 * errors[[0, 2]])
@@ -112,7 +112,7 @@ def test_importances_say_where_the_samples_differ(rng):
 def test_importance_of_the_only_feature_is_all_of_the_area(rng):
     x, y = rng.normal(size=(4000, 2)), rng.normal(size=(4000, 2))
     y[:, 0] += 1
-    test = two_sample_test(x, y, rng=rng, folds=4, importances=True)
+    test = two_sample_test(y, x, rng=rng, folds=4, importances=True)
     value, uncertainty = test.importances[0]
     assert value == pytest.approx(test.auc[0] - 0.5, abs=4 * uncertainty)
     assert 0.001 < uncertainty < 0.02
@@ -121,7 +121,7 @@ def test_importance_of_the_only_feature_is_all_of_the_area(rng):
 def test_importances_of_a_correlation_belong_to_both(rng):
     x, y = rng.normal(size=(3000, 3)), rng.normal(size=(3000, 3))
     y[:, 1] = 0.8 * y[:, 0] + 0.6 * y[:, 1]  # every single feature agrees
-    test = two_sample_test(x, y, rng=rng, folds=3, importances=True)
+    test = two_sample_test(y, x, rng=rng, folds=3, importances=True)
     (first, _), (second, _), (other, error) = test.importances
     assert min(first, second) > 0.05
     assert abs(other) < 4 * error
@@ -133,8 +133,8 @@ def test_copies_hide_each_other_unless_permuted_together(rng):
     x, y = (np.column_stack([v, v + rng.normal(0, 0.05, v.shape), rng.normal(size=v.shape)]) for v in (x, y))
     groups = correlated_groups(x)
     assert groups == [[0, 1], [2]]
-    test = two_sample_test(x, y, rng=rng, folds=2, importances=True)
-    together = two_sample_test(x, y, rng=rng, folds=2, importances=True, groups=groups)
+    test = two_sample_test(y, x, rng=rng, folds=2, importances=True)
+    together = two_sample_test(y, x, rng=rng, folds=2, importances=True, groups=groups)
     assert len(together.importances) == 2
     assert together.importances[0][0] == pytest.approx(test.auc[0] - 0.5, abs=0.03)
     hidden = min(value for value, _ in test.importances[:2])
@@ -145,12 +145,12 @@ def test_importances_change_nothing_else():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(200, 2)), rng.normal(size=(200, 2))
     plain, more = (
-        two_sample_test(x, y, rng=np.random.default_rng(5), folds=2, importances=i) for i in (False, True)
+        two_sample_test(y, x, rng=np.random.default_rng(5), folds=2, importances=i) for i in (False, True)
     )
     assert plain.auc == more.auc
     assert np.array_equal(plain.sample_scores, more.sample_scores)
     assert plain.importances == ()
-    again = two_sample_test(x, y, rng=np.random.default_rng(5), folds=2, importances=True)
+    again = two_sample_test(y, x, rng=np.random.default_rng(5), folds=2, importances=True)
     assert again.importances == more.importances
 
 
@@ -159,7 +159,7 @@ def test_uncertainty_of_importances_is_the_spread_of_repetitions():
     for seed in range(12):
         rng = np.random.default_rng(seed)
         x, y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + np.array([0.7, 0])
-        values.append(two_sample_test(x, y, rng=rng, folds=3, importances=True).importances[0])
+        values.append(two_sample_test(y, x, rng=rng, folds=3, importances=True).importances[0])
     drops, errors = np.array(values).T
     assert 0.6 < drops.std() / errors.mean() < 1.5
 
@@ -171,10 +171,10 @@ def test_importances_honour_weights(rng):
     background[:, 0] += 2
     polluted = np.concatenate([other, background])
     weights = np.concatenate([np.ones(5500), -np.ones(1500)])
-    plain = two_sample_test(x, polluted, rng=rng, folds=2, importances=True).importances[0]
+    plain = two_sample_test(polluted, x, rng=rng, folds=2, importances=True).importances[0]
     assert plain[0] > 0.1
     value, uncertainty = two_sample_test(
-        x, polluted, rng=rng, folds=2, importances=True, sample_weights=weights
+        polluted, x, rng=rng, folds=2, importances=True, sample_weights=weights
     ).importances[0]
     assert value == pytest.approx(0, abs=4 * uncertainty)
 
@@ -197,10 +197,10 @@ def test_fold_and_weight_of_each_event_are_kept(rng):
 
 def test_single_feature(rng):
     x = rng.normal(size=8000)
-    shifted, uncertainty = single_feature_auc(x, rng.normal(1, 1, 8000), rng=rng)
+    shifted, uncertainty = single_feature_auc(rng.normal(1, 1, 8000), x, rng=rng)
     assert shifted == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=4 * uncertainty + 0.005)
-    assert single_feature_auc(x, rng.normal(0, 2, 8000), rng=rng)[0] > 0.65  # equal means, other width
-    value, uncertainty = single_feature_auc(x, rng.normal(size=8000), rng=rng)
+    assert single_feature_auc(rng.normal(0, 2, 8000), x, rng=rng)[0] > 0.65  # equal means, other width
+    value, uncertainty = single_feature_auc(rng.normal(size=8000), x, rng=rng)
     assert value == pytest.approx(0.5, abs=4 * uncertainty)
     assert single_feature_auc(np.zeros(100), np.zeros(100), rng=rng, paired=True) == (0.5, 0.0)
 
@@ -208,11 +208,11 @@ def test_single_feature(rng):
 def test_bad_samples(rng):
     x = rng.normal(size=(50, 2))
     with pytest.raises(ValueError, match="5 folds need at least 10 events in either sample, got 50 and 9"):
-        two_sample_test(x, x[:9], rng=rng)
+        two_sample_test(x[:9], x, rng=rng)
     with pytest.raises(ValueError, match="expected the same features in both samples, got 2 and 1 columns"):
-        two_sample_test(x, x[:, :1], rng=rng)
+        two_sample_test(x[:, :1], x, rng=rng)
     with pytest.raises(ValueError, match="paired samples must have equal sizes, got 50 and 40"):
-        two_sample_test(x, x[:40], rng=rng, paired=True)
+        two_sample_test(x[:40], x, rng=rng, paired=True)
     with pytest.raises(ValueError, match="reference: expected weights with a positive sum, got -50"):
         two_sample_test(x, x, rng=rng, reference_weights=-np.ones(50))
     with pytest.raises(

@@ -18,7 +18,7 @@ def test_shifted_gaussians(rng, shift):
     """The distance of equal Gaussians is their shift; in units of the reference's spread, here 4."""
     x, y = rng.normal(10, 4, (20000, 5)), rng.normal(10, 4, (20000, 5))
     y[:, 2] += 4 * shift
-    result = wasserstein_critic(x, y, rng=rng, **{**QUICK, "steps": 400, "batch_size": 512})
+    result = wasserstein_critic(y, x, rng=rng, **{**QUICK, "steps": 400, "batch_size": 512})
     assert result.value == pytest.approx(shift, rel=0.1)
     assert result.value > 8 * result.uncertainty
     # the penalty is paid for a slope of 1 + shift / (2 lambda)
@@ -33,14 +33,14 @@ def test_parallel_lines(rng):
     for distance in (0.5, 1.0):
         x = np.column_stack([np.zeros(2000), rng.uniform(size=2000)])
         y = np.column_stack([np.full(2000, distance), rng.uniform(size=2000)])
-        result = wasserstein_critic(x, y, rng=rng, **QUICK)
+        result = wasserstein_critic(y, x, rng=rng, **QUICK)
         assert result.value == pytest.approx(distance, rel=0.1)
 
 
 def test_a_sample_that_is_wider(rng):
     # equal means: no linear function sees it; the distance of radii |x| and 1.5 |x|
     x, y = rng.normal(size=(6000, 2)), rng.normal(0, 1.5, (6000, 2))
-    result = wasserstein_critic(x, y, rng=rng, **{**QUICK, "steps": 300})
+    result = wasserstein_critic(y, x, rng=rng, **{**QUICK, "steps": 300})
     assert result.value == pytest.approx(0.5 * np.sqrt(np.pi / 2), rel=0.1)
 
 
@@ -66,16 +66,16 @@ def test_weight_two_is_an_event_twice_on_average(rng):
     x, y = rng.normal(size=(3000, 2)), rng.normal(size=(3000, 2))
     y[:1000] += 1.5
     weights = np.where(np.arange(3000) < 1000, 2.0, 1.0)
-    weighted = wasserstein_critic(x, y, rng=rng, sample_weights=weights, **QUICK)
-    doubled = wasserstein_critic(x, np.concatenate([y, y[:1000]]), rng=rng, **QUICK)
-    ignored = wasserstein_critic(x, y, rng=rng, **QUICK)
+    weighted = wasserstein_critic(y, x, rng=rng, sample_weights=weights, **QUICK)
+    doubled = wasserstein_critic(np.concatenate([y, y[:1000]]), x, rng=rng, **QUICK)
+    ignored = wasserstein_critic(y, x, rng=rng, **QUICK)
     difference = 3 * np.hypot(weighted.uncertainty, doubled.uncertainty)
     assert weighted.value == pytest.approx(doubled.value, abs=difference)
     assert weighted.value - ignored.value > difference  # half of the sample is shifted, not a third
     assert wasserstein_critic(
-        x, y, rng=np.random.default_rng(2), sample_weights=2 * weights, **QUICK
+        y, x, rng=np.random.default_rng(2), sample_weights=2 * weights, **QUICK
     ).value == pytest.approx(
-        wasserstein_critic(x, y, rng=np.random.default_rng(2), sample_weights=weights, **QUICK).value,
+        wasserstein_critic(y, x, rng=np.random.default_rng(2), sample_weights=weights, **QUICK).value,
         rel=1e-3,
     )
 
@@ -85,20 +85,20 @@ def test_negative_weights_subtract(rng):
     polluted = np.concatenate([signal, rng.normal(2, 1, (4000, 2)), background])
     weights = np.concatenate([np.ones(8000), -np.ones(4000)])
     reference = rng.normal(size=(4000, 2))
-    result = wasserstein_critic(reference, polluted, rng=rng, sample_weights=weights, **QUICK)
+    result = wasserstein_critic(polluted, reference, rng=rng, sample_weights=weights, **QUICK)
     assert abs(result.value) < 4 * result.uncertainty < 0.5
-    assert wasserstein_critic(reference, polluted[:8000], rng=rng, **QUICK).value > 1
+    assert wasserstein_critic(polluted[:8000], reference, rng=rng, **QUICK).value > 1
 
 
 def test_same_seed_same_numbers_and_no_global_seed(rng):
     x, y = rng.normal(size=(100, 2)), rng.normal(size=(100, 2))
     quick = {**QUICK, "steps": 10}
     state = torch.get_rng_state()
-    first, second = (wasserstein_critic(x, y, rng=np.random.default_rng(5), **quick) for _ in range(2))
+    first, second = (wasserstein_critic(y, x, rng=np.random.default_rng(5), **quick) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(3)  # whatever else draws from torch does not matter
-    assert first == second == wasserstein_critic(x, y, rng=np.random.default_rng(5), **quick)
-    assert first != wasserstein_critic(x, y, rng=np.random.default_rng(6), **quick)
+    assert first == second == wasserstein_critic(y, x, rng=np.random.default_rng(5), **quick)
+    assert first != wasserstein_critic(y, x, rng=np.random.default_rng(6), **quick)
 
 
 def test_progress_reaches_the_end(rng):
@@ -112,9 +112,9 @@ def test_progress_reaches_the_end(rng):
 def test_bad_samples(rng):
     x = rng.normal(size=(50, 2))
     with pytest.raises(ValueError, match="expected the same features in both samples, got 2 and 1 columns"):
-        wasserstein_critic(x, x[:, :1], rng=rng)
+        wasserstein_critic(x[:, :1], x, rng=rng)
     with pytest.raises(ValueError, match=r"sample: expected at least 20 events.*got 19; take more events"):
-        wasserstein_critic(x, x[:19], rng=rng)
+        wasserstein_critic(x[:19], x, rng=rng)
     with pytest.raises(ValueError, match="reference: expected weights with a positive sum, got -50"):
         wasserstein_critic(x, x, rng=rng, reference_weights=-np.ones(50))
     weights = np.where(np.arange(50) == 0, 100.0, -1.0)  # the half without the large one is negative

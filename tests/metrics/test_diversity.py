@@ -38,7 +38,7 @@ def test_similarity_of_two_kinds_of_images_by_hand(rng):
 def test_equal_showers_have_similarity_one(shape, rng):
     reference = showers(rng, 60, shape)
     for collapsed in (np.repeat(reference[:1], 60, axis=0), np.zeros((60, *shape))):
-        result = image_diversity(reference, collapsed, rng=rng)
+        result = image_diversity(collapsed, reference, rng=rng)
         assert result.sample == (pytest.approx(1, abs=1e-9), pytest.approx(0, abs=1e-9))
     if shape == (1, 1):  # shares of a single cell
         assert result.ratio is None
@@ -49,18 +49,18 @@ def test_equal_showers_have_similarity_one(shape, rng):
 
 def test_energy_is_no_diversity(rng):
     one = np.repeat(showers(rng, 1), 200, axis=0)
-    assert image_diversity(one, one * rng.uniform(1, 100, (200, 1, 1)), rng=rng).difference[
+    assert image_diversity(one * rng.uniform(1, 100, (200, 1, 1)), one, rng=rng).difference[
         0
     ] == pytest.approx(0)
 
 
 def test_halves_agree_and_collapse_is_seen(rng):
     reference, sample = showers(rng, 4000), showers(rng, 4000)
-    same = image_diversity(reference, sample, rng=rng)
+    same = image_diversity(sample, reference, rng=rng)
     value, uncertainty = same.difference
     assert abs(value) < 3 * uncertainty
     assert same.ratio[0] == pytest.approx(1, abs=3 * same.ratio[1])
-    collapsed = image_diversity(reference, sample[rng.integers(5, size=4000)], rng=rng)  # five showers only
+    collapsed = image_diversity(sample[rng.integers(5, size=4000)], reference, rng=rng)  # five showers only
     assert 0.5 < collapsed.ratio[0] < 0.95  # one pair in five is of twins
     assert collapsed.difference[0] > 10 * collapsed.difference[1]
 
@@ -73,7 +73,7 @@ def test_five_percent_of_duplicates_are_not_seen(rng):
         if twins is not None:
             twins[:200] = twins[200:400]
         result = image_diversity(
-            reference, sample, rng=rng, reference_condition=condition, sample_condition=twins
+            sample, reference, rng=rng, reference_condition=condition, sample_condition=twins
         )
         assert abs(result.ratio[0] - 1) < max(0.01, 3 * result.ratio[1])
 
@@ -94,9 +94,9 @@ def test_weight_two_is_an_image_twice(rng):
     images = np.concatenate([showers(rng, 3000), np.repeat(showers(rng, 1), 3000, axis=0)])
     weights = np.repeat([1.0, 2.0], 3000)
     doubled = np.concatenate([images, images[3000:]])
-    result = image_diversity(doubled, images, rng=rng, sample_weights=weights)
+    result = image_diversity(images, doubled, rng=rng, sample_weights=weights)
     assert abs(result.difference[0]) < 3 * result.difference[1]
-    plain = image_diversity(doubled, images, rng=rng)
+    plain = image_diversity(images, doubled, rng=rng)
     assert abs(plain.difference[0]) > 5 * plain.difference[1]
 
 
@@ -104,9 +104,9 @@ def test_negative_weights_subtract_images(rng):
     collapsed = np.repeat(showers(rng, 1), 4000, axis=0)
     polluted = np.concatenate([showers(rng, 6000), collapsed])
     weights = np.concatenate([np.ones(8000), -np.ones(2000)])
-    result = image_diversity(showers(rng, 6000), polluted, rng=rng, sample_weights=weights)
+    result = image_diversity(polluted, showers(rng, 6000), rng=rng, sample_weights=weights)
     assert abs(result.difference[0]) < 3 * result.difference[1]
-    plain = image_diversity(showers(rng, 6000), polluted, rng=rng)
+    plain = image_diversity(polluted, showers(rng, 6000), rng=rng)
     assert plain.difference[0] > 5 * plain.difference[1]
 
 
@@ -123,11 +123,11 @@ def test_bad_images(rng):
     with pytest.raises(
         ValueError, match=r"same cells in both samples, got \(12, 12\) and \(12, 6\); compare"
     ):
-        image_diversity(x, showers(rng, 10, (12, 6)), rng=rng)
+        image_diversity(showers(rng, 10, (12, 6)), x, rng=rng)
     with pytest.raises(ValueError, match="sample: expected energies that are not negative, got -1 in a cell"):
-        image_diversity(x, -np.ones((10, 12, 12)), rng=rng)
+        image_diversity(-np.ones((10, 12, 12)), x, rng=rng)
     with pytest.raises(ValueError, match="reference: expected at least 4 images, got 3; take more events"):
-        image_diversity(x[:3], x, rng=rng)
+        image_diversity(x, x[:3], rng=rng)
     with pytest.raises(ValueError, match="window: expected an odd number of cells, got 4"):
         image_diversity(x, x, rng=rng, window=4)
     with pytest.raises(ValueError, match="condition: expected one for both samples or for none"):
@@ -139,7 +139,7 @@ def test_bad_images(rng):
     with pytest.raises(
         ValueError, match=r"sample: expected an array of 3 dimension\(s\), got shape \(10, 144\)"
     ):
-        image_diversity(x, x.reshape(10, 144), rng=rng)
+        image_diversity(x.reshape(10, 144), x, rng=rng)
     with pytest.raises(ValueError, match="pairs of the sample: expected weights with a positive sum"):
         image_diversity(x[:4], x[:4], rng=np.random.default_rng(1), sample_weights=[-1, 2, 2, -1], pairs=1)
 
@@ -229,7 +229,7 @@ def species(rng, n, shift, names=("e", "mu", "pi")):
 def test_separable_species_score_their_number(rng):
     x, labels = species(rng, 1500, 50)
     for sample, expected in ((species(rng, 1500, 50)[0], 3), (x[labels != "mu"], 2), (x[labels == "e"], 1)):
-        result = classifier_score(x, sample, reference_species=labels, rng=rng, folds=3)
+        result = classifier_score(sample, x, reference_species=labels, rng=rng, folds=3)
         assert result.reference[0] == pytest.approx(3, rel=0.01)
         assert result.sample[0] == pytest.approx(expected, rel=0.01)
         assert 1 <= result.sample[0] <= 3
@@ -238,7 +238,7 @@ def test_separable_species_score_their_number(rng):
 
 def test_species_without_information_score_one(rng):
     x, labels = species(rng, 3000, 0)
-    result = classifier_score(x, species(rng, 3000, 0)[0], reference_species=labels, rng=rng, folds=3)
+    result = classifier_score(species(rng, 3000, 0)[0], x, reference_species=labels, rng=rng, folds=3)
     assert 1 < result.reference[0] < 1.1  # a classifier trained on few events is too sure of itself
     assert abs(result.difference[0]) < 3 * result.difference[1]
 
@@ -254,7 +254,7 @@ def test_score_is_the_mutual_information(rng):
 
     information = quad(entropy_density, -10, 12)[0] - 0.5 * np.log(2 * np.pi * np.e)
     x, labels = species(rng, 20_000, distance, ("K", "pi"))
-    result = classifier_score(x, species(rng, 20_000, distance)[0][:100], reference_species=labels, rng=rng)
+    result = classifier_score(species(rng, 20_000, distance)[0][:100], x, reference_species=labels, rng=rng)
     assert result.reference[0] == pytest.approx(np.exp(information), abs=0.02)
     assert np.exp(information) == pytest.approx(1.4, abs=0.1)  # so that 0.02 is a small part of the range
 
@@ -263,7 +263,7 @@ def test_score_sees_confused_and_missing_species(rng):
     x, labels = species(rng, 3000, 3)
     other = species(rng, 3000, 3)[0]
     seen = {
-        name: classifier_score(x, sample, reference_species=labels, rng=rng, folds=3).difference
+        name: classifier_score(sample, x, reference_species=labels, rng=rng, folds=3).difference
         for name, sample in (
             ("same", other),
             ("between", species(rng, 3000, 1.5)[0] + [1.5, 0]),
@@ -284,21 +284,21 @@ def test_score_with_weights(rng):
     expected = 2**1.5  # exponential of the entropy of the shares 1/2, 1/4, 1/4
     for sample, given in ((doubled, None), (x, np.where(labels == "e", 2.0, 1.0))):
         score = classifier_score(
-            x, sample, reference_species=labels, rng=rng, folds=3, sample_weights=given
+            sample, x, reference_species=labels, rng=rng, folds=3, sample_weights=given
         ).sample
         assert score[0] == pytest.approx(expected, rel=0.01)
     # one species added and subtracted again
     both = np.concatenate([x, x[labels == "e"]])
     signed = np.concatenate([np.ones(1500), -np.ones(500)])
     score = classifier_score(
-        x, both, reference_species=labels, rng=rng, folds=3, sample_weights=signed
+        both, x, reference_species=labels, rng=rng, folds=3, sample_weights=signed
     ).sample
     assert score[0] == pytest.approx(2, rel=0.02)
     signed[1500:] = -1.5
     with pytest.raises(
         ValueError, match=r"sample: negative weights give species e a share of -.*; take more"
     ):
-        classifier_score(x, both, reference_species=labels, rng=rng, folds=3, sample_weights=signed)
+        classifier_score(both, x, reference_species=labels, rng=rng, folds=3, sample_weights=signed)
 
 
 def test_score_is_reproducible(rng):
@@ -316,7 +316,7 @@ def test_uncertainty_of_score_is_the_spread_of_repetitions(rng):
     for _ in range(40):
         x, labels = species(rng, 400, 1, ("K", "pi"))
         sample = species(rng, 400, 1, ("K", "pi"))[0]
-        repeated.append(classifier_score(x, sample, reference_species=labels, rng=rng, folds=2).difference)
+        repeated.append(classifier_score(sample, x, reference_species=labels, rng=rng, folds=2).difference)
     values, uncertainties = np.array(repeated).T
     assert values.std() < 1.4 * uncertainties.mean()
     assert abs(values.mean()) < 4 * values.std() / np.sqrt(40)
@@ -332,6 +332,6 @@ def test_bad_species(rng):
     ):
         classifier_score(x, x, reference_species=labels[1:], rng=rng)
     with pytest.raises(ValueError, match="expected the same features in both samples, got 2 and 1 columns"):
-        classifier_score(x, x[:, :1], reference_species=labels, rng=rng)
+        classifier_score(x[:, :1], x, reference_species=labels, rng=rng)
     with pytest.raises(ValueError, match="species mu: 15 folds need at least 30 events, got 20; take more"):
         classifier_score(x, x, reference_species=np.where(labels == "mu", "mu", "e"), rng=rng, folds=15)

@@ -28,7 +28,7 @@ def test_separation_of_shifted_gaussians_is_the_integral(rng):
         10,
     )
     value, uncertainty = separation_power(
-        rng.normal(size=60000), rng.normal(shift, 1, 60000), rng=rng, bins=60
+        rng.normal(shift, 1, 60000), rng.normal(size=60000), rng=rng, bins=60
     )
     assert value == pytest.approx(expected, abs=3 * uncertainty + 0.001)
     assert 0 < uncertainty < 0.1 * value
@@ -37,9 +37,9 @@ def test_separation_of_shifted_gaussians_is_the_integral(rng):
 def test_separation_limits(rng):
     x = rng.normal(size=1000)
     assert separation_power(x, x, rng=rng)[0] == 0
-    assert separation_power(x, x + 100, rng=rng, edges=np.linspace(-10, 110, 50))[0] == pytest.approx(1)
+    assert separation_power(x + 100, x, rng=rng, edges=np.linspace(-10, 110, 50))[0] == pytest.approx(1)
     forward, backward = (
-        separation_power(a, b, rng=rng, edges=np.linspace(-4, 4, 30))[0] for a, b in [(x, -x), (-x, x)]
+        separation_power(b, a, rng=rng, edges=np.linspace(-4, 4, 30))[0] for a, b in [(x, -x), (-x, x)]
     )
     assert forward == backward  # symmetric
 
@@ -56,7 +56,7 @@ def test_separation_of_equal_distributions_is_the_known_bias(rng):
 
 def test_separation_uncertainty_is_the_spread_of_repetitions(rng):
     repeated = [
-        separation_power(rng.normal(size=1000), rng.normal(1, 1, 1000), rng=rng, edges=np.linspace(-4, 5, 20))
+        separation_power(rng.normal(1, 1, 1000), rng.normal(size=1000), rng=rng, edges=np.linspace(-4, 5, 20))
         for _ in range(100)
     ]
     values, uncertainties = np.array(repeated).T
@@ -69,16 +69,16 @@ def test_weight_two_is_an_event_twice(rng):
     weights = np.where(np.arange(300) < 100, 2.0, 1.0)
     doubled = np.concatenate([sample, sample[:100]])
     assert np.array_equal(histogram(sample, edges, weights=weights)[0], histogram(doubled, edges)[0])
-    with_weight = separation_power(reference, sample, rng=rng, edges=edges, sample_weights=weights)[0]
-    assert with_weight == pytest.approx(separation_power(reference, doubled, rng=rng, edges=edges)[0])
+    with_weight = separation_power(sample, reference, rng=rng, edges=edges, sample_weights=weights)[0]
+    assert with_weight == pytest.approx(separation_power(doubled, reference, rng=rng, edges=edges)[0])
     assert np.allclose(quantile_edges(sample, 10, weights=weights), quantile_edges(doubled, 10))
 
 
 def test_reweighting_undoes_a_distortion(rng):
     reference, sample = rng.normal(size=20000), rng.normal(0.5, 1, 20000)
     weights = norm.pdf(sample) / norm.pdf(sample - 0.5)
-    distorted = separation_power(reference, sample, rng=rng)
-    repaired = separation_power(reference, sample, rng=rng, sample_weights=weights)
+    distorted = separation_power(sample, reference, rng=rng)
+    repaired = separation_power(sample, reference, rng=rng, sample_weights=weights)
     assert repaired[0] < 0.1 * distorted[0]
     # weights cost statistics: the bias of the weighted sample is that of fewer events, not zero
     assert repaired[0] < 40 / 4 * (1 / 20000 + (weights**2).sum() / weights.sum() ** 2) + 4 * repaired[1]
@@ -95,10 +95,10 @@ def test_nothing_is_lost_outside_the_edges():
 def test_point_mass_has_its_own_bin(rng):
     reference = np.where(np.arange(5000) < 2500, 0.0, rng.exponential(size=5000))
     smeared = np.where(reference == 0, 1e-4 * rng.exponential(size=5000), reference)
-    assert separation_power(reference, smeared, rng=rng)[0] > 0.2
+    assert separation_power(smeared, reference, rng=rng)[0] > 0.2
     constant = np.ones(10)
     assert separation_power(constant, constant, rng=rng)[0] == 0
-    assert separation_power(constant, constant + 1, rng=rng, edges=uniform_edges(constant, 7))[0] == 1
+    assert separation_power(constant + 1, constant, rng=rng, edges=uniform_edges(constant, 7))[0] == 1
 
 
 def test_uniform_edges_follow_the_bulk(rng):
@@ -113,7 +113,7 @@ def test_uniform_edges_follow_the_bulk(rng):
 def test_negative_weights(rng):
     x, y = rng.normal(size=5000), rng.normal(size=5000)
     weights = np.where(np.arange(5000) % 10 == 0, -1.0, 1.0)
-    assert separation_power(x, y, rng=rng, bins=10, sample_weights=weights)[0] < 0.01
+    assert separation_power(y, x, rng=rng, bins=10, sample_weights=weights)[0] < 0.01
     edges = np.arange(5.0)
     centres = edges[:-1] + 0.5
     for sample_weights, joined in (
@@ -133,7 +133,7 @@ def test_separations_of_parts_are_those_of_each_pair(rng):
     parts = [tuple(np.split(rng.permutation(401)[:400], 2)) for _ in range(3)]
     edges = np.linspace(-3, 3, 31)
     expected = [
-        separation_power(x[a], x[b], rng=rng, edges=edges, reference_weights=w[a], sample_weights=w[b])[0]
+        separation_power(x[b], x[a], rng=rng, edges=edges, reference_weights=w[a], sample_weights=w[b])[0]
         for a, b in parts
     ]
     assert separations_of_parts(x, parts, edges, weights=w) == pytest.approx(expected)
@@ -154,7 +154,7 @@ def test_separations_of_parts_are_those_of_each_pair(rng):
 )
 def test_bad_samples(values, weights, message, rng):
     with pytest.raises(ValueError, match=message):
-        separation_power([1.0, 2.0], values, rng=rng, sample_weights=weights)
+        separation_power(values, [1.0, 2.0], rng=rng, sample_weights=weights)
 
 
 def test_profile_is_the_weighted_mean_of_each_bin(rng):

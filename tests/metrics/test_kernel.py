@@ -29,7 +29,7 @@ def rbf_of_gaussians(shift, width, bandwidth, features):
 @pytest.mark.parametrize(("shift", "width"), [(0.3, 1.0), (0.0, 1.4), (1.0, 0.7)])
 def test_rbf_of_two_gaussians(rng, shift, width):
     x, y = rng.normal(size=(1000, 3)), rng.normal(shift, width, (800, 3))
-    result = mmd(x, y, rng=rng, standardise=False, bandwidth=1.5, permutations=0)
+    result = mmd(y, x, rng=rng, standardise=False, bandwidth=1.5, permutations=0)
     assert result.value == pytest.approx(rbf_of_gaussians(shift, width, 1.5, 3), abs=4 * result.uncertainty)
     assert result.uncertainty < 0.3 * result.value
     assert result.measurement == (result.value, result.uncertainty)
@@ -40,13 +40,13 @@ def test_polynomial_kernel_compares_moments(rng):
     # one feature, degree 2: (xy + 1)^2 = x^2 y^2 + 2 x y + 1, so MMD^2 = (E x^2 - E y^2)^2 + 2 (E x - E y)^2
     x, y = rng.normal(0.2, 1, (1500, 1)), rng.normal(0.6, 1.3, (1500, 1))
     options = {"kernel": "polynomial", "standardise": False, "permutations": 0}
-    result = mmd(x, y, rng=rng, degree=2, **options)
+    result = mmd(y, x, rng=rng, degree=2, **options)
     expected = (0.2**2 + 1 - 0.6**2 - 1.3**2) ** 2 + 2 * 0.4**2
     assert result.value == pytest.approx(expected, abs=3 * result.uncertainty)
     assert result.uncertainty < 0.3 * expected
     # two points and a uniform of equal mean and variance: the second moments agree, the fourth (1 and 9/5) do not
     x, y = np.sign(rng.normal(size=(1500, 1))), rng.uniform(-np.sqrt(3), np.sqrt(3), (1500, 1))
-    blind, seeing = (mmd(x, y, rng=rng, degree=d, **options) for d in (2, 4))
+    blind, seeing = (mmd(y, x, rng=rng, degree=d, **options) for d in (2, 4))
     assert abs(blind.value) < 3 * blind.uncertainty
     assert seeing.value > 3 * seeing.uncertainty
 
@@ -65,7 +65,7 @@ def test_unbiased_estimate_is_the_sum_over_pairs(rng):
 
     cross = sum(u[i] * v[j] * kernel(x[i], y[j]) for i in range(12) for j in range(9)) / (u.sum() * v.sum())
     result = mmd(
-        x, y, rng=rng, reference_weights=u, sample_weights=v, standardise=False, bandwidth=0.8, permutations=0
+        y, x, rng=rng, reference_weights=u, sample_weights=v, standardise=False, bandwidth=0.8, permutations=0
     )
     assert result.value == pytest.approx(same(x, u) + same(y, v) - 2 * cross)
 
@@ -88,7 +88,7 @@ def test_uncertainty_is_the_spread_of_repetitions(rng, shift, weighted):
     def once():
         x, y = rng.normal(size=(120, 2)), rng.normal(shift, 1, (100, 2))
         weights = rng.choice([-0.3, 1.0], 100, p=[0.2, 0.8]) if weighted else None
-        result = mmd(x, y, rng=rng, standardise=False, bandwidth=1.5, sample_weights=weights, permutations=0)
+        result = mmd(y, x, rng=rng, standardise=False, bandwidth=1.5, sample_weights=weights, permutations=0)
         return result.measurement
 
     values, uncertainties = np.array([once() for _ in range(200)]).T
@@ -103,11 +103,11 @@ def test_p_values_are_uniform_for_equal_distributions(rng, kind):
     def once():
         x, y = rng.normal(size=(80, 2)), rng.normal(size=(60, 2))
         if kind != "weights":
-            return mmd(x, y, rng=rng, kernel=kind, permutations=59).p_value
+            return mmd(y, x, rng=rng, kernel=kind, permutations=59).p_value
         # a sample from elsewhere, weighted to the same distribution
         y = rng.normal(0.3, 1, (120, 2))
         weights = np.exp(-0.5 * (y**2 - (y - 0.3) ** 2).sum(axis=1))
-        return mmd(x, y, rng=rng, sample_weights=weights, permutations=59).p_value
+        return mmd(y, x, rng=rng, sample_weights=weights, permutations=59).p_value
 
     p_values = np.array([once() for _ in range(150)])
     # binomial: 7.5 +- 2.7 and 75 +- 6.1
@@ -120,15 +120,15 @@ def test_differences_are_seen(rng, kernel):
     x = rng.normal(size=(400, 2))
     correlated = rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], 400)
     for y in (rng.normal(0.4, 1, (400, 2)), rng.normal(0, 1.4, (400, 2)), correlated):
-        assert mmd(x, y, rng=rng, kernel=kernel, permutations=99).p_value == 0.01
+        assert mmd(y, x, rng=rng, kernel=kernel, permutations=99).p_value == 0.01
     weights = np.where(np.arange(400) % 2, 1.0, 0.5)
-    weighted = mmd(x, x + 0.5, rng=rng, kernel=kernel, sample_weights=weights, permutations=99)
+    weighted = mmd(x + 0.5, x, rng=rng, kernel=kernel, sample_weights=weights, permutations=99)
     assert weighted.p_value == 0.01
 
 
 def test_two_halves_of_a_sample_agree(rng):
     x = rng.gamma(2.0, size=(6000, 5)) * [1, 1e3, 1e-3, 1, 1]
-    result = mmd(x[:3000], x[3000:], rng=rng, most=800)
+    result = mmd(x[3000:], x[:3000], rng=rng, most=800)
     assert abs(result.value) < 3 * result.uncertainty
     assert result.p_value > 0.01
 
@@ -136,10 +136,10 @@ def test_two_halves_of_a_sample_agree(rng):
 def test_features_are_standardised_on_the_reference(rng):
     x, y = rng.normal(size=(300, 2)), rng.normal(0.3, 1, (300, 2))
     scale, offset = np.array([1e3, 1e-2]), np.array([5.0, -1.0])
-    plain = mmd(x, y, rng=np.random.default_rng(1))
-    scaled = mmd(x * scale + offset, y * scale + offset, rng=np.random.default_rng(1))
+    plain = mmd(y, x, rng=np.random.default_rng(1))
+    scaled = mmd(y * scale + offset, x * scale + offset, rng=np.random.default_rng(1))
     assert scaled.measurement == pytest.approx(plain.measurement)
-    constant = mmd(np.column_stack([x, np.full(300, 7.3)]), np.column_stack([y, np.full(300, 7.3)]), rng=rng)
+    constant = mmd(np.column_stack([y, np.full(300, 7.3)]), np.column_stack([x, np.full(300, 7.3)]), rng=rng)
     assert np.isfinite(constant.value)
 
 
@@ -148,12 +148,12 @@ def test_weights_and_duplicates(rng):
     x, y = rng.normal(size=(400, 2)), rng.normal(0.5, 1, (400, 2))
     weights = np.where(np.arange(400) < 100, 2.0, 1.0)
     options = {"rng": rng, "standardise": False, "bandwidth": 1.0, "permutations": 0}
-    with_weights = mmd(x, y, sample_weights=weights, **options).value
-    doubled = mmd(x, np.concatenate([y, y[:100]]), **options).value
+    with_weights = mmd(y, x, sample_weights=weights, **options).value
+    doubled = mmd(np.concatenate([y, y[:100]]), x, **options).value
     # 100 pairs of copies, k = 1 instead of the mean kernel: 2 * 100 / 500^2 at most
     assert 0 < doubled - with_weights < 2 * 100 / 500**2
-    third = mmd(x, y, sample_weights=np.full(400, 0.3), **options).value
-    assert third == pytest.approx(mmd(x, y, **options).value)
+    third = mmd(y, x, sample_weights=np.full(400, 0.3), **options).value
+    assert third == pytest.approx(mmd(y, x, **options).value)
 
 
 def test_negative_weights_subtract(rng):
@@ -161,16 +161,16 @@ def test_negative_weights_subtract(rng):
     sample = np.concatenate([signal, rng.normal(3, 1, (600, 2)), background])
     weights = np.repeat([1.0, 1.0, -1.0], 600)
     reference = rng.normal(size=(600, 2))
-    clean = mmd(reference, sample, rng=rng, sample_weights=weights)
+    clean = mmd(sample, reference, rng=rng, sample_weights=weights)
     assert abs(clean.value) < 3 * clean.uncertainty
     assert clean.p_value > 0.01
-    assert mmd(reference, sample[:1200], rng=rng).value > 0.1
+    assert mmd(sample[:1200], reference, rng=rng).value > 0.1
 
 
 def test_large_samples_are_subsampled(rng):
     x, y = rng.normal(size=(20000, 2)), rng.normal(0.5, 1, (20000, 2))
     few, many = (
-        mmd(x, y, rng=rng, bandwidth=1.0, standardise=False, most=n, permutations=0) for n in (200, 1000)
+        mmd(y, x, rng=rng, bandwidth=1.0, standardise=False, most=n, permutations=0) for n in (200, 1000)
     )
     assert few.value == pytest.approx(many.value, abs=4 * few.uncertainty)
     assert few.uncertainty == pytest.approx(many.uncertainty * np.sqrt(5), rel=0.3)
@@ -185,7 +185,7 @@ def test_median_distance(rng):
 
 def test_seeded(rng):
     x, y = rng.normal(size=(100, 3)), rng.normal(size=(100, 3))
-    first, second = (mmd(x, y, rng=np.random.default_rng(3), most=50) for _ in range(2))
+    first, second = (mmd(y, x, rng=np.random.default_rng(3), most=50) for _ in range(2))
     assert first == second
 
 
@@ -213,4 +213,4 @@ def test_seeded(rng):
 )
 def test_bad_input(rng, reference, sample, options, message):
     with pytest.raises(ValueError, match=message):
-        mmd(reference, sample, rng=rng, **options)
+        mmd(sample, reference, rng=rng, **options)

@@ -102,7 +102,7 @@ def test_share_of_copies_with_weights(rng):
 @pytest.mark.parametrize("features", [2, 20])
 def test_independent_samples_show_nothing(features, rng):
     training, test, sample = rng.normal(size=(3, 3000, features))
-    for result in (memorisation(training, test, sample, rng=rng), duplication(test, sample, rng=rng)):
+    for result in (memorisation(training, test, sample, rng=rng), duplication(sample, test, rng=rng)):
         assert result.copies[0] == result.expected_copies[0] == 0
         assert result.expected == pytest.approx(0.01, abs=1 / 3000)
         assert abs(result.excess[0]) < 3 * result.excess[1]
@@ -145,7 +145,7 @@ def test_training_sample_as_generator_is_found(rng):
 def test_duplicates_of_five_percent_are_found(features, rng):
     reference, sample = rng.normal(size=(2, 4000, features))
     sample[:200] = sample[200:400]
-    result = duplication(reference, sample, rng=rng)
+    result = duplication(sample, reference, rng=rng)
     assert result.copies[0] == pytest.approx(0.05)
     assert result.excess[0] == pytest.approx(0.1, abs=3 * result.excess[1])  # both twins
     assert result.excess[0] > 8 * result.excess[1]
@@ -155,7 +155,7 @@ def test_duplicates_of_five_percent_are_found(features, rng):
 def test_small_support_is_found_by_the_birthday_paradox(rng):
     events = rng.normal(size=(20_000, 4))
     sample = events[rng.integers(20_000, size=2000)]
-    result = duplication(rng.normal(size=(3000, 4)), sample, rng=rng)
+    result = duplication(sample, rng.normal(size=(3000, 4)), rng=rng)
     assert result.copies[0] == pytest.approx(2000 / 2 / 20_000, abs=4 * np.sqrt(100) / 2000)
     assert result.expected_copies[0] == 0
 
@@ -165,7 +165,7 @@ def test_empty_events_are_expected(rng):
     samples = rng.normal(size=(3, 2000, 6))
     samples[rng.uniform(size=(3, 2000)) < 0.2] = 0
     training, test, sample = samples
-    for result in (memorisation(training, test, sample, rng=rng), duplication(test, sample, rng=rng)):
+    for result in (memorisation(training, test, sample, rng=rng), duplication(sample, test, rng=rng)):
         assert result.expected == pytest.approx(0.2, abs=0.04)
         assert result.copies[0] == pytest.approx(result.expected_copies[0], abs=0.04)
         assert abs(result.excess[0]) < 3 * result.excess[1]
@@ -214,8 +214,8 @@ def test_negative_weights_subtract(rng):
     assert abs(clean.excess[0]) < 3 * clean.excess[1]
     assert memorisation(training, test, polluted[:4400], rng=rng).excess[0] > 0.05
     within = duplication(
-        test,
         np.concatenate([sample, sample[:100]]),
+        test,
         rng=rng,
         sample_weights=np.append(np.ones(4000), -np.ones(100)),
     )
@@ -229,7 +229,7 @@ def test_uncertainties_are_the_spread_of_repetitions(queries, rng):
         training, test, sample = rng.normal(size=(3, 600, 3))
         settings = {"rng": rng, "quantile": 0.05, "queries": queries, "n_bootstrap": 20}
         found["memorisation"].append(memorisation(training, test, sample, **settings))
-        found["duplication"].append(duplication(test, sample, **settings))
+        found["duplication"].append(duplication(sample, test, **settings))
     for name, results in found.items():
         for quantity, truth in (("excess", 0.0), ("distance_ratio", 1.0), ("nearer", 0.5)):
             values, uncertainties = np.array([getattr(result, quantity) for result in results]).T
@@ -255,12 +255,12 @@ def test_bad_input(rng):
     with pytest.raises(ValueError, match=r"same number of columns .*'training': 2, 'test': 2, 'sample': 1"):
         memorisation(x, x, x[:, :1], rng=rng)
     with pytest.raises(ValueError, match=r"same number of columns .*'reference': 1, 'sample': 2"):
-        duplication(x[:, :1], x, rng=rng)
+        duplication(x, x[:, :1], rng=rng)
     with pytest.raises(ValueError, match="quantile: expected a number between 0 and 1, got 1"):
         memorisation(x, x, x, rng=rng, quantile=1)
     with pytest.raises(ValueError, match="queries: expected at least 2, got 1"):
         duplication(x, x, rng=rng, queries=1)
     with pytest.raises(ValueError, match="base: expected at least two events, got one"):
-        duplication(x, x[:1], rng=rng)
+        duplication(x[:1], x, rng=rng)
     with pytest.raises(ValueError, match=r"sample: expected weights with a positive sum, got -20"):
         memorisation(x, x, x, rng=rng, sample_weights=-np.ones(20))

@@ -23,7 +23,7 @@ def jensen_shannon(shift):
 
 def test_shifted_gaussians_have_the_area_and_divergence_of_the_optimum(rng):
     x, y = rng.normal(size=(5000, 3)), rng.normal(size=(5000, 3)) + np.array([1.5, 0, 0])
-    result = network_test(x, y, rng=rng, **QUICK)
+    result = network_test(y, x, rng=rng, **QUICK)
     auc, auc_error = result.auc
     jsd, jsd_error = result.jsd
     assert auc == pytest.approx(norm.cdf(1.5 / np.sqrt(2)), abs=4 * auc_error)
@@ -34,7 +34,7 @@ def test_shifted_gaussians_have_the_area_and_divergence_of_the_optimum(rng):
 
 def test_it_guesses_between_halves_of_a_sample(rng):
     x = rng.normal(size=(6000, 5))
-    result = network_test(x[:3000], x[3000:], rng=rng, **QUICK)
+    result = network_test(x[3000:], x[:3000], rng=rng, **QUICK)
     assert result.auc[0] == pytest.approx(0.5, abs=4 * result.auc[1])
     assert -0.05 < result.jsd[0] < 0.01  # a calibration that learnt noise costs a little
 
@@ -42,13 +42,13 @@ def test_it_guesses_between_halves_of_a_sample(rng):
 def test_it_sees_a_correlation(rng):
     x, y = rng.normal(size=(3000, 2)), rng.normal(size=(3000, 2))
     correlated = y @ np.linalg.cholesky(np.array([[1, 0.9], [0.9, 1]])).T  # every single feature agrees
-    assert network_test(x, correlated, rng=rng, **QUICK).auc[0] > 0.7
+    assert network_test(correlated, x, rng=rng, **QUICK).auc[0] > 0.7
 
 
 def test_samples_far_apart_end_the_training(rng):
     lines = []
     result = network_test(
-        rng.normal(size=(500, 2)), rng.normal(20, 1, (500, 2)), rng=rng, step=lines.append, **QUICK
+        rng.normal(20, 1, (500, 2)), rng.normal(size=(500, 2)), rng=rng, step=lines.append, **QUICK
     )
     assert result.auc == (1.0, 0.0)
     assert result.jsd[0] == pytest.approx(1, abs=0.01)
@@ -59,7 +59,7 @@ def test_samples_far_apart_end_the_training(rng):
 
 def test_judged_events_are_the_fifth_that_nothing_was_learnt_from(rng):
     x, y = rng.normal(size=(1000, 2)), rng.normal(1, 1, (500, 2))
-    run = network_test(x, y, rng=rng, **QUICK).runs[0]
+    run = network_test(y, x, rng=rng, **QUICK).runs[0]
     assert (len(np.unique(run.reference_events)), len(np.unique(run.sample_events))) == (200, 100)
     assert run.reference_scores.shape == (200,)
     # the scores belong to these events: the more to the right, the more like the sample
@@ -70,7 +70,7 @@ def test_judged_events_are_the_fifth_that_nothing_was_learnt_from(rng):
 
 def test_scores_are_probabilities(rng):
     x, y = rng.normal(size=(6000, 1)), rng.normal(1, 1, (6000, 1))
-    run = network_test(x, y, rng=rng, **QUICK).runs[0]
+    run = network_test(y, x, rng=rng, **QUICK).runs[0]
     truth = norm.pdf(y[run.sample_events, 0] - 1)
     truth /= truth + norm.pdf(y[run.sample_events, 0])
     assert np.sqrt(np.mean((run.sample_scores - truth) ** 2)) < 0.06
@@ -80,22 +80,22 @@ def test_weights(rng):
     """True weights make the samples equal; negative ones take a background out again."""
     x, y = rng.normal(size=(4000, 2)), rng.normal(0.7, 1, (4000, 2))
     weights = np.prod(norm.pdf(y) / norm.pdf(y - 0.7), axis=1)
-    assert network_test(x, y, rng=rng, **QUICK).auc[0] > 0.7
-    value, uncertainty = network_test(x, y, rng=rng, sample_weights=weights, **QUICK).auc
+    assert network_test(y, x, rng=rng, **QUICK).auc[0] > 0.7
+    value, uncertainty = network_test(y, x, rng=rng, sample_weights=weights, **QUICK).auc
     assert value == pytest.approx(0.5, abs=4 * uncertainty)
     signal, background = rng.normal(size=(4000, 2)), rng.normal(1.5, 1, (4000, 2))
     polluted = np.concatenate([signal, background])
     signs = np.concatenate([np.ones(6000), -np.ones(2000)])
-    assert network_test(x, polluted, rng=rng, **QUICK).auc[0] > 0.6
-    value, uncertainty = network_test(x, polluted, rng=rng, sample_weights=signs, **QUICK).auc
+    assert network_test(polluted, x, rng=rng, **QUICK).auc[0] > 0.6
+    value, uncertainty = network_test(polluted, x, rng=rng, sample_weights=signs, **QUICK).auc
     assert value == pytest.approx(0.5, abs=4 * uncertainty)
     assert uncertainty < 0.06
 
 
 def test_common_factors_of_the_weights_and_sizes_do_not_matter(rng):
     x, y = rng.normal(size=(600, 2)), rng.normal(1, 1, (300, 2))
-    plain = network_test(x, y, rng=np.random.default_rng(3), **QUICK)
-    double = network_test(x, y, rng=np.random.default_rng(3), reference_weights=np.full(600, 2.0), **QUICK)
+    plain = network_test(y, x, rng=np.random.default_rng(3), **QUICK)
+    double = network_test(y, x, rng=np.random.default_rng(3), reference_weights=np.full(600, 2.0), **QUICK)
     assert double.auc == pytest.approx(plain.auc)
     assert double.jsd == pytest.approx(plain.jsd)
 
@@ -105,7 +105,7 @@ def test_repetitions_and_seeds(rng):
     torch.manual_seed(1)
     untouched = torch.random.get_rng_state()
     first, second = (
-        network_test(x, y, rng=np.random.default_rng(5), repetitions=3, **QUICK) for _ in range(2)
+        network_test(y, x, rng=np.random.default_rng(5), repetitions=3, **QUICK) for _ in range(2)
     )
     assert torch.equal(torch.random.get_rng_state(), untouched)
     assert first.auc == second.auc
@@ -120,7 +120,7 @@ def test_uncertainty_covers_the_scatter():
     for seed in range(12):
         rng = np.random.default_rng(seed)
         x, y = rng.normal(size=(1000, 1)), rng.normal(1, 1, (1000, 1))
-        value, uncertainty = network_test(x, y, rng=rng, **QUICK).auc
+        value, uncertainty = network_test(y, x, rng=rng, **QUICK).auc
         pulls.append((value - norm.cdf(1 / np.sqrt(2))) / uncertainty)
     assert 0.5 < np.std(pulls) < 1.6
     assert abs(np.mean(pulls)) < 1
@@ -138,11 +138,11 @@ def test_bad_arguments(rng):
     with pytest.raises(
         ValueError, match="at least 10 events in either sample, got 50 and 9; take more events"
     ):
-        network_test(x, x[:9], rng=rng)
+        network_test(x[:9], x, rng=rng)
     with pytest.raises(ValueError, match="expected the same features in both samples, got 2 and 1 columns"):
-        network_test(x, x[:, :1], rng=rng)
+        network_test(x[:, :1], x, rng=rng)
     with pytest.raises(ValueError, match="paired samples must have equal sizes, got 50 and 40"):
-        network_test(x, x[:40], rng=rng, paired=True)
+        network_test(x[:40], x, rng=rng, paired=True)
     with pytest.raises(ValueError, match="expected a positive epochs, got 0; give at least 1"):
         network_test(x, x, rng=rng, epochs=0)
     with pytest.raises(ValueError, match="reference: expected weights with a positive sum, got -50"):
@@ -150,13 +150,13 @@ def test_bad_arguments(rng):
     with pytest.raises(
         ValueError, match="expected finite scores, got NaN; the features must be of order one"
     ):
-        network_test(np.sign(x) * 3e38, x, rng=rng, **QUICK)
+        network_test(x, np.sign(x) * 3e38, rng=rng, **QUICK)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees(rng):
     x, y = rng.normal(size=(2000, 3)), rng.normal(0.7, 1, (2000, 3))
     host, device = (
-        network_test(x, y, rng=np.random.default_rng(2), device=name, **QUICK).auc for name in ("cpu", "cuda")
+        network_test(y, x, rng=np.random.default_rng(2), device=name, **QUICK).auc for name in ("cpu", "cuda")
     )
     assert device[0] == pytest.approx(host[0], abs=host[1])

@@ -30,7 +30,7 @@ def test_effective_size():
 
 def test_reweighted_gaussian_is_the_reference(rng):
     x, y, truth = gaussians(rng)
-    result = reweighting(x, y, rng=rng)
+    result = reweighting(y, x, rng=rng)
     assert result.before[0] > 0.6
     assert result.after[0] == pytest.approx(0.5, abs=0.02)
     assert result.weights.sum() == pytest.approx(len(y))
@@ -49,17 +49,17 @@ def test_reweighted_gaussian_is_the_reference(rng):
 
 def test_fresh_reference_cannot_be_told_from_the_reweighted_sample(rng):
     x, y, _ = gaussians(rng)
-    weights = reweighting(x, y, rng=rng).weights
-    value, uncertainty = two_sample_test(rng.normal(size=x.shape), y, rng=rng, sample_weights=weights).auc
+    weights = reweighting(y, x, rng=rng).weights
+    value, uncertainty = two_sample_test(y, rng.normal(size=x.shape), rng=rng, sample_weights=weights).auc
     assert value == pytest.approx(0.5, abs=0.02)
     # while with the very reference it falls below 0.5, as the docstring warns
-    value, uncertainty = two_sample_test(x, y, rng=rng, sample_weights=weights).auc
+    value, uncertainty = two_sample_test(y, x, rng=rng, sample_weights=weights).auc
     assert value < 0.5 - 3 * uncertainty
 
 
 def test_equal_samples_keep_their_weights(rng):
     x = rng.normal(size=(8000, 3))
-    result = reweighting(x[:4000], x[4000:], rng=rng)
+    result = reweighting(x[4000:], x[:4000], rng=rng)
     assert result.after[0] == pytest.approx(0.5, abs=4 * result.after[1])
     assert result.effective_share > 0.93
     assert np.median(result.ratio) == pytest.approx(1, abs=0.05)
@@ -68,12 +68,12 @@ def test_equal_samples_keep_their_weights(rng):
 def test_weights_of_either_sample_are_honoured(rng):
     """Weights that make the samples equal leave nothing to correct."""
     x, y, truth = gaussians(rng, 6000)
-    corrected = reweighting(x, y, rng=rng, sample_weights=truth)
+    corrected = reweighting(y, x, rng=rng, sample_weights=truth)
     assert corrected.before[0] == pytest.approx(0.5, abs=0.02)
     assert corrected.effective_share > 0.9
     assert corrected.weights.sum() == pytest.approx(truth.sum())
     target = norm.pdf(x[:, 0], 0.5, 1.1) / norm.pdf(x[:, 0])
-    same = density_ratio(two_sample_test(x, y, rng=rng, reference_weights=target))
+    same = density_ratio(two_sample_test(y, x, rng=rng, reference_weights=target))
     assert np.log(same).std() < 0.3 * np.log(truth).std()
 
 
@@ -91,7 +91,7 @@ def test_negative_weights_are_refused_with_the_reason(rng):
 def test_ratios_are_finite_where_samples_do_not_overlap(rng):
     x, y = rng.normal(size=(1000, 1)), rng.normal(30, 1, (1000, 1))
     y[:100] = rng.normal(size=(100, 1))
-    ratio = density_ratio(two_sample_test(x, y, rng=rng))
+    ratio = density_ratio(two_sample_test(y, x, rng=rng))
     assert np.isfinite(ratio).all()
     assert (ratio > 0).all()
     assert ratio.mean() == pytest.approx(1)
@@ -101,7 +101,7 @@ def test_ratios_are_finite_where_samples_do_not_overlap(rng):
 
 def test_no_fold_calibrates_itself(rng):
     x, y, _ = gaussians(rng, 600)
-    test = two_sample_test(x, y, rng=rng, folds=3)
+    test = two_sample_test(y, x, rng=rng, folds=3)
     ratio = density_ratio(test)
     for fold in range(3):
         inside = test.sample_folds == fold
@@ -115,34 +115,34 @@ def test_no_fold_calibrates_itself(rng):
 
 def test_calibration_is_the_posterior(rng):
     s1, s2 = rng.normal(size=20000), rng.normal(1, 1, 20000)
-    posterior = isotonic_calibration(s1, s2)
+    posterior = isotonic_calibration(s2, s1)
     grid = np.linspace(-1.5, 2.5, 9)
     truth = 1 / (1 + np.exp(0.5 - grid))
     assert posterior(grid) == pytest.approx(truth, abs=0.04)
     assert (np.diff(posterior(np.linspace(-5, 5, 1000))) >= 0).all()
-    assert area_under_curve(posterior(s1), posterior(s2))[0] == pytest.approx(
+    assert area_under_curve(posterior(s2), posterior(s1))[0] == pytest.approx(
         norm.cdf(1 / np.sqrt(2)), abs=0.01
     )
 
 
 def test_calibration_by_hand():
     # three events of the reference, then three of the sample; with one more of either at both ends
-    sure = isotonic_calibration([0.0, 1.0, 2.0], [3.0, 4.0, 5.0], cautious=False)
+    sure = isotonic_calibration([3.0, 4.0, 5.0], [0.0, 1.0, 2.0], cautious=False)
     assert sure([0.0, 2.0, 3.0, 9.0]) == pytest.approx([1e-6, 1e-6, 1 - 1e-6, 1 - 1e-6])
     assert sure([2.5]) == pytest.approx([0.5])  # linear between
-    cautious = isotonic_calibration([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])
+    cautious = isotonic_calibration([3.0, 4.0, 5.0], [0.0, 1.0, 2.0])
     assert cautious([-1.0, 2.0, 3.0]) == pytest.approx([1 / 5, 1 / 5, 4 / 5])
 
 
 def test_duplicates_equal_weights(rng):
     s1, s2 = rng.normal(size=200), rng.normal(1, 1, 200)
-    twice = isotonic_calibration(np.repeat(s1, 2), s2, cautious=False)
-    weighted = isotonic_calibration(s1, s2, reference_weights=np.full(200, 2.0), cautious=False)
+    twice = isotonic_calibration(s2, np.repeat(s1, 2), cautious=False)
+    weighted = isotonic_calibration(s2, s1, reference_weights=np.full(200, 2.0), cautious=False)
     w = np.where(s2 > 1, 2, 1)
-    some = isotonic_calibration(s1, np.repeat(s2, w), cautious=False)
+    some = isotonic_calibration(np.repeat(s2, w), s1, cautious=False)
     grid = np.linspace(-3, 4, 50)
     assert twice(grid) == pytest.approx(weighted(grid))
-    assert some(grid) == pytest.approx(isotonic_calibration(s1, s2, sample_weights=w, cautious=False)(grid))
+    assert some(grid) == pytest.approx(isotonic_calibration(s2, s1, sample_weights=w, cautious=False)(grid))
 
 
 def test_calibration_with_negative_weights(rng):
@@ -150,7 +150,7 @@ def test_calibration_with_negative_weights(rng):
     background = rng.normal(3, 0.5, 10000)
     scores = np.concatenate([s1, background])
     weights = np.concatenate([np.ones(25000), -np.ones(5000)])
-    posterior = isotonic_calibration(scores, s2, reference_weights=weights)
+    posterior = isotonic_calibration(s2, scores, reference_weights=weights)
     grid = np.linspace(-1, 2, 7)
     assert posterior(grid) == pytest.approx(1 / (1 + np.exp(0.5 - grid)), abs=0.06)
     assert (np.diff(posterior(np.linspace(-5, 5, 1000))) >= 0).all()
@@ -168,12 +168,12 @@ def test_bins_of_negative_weights_are_pooled():
 
 def test_a_test_of_other_events_is_refused(rng):
     x, y, truth = gaussians(rng, 100)
-    test = two_sample_test(x, y, rng=rng)
+    test = two_sample_test(y, x, rng=rng)
     with pytest.raises(
         ValueError, match="expected the outcome for these 100 and 90 events and their weights"
     ):
-        reweighting(x, y[:90], rng=rng, test=test)
+        reweighting(y[:90], x, rng=rng, test=test)
     with pytest.raises(ValueError, match="or other weights; make the test with the same arguments"):
-        reweighting(x, y, rng=rng, test=test, sample_weights=truth)
-    result = reweighting(x, y, rng=rng, test=test)
+        reweighting(y, x, rng=rng, test=test, sample_weights=truth)
+    result = reweighting(y, x, rng=rng, test=test)
     assert result.before == test.auc

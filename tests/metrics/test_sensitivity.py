@@ -428,7 +428,7 @@ def modes(reference, sample, rng):
 
 def species(reference, sample, rng):
     return metrics.classifier_score(
-        in_ring(reference), in_ring(sample), reference_species=reference["mode"], rng=rng, folds=2
+        in_ring(sample), in_ring(reference), reference_species=reference["mode"], rng=rng, folds=2
     ).difference
 
 
@@ -483,8 +483,8 @@ def one(metric):
 
 
 def roc_area(x, y, weights, rng):
-    false_positive, true_positive = metrics.roc_curve(x[:, 0], y[:, 0], sample_weights=weights)
-    _, uncertainty = metrics.area_under_curve(x[:, 0], y[:, 0], sample_weights=weights)
+    false_positive, true_positive = metrics.roc_curve(y[:, 0], x[:, 0], sample_weights=weights)
+    _, uncertainty = metrics.area_under_curve(y[:, 0], x[:, 0], sample_weights=weights)
     return np.trapezoid(true_positive, false_positive), uncertainty
 
 
@@ -516,8 +516,8 @@ WEIGHTS: dict[str, Weighted] = {
     "ks_in_bins": Weighted(
         lambda x, y, weights, rng: (
             metrics.ks_in_bins(
-                x[:, 0],
                 y[:, 0],
+                x[:, 0],
                 reference_condition=x[:, 1],
                 sample_condition=y[:, 1],
                 edges=np.array([-5.0, 0.0, 5.0]),
@@ -645,7 +645,7 @@ def test_weights_of_repetitions():
     signs = np.where(np.arange(1500) < 1000, 1.0, -0.5)
     assert metrics.share_of_repeats(twice, sample_weights=signs)[0] == pytest.approx(-250 / 750)
     excess = [
-        metrics.duplication(x, sample, rng=np.random.default_rng(k), sample_weights=weights).excess
+        metrics.duplication(sample, x, rng=np.random.default_rng(k), sample_weights=weights).excess
         for k, (sample, weights) in enumerate([(y, half), (twice, None)])
     ]
     assert abs(excess[0][0]) < LIMIT * excess[0][1]
@@ -654,18 +654,18 @@ def test_weights_of_repetitions():
 
 def test_weight_two_is_one_event_of_statistics_for_the_chi2():
     x, y = np.random.default_rng(15).normal([[0.0], [0.1]], 1, (2, 2000))
-    plain = metrics.chi2_test(x, y)
-    assert metrics.chi2_test(x, y, sample_weights=np.full(2000, 2.0)).chi2 == pytest.approx(plain.chi2)
-    assert metrics.chi2_test(x, np.tile(y, 2)).chi2 > 1.2 * plain.chi2  # events that were never measured
+    plain = metrics.chi2_test(y, x)
+    assert metrics.chi2_test(y, x, sample_weights=np.full(2000, 2.0)).chi2 == pytest.approx(plain.chi2)
+    assert metrics.chi2_test(np.tile(y, 2), x).chi2 > 1.2 * plain.chi2  # events that were never measured
 
 
 def test_boosting_remembers_events_that_are_written_twice():
     x, y = np.random.default_rng(17).normal(size=(2, 2000, 5))
     value, uncertainty = metrics.two_sample_test(
-        x, y, rng=np.random.default_rng(3), sample_weights=np.full(2000, 2.0)
+        y, x, rng=np.random.default_rng(3), sample_weights=np.full(2000, 2.0)
     ).auc
     assert abs(value - 0.5) < LIMIT * uncertainty
-    value, uncertainty = metrics.two_sample_test(x, np.tile(y, (2, 1)), rng=np.random.default_rng(3)).auc
+    value, uncertainty = metrics.two_sample_test(np.tile(y, (2, 1)), x, rng=np.random.default_rng(3)).auc
     assert value - 0.5 > 5 * uncertainty
 
 

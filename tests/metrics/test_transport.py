@@ -22,7 +22,7 @@ def mean_cosine(features):
 
 
 def worst(reference, sample, **options):
-    return max_sliced_wasserstein(reference, sample, **options).measurement
+    return max_sliced_wasserstein(sample, reference, **options).measurement
 
 
 ALL = pytest.mark.parametrize("metric", [sliced_wasserstein, worst, earth_movers_distance])
@@ -39,7 +39,7 @@ def test_in_one_dimension_it_is_the_exact_distance(rng, metric):
     x, y = rng.normal(size=(200, 1)), rng.exponential(size=(300, 1))
     u, v = rng.uniform(size=200), rng.uniform(size=300)
     value, uncertainty = metric(x, y, rng=rng, reference_weights=u, sample_weights=v)
-    exact = wasserstein(x[:, 0], y[:, 0], reference_weights=u, sample_weights=v)
+    exact = wasserstein(y[:, 0], x[:, 0], reference_weights=u, sample_weights=v)
     assert value == pytest.approx(exact[0])
     assert uncertainty == pytest.approx(exact[1], rel=0.2)
 
@@ -50,7 +50,7 @@ def test_sliced_distance_of_a_shift(rng, features):
     assert mean_cosine(3) == pytest.approx(1 / 2)  # Archimedes
     x, y = rng.normal(size=(5000, features)), rng.normal(size=(5000, features))
     y[:, 0] += 2.0
-    value, uncertainty = sliced_wasserstein(x, y, rng=rng)
+    value, uncertainty = sliced_wasserstein(y, x, rng=rng)
     assert value == pytest.approx(2 * mean_cosine(features), abs=4 * uncertainty)
     assert uncertainty < 0.1 * value + 0.02
 
@@ -58,7 +58,7 @@ def test_sliced_distance_of_a_shift(rng, features):
 def test_sliced_distance_of_a_spread(rng):
     # every projection of a wider round Gaussian is a wider Gaussian
     value, uncertainty = sliced_wasserstein(
-        rng.normal(size=(5000, 4)), rng.normal(0, 1.5, (5000, 4)), rng=rng
+        rng.normal(0, 1.5, (5000, 4)), rng.normal(size=(5000, 4)), rng=rng
     )
     assert value == pytest.approx(0.5 * np.sqrt(2 / np.pi), abs=4 * uncertainty)
     assert uncertainty < 0.02
@@ -66,32 +66,32 @@ def test_sliced_distance_of_a_spread(rng):
 
 def test_earth_movers_distance_of_a_shift_above_its_floor(rng):
     x, y, other = (rng.normal(size=(1000, 3)) for _ in range(3))
-    floor, _ = earth_movers_distance(x, other, rng=rng, most=1000)
+    floor, _ = earth_movers_distance(other, x, rng=rng, most=1000)
     assert 0.1 < floor < 0.5
     for shift in (2.0, 5.0):
-        value, uncertainty = earth_movers_distance(x, y + np.array([0.0, shift, 0.0]), rng=rng, most=1000)
+        value, uncertainty = earth_movers_distance(y + np.array([0.0, shift, 0.0]), x, rng=rng, most=1000)
         assert shift - 4 * uncertainty < value < shift + 0.3 * floor + 4 * uncertainty
         assert uncertainty < 0.06
 
 
 def test_earth_movers_distance_by_hand(rng):
     x, y = [[0.0, 0.0], [3.0, 4.0]], [[0.0, 0.0]]
-    assert earth_movers_distance(x, y, rng=rng) == (
+    assert earth_movers_distance(y, x, rng=rng) == (
         pytest.approx(2.5),
         pytest.approx(2.5 / np.sqrt(2)),  # mean of 0 and 5: their standard deviation over the root of 2
     )
-    assert earth_movers_distance(x, y, rng=rng, reference_weights=[3.0, 1.0])[0] == pytest.approx(1.25)
+    assert earth_movers_distance(y, x, rng=rng, reference_weights=[3.0, 1.0])[0] == pytest.approx(1.25)
 
 
 def test_the_floor_of_the_exact_distance_rises_with_the_features(rng):
     """In many dimensions the floor hides what the projections see: it has to be quoted."""
     x, y, z = (rng.normal(size=(2000, 20)) for _ in range(3))
     z[:, 0] += 0.3
-    floor, floor_uncertainty = earth_movers_distance(x, y, rng=rng, most=500)
-    value, uncertainty = earth_movers_distance(x, z, rng=rng, most=500)
+    floor, floor_uncertainty = earth_movers_distance(y, x, rng=rng, most=500)
+    value, uncertainty = earth_movers_distance(z, x, rng=rng, most=500)
     assert floor > 3
     assert abs(value - floor) < 3 * np.hypot(uncertainty, floor_uncertainty)
-    assert earth_movers_distance(x, y, rng=rng, most=100)[0] > floor + 0.2  # fewer events, higher floor
+    assert earth_movers_distance(y, x, rng=rng, most=100)[0] > floor + 0.2  # fewer events, higher floor
     value, uncertainty = worst(x, z, rng=rng)
     assert value - worst(x, y, rng=rng)[0] > 3 * uncertainty
 
@@ -99,14 +99,14 @@ def test_the_floor_of_the_exact_distance_rises_with_the_features(rng):
 def test_worst_projection_finds_shift_and_correlation(rng):
     x, y = rng.normal(size=(4000, 10)), rng.normal(size=(4000, 10))
     shift = np.array([0.6, 0.0, -0.8, *[0.0] * 7])
-    result = max_sliced_wasserstein(x + shift, y, rng=rng)
+    result = max_sliced_wasserstein(y, x + shift, rng=rng)
     assert result.measurement[0] == pytest.approx(1, abs=4 * result.measurement[1])
     assert result.direction @ shift > 0.98
     assert np.linalg.norm(result.direction) == pytest.approx(1)
 
     y[:, 1] = 0.9 * y[:, 0] + np.sqrt(1 - 0.9**2) * y[:, 1]  # every single feature agrees
-    assert max(wasserstein(a, b)[0] for a, b in zip(x.T, y.T, strict=True)) < 0.06
-    result = max_sliced_wasserstein(x, y, rng=rng)
+    assert max(wasserstein(b, a)[0] for a, b in zip(x.T, y.T, strict=True)) < 0.06
+    result = max_sliced_wasserstein(y, x, rng=rng)
     expected = (1 - np.sqrt(0.1)) * np.sqrt(2 / np.pi)  # along the anti-diagonal
     assert result.measurement[0] == pytest.approx(expected, abs=4 * result.measurement[1])
     assert abs(result.direction[:2] @ [1, -1]) / np.sqrt(2) > 0.98
@@ -156,16 +156,16 @@ def test_negative_weights_subtract(rng, metric):
 
 def test_exact_distance_refuses_negative_weights(rng):
     with pytest.raises(ValueError, match=r"sample: 1 of 3 weights are negative.*use sliced_wasserstein"):
-        earth_movers_distance(np.zeros((3, 2)), np.ones((3, 2)), rng=rng, sample_weights=[1, 1, -0.5])
+        earth_movers_distance(np.ones((3, 2)), np.zeros((3, 2)), rng=rng, sample_weights=[1, 1, -0.5])
 
 
 def test_weight_zero_is_no_event(rng):
     x, y = rng.normal(size=(50, 2)), rng.normal(size=(60, 2))
     weights = np.where(np.arange(60) < 40, 1.0, 0.0)
-    value = earth_movers_distance(x, y, rng=rng, sample_weights=weights, most=45, subsets=1)
+    value = earth_movers_distance(y, x, rng=rng, sample_weights=weights, most=45, subsets=1)
     assert value[0] > 0
-    full = earth_movers_distance(x, y, rng=rng, sample_weights=weights)
-    assert full[0] == pytest.approx(earth_movers_distance(x, y[:40], rng=rng)[0])
+    full = earth_movers_distance(y, x, rng=rng, sample_weights=weights)
+    assert full[0] == pytest.approx(earth_movers_distance(y[:40], x, rng=rng)[0])
 
 
 @pytest.mark.parametrize(
@@ -197,12 +197,12 @@ def test_seeded(rng, metric):
 
 def test_standardised_features_are_spreads_of_the_reference(rng):
     x = rng.normal([5, -100, 0.5], [0.1, 30, 2], (20000, 3))
-    first, second = standardised(x, x + np.array([0.1, 60, -2]))
+    second, first = standardised(x + np.array([0.1, 60, -2]), x)
     assert first.std(0) == pytest.approx(np.ones(3), rel=0.03)
     assert (second - first).mean(0) == pytest.approx([1, 2, -1], rel=0.03)
     weights = np.where(x[:, 0] < 5, 3.0, 1.0)
-    weighted, _ = standardised(x, x, reference_weights=weights)
-    doubled, _ = standardised(np.repeat(x, weights.astype(int), axis=0), x)
+    _, weighted = standardised(x, x, reference_weights=weights)
+    _, doubled = standardised(x, np.repeat(x, weights.astype(int), axis=0))
     assert np.unique(weighted) == pytest.approx(np.unique(doubled))
 
 
@@ -211,7 +211,7 @@ def test_standardised_sentinels_and_constants(rng):
     x[:300, 0] = -999.0
     x[:, 1] = 4.0
     x[:200, 2], x[200:, 2] = 1.0, 0.0
-    first, second = standardised(x, x + 1)
+    second, first = standardised(x + 1, x)
     assert first[300:, 0].std() == pytest.approx(0.9, rel=0.03)  # the 5 % quantile is that of 2 % of the rest
     assert (first[:300, 0] == -10).all()
     assert (first[:, 1] == 0).all()
@@ -232,7 +232,7 @@ def test_bad_samples(rng, metric):
 
 def test_halves_need_events(rng):
     with pytest.raises(ValueError, match="half of the sample: expected at least one event"):
-        max_sliced_wasserstein(np.zeros((4, 2)), np.zeros((1, 2)), rng=rng)
+        max_sliced_wasserstein(np.zeros((1, 2)), np.zeros((4, 2)), rng=rng)
 
 
 @pytest.mark.slow
@@ -240,7 +240,7 @@ def test_many_events(rng):
     """The sizes that the metrics are made for; the values are known."""
     x, y = rng.normal(size=(100_000, 35)), rng.normal(size=(100_000, 35))
     y[:, 0] += 0.2
-    value, uncertainty = sliced_wasserstein(x, y, rng=rng)
+    value, uncertainty = sliced_wasserstein(y, x, rng=rng)
     assert value == pytest.approx(0.2 * mean_cosine(35), abs=4 * uncertainty)
     value, uncertainty = worst(x, y, rng=rng, projections=20)
     assert value == pytest.approx(0.2, abs=4 * uncertainty)

@@ -50,7 +50,7 @@ def generator(events):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         generator = CaloGenerator(tiny_data(), MODEL)
-        generator.fit(events, generator=torch.Generator().manual_seed(0))
+        generator.fit(events, rng=torch.Generator().manual_seed(0))
         with torch.no_grad():
             for parameter in generator.parameters():  # as after some training
                 parameter += 0.3 * torch.randn(parameter.shape)
@@ -100,7 +100,7 @@ def test_enlarged_maps_have_the_size_of_the_layer(shape, rng):
 def test_statistics_of_layers_know_no_position(events, generator):
     assert not any("copula" in name for name, _ in generator.named_parameters())
     fresh = CaloGenerator(tiny_data(), MODEL)
-    fresh.fit(events, generator=torch.Generator())
+    fresh.fit(events, rng=torch.Generator())
     table = fresh.quantile.table[..., fresh.scaling.n_global :]
     for s in fresh.calorimeter.slices():
         assert (table[..., s] == table[..., s][..., :1]).all()
@@ -117,7 +117,7 @@ def test_statistics_of_layers_know_no_position(events, generator):
 
 def test_statistics_of_cells_know_positions(events):
     by_cell = CaloGenerator(tiny_data(), MODEL.model_copy(update={"statistics": "cells"}))
-    by_cell.fit(events, generator=torch.Generator().manual_seed(0))
+    by_cell.fit(events, rng=torch.Generator().manual_seed(0))
     table = by_cell.quantile.table[..., by_cell.scaling.n_global :]
     assert (table[4, 8].diff() > 0).sum() >= 8  # the median follows the place
     assert by_cell.copula is not None
@@ -126,10 +126,10 @@ def test_statistics_of_cells_know_positions(events):
 def test_penalty_of_a_convolutional_critic_trains_it(events, generator, rng):
     critic = CaloCritic(generator, MODEL)
     critic.fit(generator, events)
-    seen = critic.see(generator, events[:64])
-    fake = seen.fake(torch.randn(64, generator.n_latent, generator=rng)).detach()
+    view = critic.view(generator, events[:64])
+    fake = view.fake(torch.randn(64, generator.n_latent, generator=rng)).detach()
     penalty = gradient_penalty(
-        lambda x: critic(x, seen.label), seen.real, fake, events.weights[:64], generator=rng
+        lambda x: critic(x, view.context), view.real, fake, events.weights[:64], rng=rng
     )
     penalty.backward()
     weights = {name: p.grad for name, p in critic.named_parameters() if name.endswith("weight")}

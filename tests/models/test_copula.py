@@ -47,8 +47,8 @@ def test_censored_values_do_not_dilute_the_correlations():
     threshold = torch.linspace(-1, 1.5, 10)  # from 16 % to 93 % empty
     censored = z < threshold
     rng = torch.Generator().manual_seed(2)
-    found = censored_factor_model(torch.maximum(z, threshold), censored, 2, generator=rng, sweeps=20)
-    naive = censored_factor_model(torch.maximum(z, threshold), censored, 2, generator=rng, sweeps=0)
+    found = censored_factor_model(torch.maximum(z, threshold), censored, 2, rng=rng, sweeps=20)
+    naive = censored_factor_model(torch.maximum(z, threshold), censored, 2, rng=rng, sweeps=0)
     off = ~torch.eye(10, dtype=torch.bool)
 
     def error(fit):
@@ -67,7 +67,7 @@ def test_correlations_follow_the_energy_and_stay_normal_between():
     a, b = torch.randn(n, generator=rng), torch.randn(n, generator=rng)
     z = torch.stack([a, rho * a + (1 - rho**2).sqrt() * b], 1)
     copula = FactorCopula(2, 1, nodes=5)
-    copula.fit(z, torch.zeros(n, 2, dtype=torch.bool), energy, torch.ones(n), generator=rng)
+    copula.fit(z, torch.zeros(n, 2, dtype=torch.bool), energy, torch.ones(n), rng=rng)
     for middle in (0.15, 0.5, 0.8):  # also between two nodes
         at = torch.full((50_000,), 4 * middle).exp()
         own = torch.randn(2, 50_000, generator=rng)
@@ -85,7 +85,7 @@ def test_weights_choose_the_events():
     z[: n // 2, 1] = z[: n // 2, 0]  # wholly correlated, without weight
     weights = (torch.arange(n) >= n // 2).float()
     copula = FactorCopula(2, 1)
-    copula.fit(z, torch.zeros(n, 2, dtype=torch.bool), energy, weights, generator=rng)
+    copula.fit(z, torch.zeros(n, 2, dtype=torch.bool), energy, weights, rng=rng)
     with torch.no_grad():
         own = torch.randn(2, n, generator=rng)
         x = copula(torch.randn(n, 1, generator=rng), own, energy)

@@ -56,7 +56,7 @@ def fitted():
     events = TensorEvents.of(toy(), config.data)
     torch.manual_seed(0)
     generator = DllGenerator(config.data, config.model)
-    generator.fit(events, generator=torch.Generator().manual_seed(0))
+    generator.fit(events, rng=torch.Generator().manual_seed(0))
     return generator, events
 
 
@@ -115,7 +115,7 @@ def test_critic_sees_targets_where_they_are_free(fitted):
     critic = DllCritic(generator, DllModelConfig(critic_width=16, critic_depth=1), scores=3)
     critic.fit(generator, events)
     first = events[:2000]
-    both = critic.see(generator, first)
+    both = critic.view(generator, first)
     real, label, fake = both.real, both.label, both.fake(latent(generator, 2000))
     assert real.shape == fake.shape == (2000, 4)
     data = first.outputs[0]
@@ -155,7 +155,7 @@ def test_critic_sees_no_seam_in_an_angle():
     targets = np.stack([rng.exponential(size=4000), angle], 1).astype(np.float32)
     events = TensorEvents.of(Events(momentum, (targets,), np.ones(4000, np.float32)))
     generator = DllGenerator(config.data, config.model)
-    generator.fit(events, generator=torch.Generator().manual_seed(0))
+    generator.fit(events, rng=torch.Generator().manual_seed(0))
     critic = DllCritic(generator, config.model)
     critic.fit(generator, events)
     (made,) = generator(events.condition, latent(generator, 4000))
@@ -166,15 +166,15 @@ def test_critic_sees_no_seam_in_an_angle():
 
     def score(phi):
         one = TensorEvents(events.condition[:1], (torch.tensor([[1.0, phi]]),), torch.ones(1))
-        seen = critic.see(generator, one)
-        return critic(seen.real, seen.label).item()
+        view = critic.view(generator, one)
+        return critic(view.real, view.context).item()
 
     assert score(2 * np.pi - 1e-4) == pytest.approx(score(1e-4), abs=1e-3)
     assert score(np.pi - 1e-4) == pytest.approx(score(np.pi + 1e-4), abs=1e-3)
     assert score(2.0) != pytest.approx(score(4.0), abs=1e-2)
-    seen = critic.see(generator, events)
-    assert seen.real.shape == seen.fake(latent(generator, 4000)).shape == (4000, 6)
-    assert (seen.real[events.outputs[0][:, 1] == -999][:, [1, 2, 4, 5]] == 0).all()
+    view = critic.view(generator, events)
+    assert view.real.shape == view.fake(latent(generator, 4000)).shape == (4000, 6)
+    assert (view.real[events.outputs[0][:, 1] == -999][:, [1, 2, 4, 5]] == 0).all()
 
 
 def test_without_atoms_there_is_no_pattern_to_choose():
@@ -189,7 +189,7 @@ def test_without_atoms_there_is_no_pattern_to_choose():
     target = (momentum * rng.normal(1, 0.1, (500, 1))).astype(np.float32)
     events = TensorEvents.of(Events(momentum, (target,), np.ones(500, np.float32)))
     generator = DllGenerator(config.data, config.model)
-    generator.fit(events, generator=torch.Generator().manual_seed(0))
+    generator.fit(events, rng=torch.Generator().manual_seed(0))
     assert generator.n_latent == 3
     (made,) = generator(events.condition, latent(generator, 500))
     assert made.shape == (500, 1)
@@ -204,4 +204,4 @@ def test_constant_target_is_refused():
     with pytest.raises(
         ValueError, match="target 'second': expected values that vary, got 7 in all 1000 events"
     ):
-        generator.fit(TensorEvents.of(events), generator=torch.Generator().manual_seed(0))
+        generator.fit(TensorEvents.of(events), rng=torch.Generator().manual_seed(0))

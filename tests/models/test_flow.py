@@ -100,7 +100,7 @@ def test_targets_without_freedom_have_no_density(coupling, tracks):
     with torch.no_grad():
         for weight in generator.network.parameters():
             weight.zero_()
-        density, count = generator.log_density(events, generator=torch.Generator().manual_seed(0))
+        density, count = generator.log_density(events, rng=torch.Generator().manual_seed(0))
         _, z, free = generator.seen(events)
     expected = -(free * (0.5 * z**2 + 0.5 * math.log(2 * math.pi))).sum(1)
     torch.testing.assert_close(density, expected, rtol=1e-4, atol=1e-4)

@@ -53,7 +53,7 @@ def toy_showers(data, n=3000):
 def fitted(data, events, model=SMALL):
     torch.manual_seed(0)
     generator = CaloGenerator(data, model)
-    generator.fit(events, generator=torch.Generator().manual_seed(0))
+    generator.fit(events, rng=torch.Generator().manual_seed(0))
     return generator
 
 
@@ -84,9 +84,9 @@ def test_any_geometry_and_any_conditions(n_layers, overflow, conditions, model):
     critic = CaloCritic(generator, model)
     critic.fit(generator, events)
     first = events[:50]
-    seen = critic.see(generator, first)
-    assert seen.real.shape == (50, critic.representation.n_features)
-    score = critic(seen.fake(latent), seen.label)
+    view = critic.view(generator, first)
+    assert view.real.shape == (50, critic.representation.n_features)
+    score = critic(view.fake(latent), view.context)
     assert score.shape == (50, 1)
     score.sum().backward()
     missing = [name for name, p in generator.named_parameters() if p.grad is None]

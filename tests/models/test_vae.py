@@ -42,12 +42,12 @@ def test_bound_by_hand(tracks):
             for weight in network.parameters():
                 weight.zero_()
         generator.straight.zero_()
-        loss = generator.loss(events, generator=rng())
+        loss = generator.loss(events, rng=rng())
         generator.encoder.last.bias[:n] = 1.0
-        shifted = generator.loss(events, generator=rng())
+        shifted = generator.loss(events, rng=rng())
         generator.encoder.last.bias[:n] = 0.0
         generator.encoder.last.bias[n:] = math.log(2)
-        wide = generator.loss(events, generator=rng())
+        wide = generator.loss(events, rng=rng())
         _, z, free = generator.seen(events)
     surprise = (free * (0.5 * z**2 + 0.5 * math.log(2 * math.pi))).sum(1)
     torch.testing.assert_close(loss, surprise, rtol=5e-3, atol=5e-3)  # the spread is 1.001
@@ -110,15 +110,15 @@ def test_game_shows_reconstructions_that_do_not_teach_the_encoder(tracks):
     config, generator, events = tracks["synthetic"]
     critic = DllCritic(generator, config.model)
     critic.fit(generator, events)
-    seen = critic.see(generator, events)
+    view = critic.view(generator, events)
     latent = torch.randn(len(events), generator.n_latent, generator=rng())
-    codes = seen.codes(latent)
+    codes = view.codes(latent)
     half, n = len(events) // 2, config.model.latent
     assert torch.equal(codes[half:], latent[half:])
     assert torch.equal(codes[:, n:], latent[:, n:])
     assert (codes[:half, :n] != latent[:half, :n]).all()
     generator.zero_grad()
-    critic(seen.fake(codes), seen.label).sum().backward()
+    critic(view.fake(codes), view.context).sum().backward()
     assert all(p.grad is not None for p in generator.network.parameters())
     assert all(p.grad is None for p in generator.encoder.parameters())
 

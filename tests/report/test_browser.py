@@ -24,7 +24,7 @@ from hepgan.evaluation.verdict import VERDICTS
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.report.figures import GENERATED
 from hepgan.report.page import render
-from hepgan.workflow import compare
+from hepgan.report.writing import compare
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.report import figures as plots
-from hepgan.workflow import compare, evaluate
+from hepgan.report.writing import compare, evaluate
 
 CONFIG = EvaluationConfig(folds=2, bins=20, condition_bins=4, cuts=("dll_k > 0",), fast=True)
 CATEGORIES = {"pi": 211.0, "K": 321.0}

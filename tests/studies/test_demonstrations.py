@@ -33,7 +33,7 @@ def bins(mean, spread):
 
 
 def test_lines_are_where_they_should_be():
-    data, model = parallel_lines(5000, 0.7, generator=torch.Generator().manual_seed(0))
+    data, model = parallel_lines(5000, 0.7, rng=torch.Generator().manual_seed(0))
     assert data.shape == model.shape == (5000, 2)
     assert (data[:, 0] == 0).all()
     assert (model[:, 0] == 0.7).all()
@@ -53,7 +53,7 @@ def test_divergences_of_lines_are_those_of_any_samples_with_or_without_overlap(d
 @pytest.mark.parametrize("distance", [0.25, 1.0])
 def test_trained_critics_see_that_lines_differ_and_only_wasserstein_how_far(distance):
     def sample(n, generator):
-        return parallel_lines(n, distance, generator=generator)
+        return parallel_lines(n, distance, rng=generator)
 
     saturated = trained_value("f-jensen-shannon", sample, steps=200)
     assert 0.97 * math.log(2) < saturated <= math.log(2)

@@ -216,7 +216,7 @@ def test_learns_what_statistics_cannot_know(recipe, tmp_path):
     with torch.no_grad():
         cells, _ = generator(events.condition, latent)
         untrained = CaloGenerator(settings.data, settings.model)
-        untrained.fit(events, generator=torch.Generator().manual_seed(0))
+        untrained.fit(events, rng=torch.Generator().manual_seed(0))
         before, _ = untrained(events.condition, latent)
 
     def between(x):

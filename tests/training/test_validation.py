@@ -40,7 +40,7 @@ def test_distance_of_tracks_is_zero_to_itself_and_sees_changes_in_a_corner():
     )
     reference = TensorEvents.of(Events(momentum, (targets,), np.ones(8000, np.float32)))
     generator = DllGenerator(data.data, data.model)
-    generator.fit(reference, generator=torch.Generator().manual_seed(0))
+    generator.fit(reference, rng=torch.Generator().manual_seed(0))
     distance = PhysicsDistance(reference, generator)
     (values,) = reference.outputs
     assert distance.between(values) == pytest.approx(0, abs=1e-12)
@@ -71,7 +71,7 @@ def test_distance_of_angles_is_the_short_way():
     momentum = np.exp(rng.uniform(0, 3, (5000, 1))).astype(np.float32)
     reference = TensorEvents.of(Events(momentum, (values.numpy(),), np.ones(5000, np.float32)))
     generator = DllGenerator(data.data, data.model)
-    generator.fit(reference, generator=torch.Generator().manual_seed(0))
+    generator.fit(reference, rng=torch.Generator().manual_seed(0))
     distance = PhysicsDistance(reference, generator)
     assert 0 < distance.between(turned) < 0.15  # radius sqrt(2), times 0.1, at most
     assert distance.between(opposite) > 1

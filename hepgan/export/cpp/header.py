@@ -1,10 +1,10 @@
 """A C++17 header that needs no runtime, and a file with its weights: for places where no ML library may be linked.
 
 `write` takes the same graph as `hepgan.export.onnx` writes, for one row, and compiles it
-(`hepgan.export.cpp.compiler`) to calls and plain loops. The header holds, one after the other, the library's headers
-that do not know ONNX Runtime (see `_HEADERS`), and a class ``Network`` with the steps; ``hepgan::NAME::Generator``, NAME being the file's name, is then
-used like ``hepgan::Generator``. The weights and the metadata, with reference vectors, are in the file beside it, as
-export/include/hepgan/compiled.hpp describes; header and weights know each other by a digest.
+(`hepgan.export.cpp.compiler`) to calls and plain loops. The header holds the library's headers that do not need ONNX
+Runtime (`_HEADERS`), and a class ``Network`` with the steps; ``hepgan::NAME::Generator``, NAME being the file's name,
+is then used like ``hepgan::Generator``. Weights and metadata, with reference vectors, are in the file beside it, as
+export/include/hepgan/compiled.hpp describes; a digest ties the header to its weights.
 """
 
 from __future__ import annotations

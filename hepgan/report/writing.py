@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from hepgan import __version__
-from hepgan.config import DataConfig, EvaluationConfig
+from hepgan.config import SHOWERS, DataConfig, EvaluationConfig
 from hepgan.data.events import Events
 from hepgan.evaluation.measure import Outcome, measure
 from hepgan.evaluation.sample import Sample, Setup
@@ -102,7 +102,7 @@ def _sections(
             f"peak at 0.5. Between halves of the reference: {metrics['classifier']['auc_floor'][0]:.3f} ± "
             f"{metrics['classifier']['auc_floor'][1]:.3f}, with half the {setup.what}.",
             plots.roc(
-                roc_curve(test.reference_scores, test.sample_scores, reference_weights=wx, sample_weights=wy),
+                roc_curve(test.sample_scores, test.reference_scores, reference_weights=wx, sample_weights=wy),
                 (test.reference_scores, test.sample_scores),
                 weights=(wx, wy),
                 auc=test.auc,
@@ -323,7 +323,7 @@ def evaluate(
             f"reference: expected {len(ranges)} condition(s), as the model, got {values.shape[1]}; read the "
             "file with the model's configuration"
         )
-    calorimeter = model.calorimeter if model.data.kind == "calorimeter" else None
+    calorimeter = model.calorimeter if model.data.kind is SHOWERS else None
     setup = _setup(model.data, config, reference, paired=True, calorimeter=calorimeter)
     low, high = np.asarray(ranges, dtype=np.float32).T
     inside = ((values >= low) & (values <= high)).all(axis=1)
@@ -408,7 +408,7 @@ def compare(
     """
     target = _weights_file(weights, config)
     rng = np.random.default_rng(seed)
-    calorimeter = data.calo.calorimeter(base=base) if data.kind == "calorimeter" else None
+    calorimeter = data.calo.calorimeter(base=base) if data.kind is SHOWERS else None
     setup = _setup(data, config, a, paired=False, calorimeter=calorimeter)
     with _steps(STEPS, progress=progress) as step:
         step("reading")

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hepgan import workflow as evaluation
 from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.report import showers as sections_showers
-from hepgan.workflow import compare, evaluate
+from hepgan.report import writing as evaluation
+from hepgan.report.writing import compare, evaluate
 
 CONFIG = EvaluationConfig(folds=2, energy_bins=3, bins=20, max_events=400, fast=True)
 

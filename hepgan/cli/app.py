@@ -1,0 +1,82 @@
+"""The program: what every command shares, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import hepgan
+
+__all__ = ["app", "fail", "main"]
+
+ORDER = (
+    *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy"),
+    "benchmark",
+)
+"""The commands in the order of the help."""
+
+
+class _Commands(TyperGroup):
+    """Turns bad input into one message and exit code 2."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def invoke(self, ctx: Any) -> Any:
+        from hepgan.errors import Interrupted
+
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except Interrupted:  # the run is saved, and the log has said how to go on
+            raise typer.Exit from None
+        except (ValueError, OSError, FloatingPointError) as error:
+            if ctx.params.get("debug"):
+                raise
+            fail(str(error), code=1 if isinstance(error, FloatingPointError) else 2)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the program ``hepgan``."""
+    app(prog_name="hepgan")
+
+
+def fail(message: str, *, code: int) -> None:
+    """Print a message on the standard error and exit."""
+    typer.echo(f"hepgan: {message}", err=True)
+    raise typer.Exit(code) from None
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"hepgan {hepgan.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    debug: Annotated[
+        bool, typer.Option(envvar="HEPGAN_DEBUG", help="show the traceback of an error")
+    ] = False,
+) -> None:
+    """Generators of detector response: trained on MC ROOT files, exported to one ONNX file that C++ runs."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False)
+    logging.basicConfig(format="%(message)s", handlers=[handler], level=logging.WARNING)
+    logging.getLogger("hepgan").setLevel(logging.DEBUG if debug else logging.INFO)

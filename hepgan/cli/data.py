@@ -1,0 +1,81 @@
+"""``hepgan inspect``, ``hepgan convert`` and ``hepgan toy``: ROOT files to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hepgan import workflow
+from hepgan.cli.app import app
+
+__all__ = ["convert", "inspect", "toy"]
+
+
+@app.command(epilog="Example: hepgan inspect data/eplus.root --config > my.toml")
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE.root[:TREE]", help="ROOT file, and a tree in it")],
+    config: Annotated[bool, typer.Option("--config", help="print a starting configuration instead")] = False,
+) -> None:
+    """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
+    from rich.console import Console
+
+    if config:
+        from hepgan.data.starting import starting_config
+
+        typer.echo(starting_config(file), nl=False)
+    else:
+        from hepgan.data.inspection import render
+
+        Console().print(render(workflow.inspect(file)))
+
+
+@app.command(
+    epilog="Example: hepgan convert photons.hdf5 photons.root --binning binning.xml --particle photon"
+)
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN.hdf5", help="CaloGAN or CaloChallenge file")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.root", help="file to write")],
+    binning: Annotated[Path | None, typer.Option(help="CaloChallenge binning XML")] = None,
+    particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
+) -> None:
+    """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
+    from hepgan.data.convert import convert_file
+
+    number = convert_file(source, out, binning=binning, particle=particle)
+    typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
+    if binning is not None:
+        typer.echo(
+            f"The cells' positions stay in the binning: geometry = {binning.as_posix()!r} under [data.calorimeter]"
+        )
+
+
+@app.command(epilog="Example: hepgan toy rich -n 100000 --species K --species pi --out tracks.root")
+def toy(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="rich: tracks with Cherenkov likelihoods; shower-shape: centre and energy of showers; jets: images "
+            "of jets; ring, grid: points in Gaussian modes of a plane",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="OUT.root", help="file to write")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="how many events")],
+    species: Annotated[
+        list[str] | None,
+        typer.Option(help="of rich, particle: e, mu, pi, K or p; default: all, in equal shares"),
+    ] = None,
+    background: Annotated[
+        float | None, typer.Option(help="of rich, fraction of tracks that sWeights subtract; default: 0")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
+) -> None:
+    """Write toy Monte Carlo with known truth."""
+    from hepgan import toys
+
+    given = {"species": species or None, "background": background}
+    options = {key: value for key, value in given.items() if value is not None}
+    toys.write(name, out, n=number, seed=seed, progress=True, **options)
+    typer.echo(f"{out}\nNext: hepgan inspect {out}")

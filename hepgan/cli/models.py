@@ -1,0 +1,108 @@
+"""``hepgan export``, ``hepgan check`` and ``hepgan generate``: the exported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hepgan import workflow
+from hepgan.cli.app import app
+from hepgan.cli.options import Model
+
+__all__ = ["check", "export", "generate"]
+
+
+@app.command(epilog="Example: hepgan export runs/first --out showers.onnx")
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    out: Annotated[Path, typer.Option(metavar="MODEL.onnx", help="file to write")],
+    format_: Annotated[
+        Literal["onnx", "lwtnn", "cpp"],
+        typer.Option("--format", help="cpp: a header without a runtime, NAME.hpp, and NAME.bin beside it"),
+    ] = "onnx",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="fix the number of rows; default: any number")
+    ] = None,
+) -> None:
+    """Write one self-describing file that C++ frameworks run."""
+    written = workflow.export(run, out, format=format_, batch=batch)
+    typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))
+
+
+@app.command(epilog="Example: hepgan check showers.onnx --target sofie")
+def check(
+    model: Model,
+    target: Annotated[
+        Literal["onnxruntime", "sofie", "onnx2c"] | None,
+        typer.Option(help="also list what stands in the way of this program"),
+    ] = None,
+) -> None:
+    """Print what a model says of itself, and re-run the reference vectors that it carries."""
+    from rich.console import Console
+
+    from hepgan.report import tables
+
+    generator = workflow.load(model)
+    results = generator.check()
+    if target is not None:
+        lines = generator.lint(target)
+        results.append((f"target {target}", not lines, "; ".join(lines) or "nothing stands in the way"))
+    Console().print(tables.description(generator.metadata), tables.checks(results))
+    if not all(passed for _, passed, _ in results):
+        typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: hepgan generate showers.onnx -n 10000 --condition incident_energy=1:65 --out fast.root"
+)
+def generate(
+    model: Model,
+    out: Annotated[Path, typer.Option(metavar="OUT.root", help="file to write")],
+    number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="how many events")] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="a value, or a range LOW:HIGH; once a condition"),
+    ] = None,
+    conditions_from: Annotated[
+        Path | None, typer.Option(metavar="FILE.root", help="take the conditions of these events")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
+    run: Annotated[int, typer.Option(min=0, help="run number, the other half of the noise's key")] = 0,
+    first_event: Annotated[
+        int, typer.Option(min=0, help="event number of the first row; another one for each job of a sample")
+    ] = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="events at once; default: what is fastest")
+    ] = None,
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="accept conditions outside the trained range")
+    ] = False,
+    format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
+) -> None:
+    """Generate events in bulk into a ROOT file with the branch names of the training file."""
+    from hepgan.inference.bulk import parse_condition
+
+    pairs = [parse_condition(text) for text in condition or []]
+    conditions = dict(pairs)
+    if len(conditions) < len(pairs):
+        raise ValueError(
+            f"--condition: expected each name once, got {[name for name, _ in pairs]}; "
+            "give a range as NAME=LOW:HIGH"
+        )
+    workflow.generate(
+        model,
+        out,
+        n=number,
+        conditions=conditions,
+        conditions_from=conditions_from,
+        seed=seed,
+        run=run,
+        first_event=first_event,
+        batch_size=batch_size,
+        extrapolate=extrapolate,
+        format=format_,
+    )
+    typer.echo(str(out))

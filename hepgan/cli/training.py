@@ -1,0 +1,77 @@
+"""``hepgan train`` and ``hepgan benchmark``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hepgan import workflow
+from hepgan.cli.app import app
+from hepgan.cli.options import Device, Seed, Setting, joined
+
+__all__ = ["benchmark", "train"]
+
+
+@app.command(epilog="Example: hepgan train my.toml --out runs/first --set training.steps=5000")
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="see docs/config.md")],
+    out: Annotated[
+        Path | None, typer.Option(help="run folder; default: runs/<name of the configuration>")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue from the run's last checkpoint")] = False,
+    set_: Setting = None,
+    seed: Seed = None,
+    device: Device = None,
+) -> None:
+    """Train a generator; Ctrl-C saves and exits, --resume continues as if nothing had happened."""
+    settings = joined(set_, seed=seed, device=device)
+    run = workflow.train(config, out=out, resume=resume, settings=settings)
+    typer.echo(f"{run}\nNext: hepgan evaluate {run}")
+
+
+@app.command(epilog="Example: hepgan benchmark objectives --data ring --rows wgan-gp,minimax --steps 1000")
+def benchmark(
+    what: Annotated[Literal["objectives"], typer.Argument(help="what is compared")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME_or_FILE.root",
+            help="ring, shower-shape, calorimeter, rich, or a file of your own; default: these four",
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="objectives, also as OBJECTIVE+REGULARISER (docs/objectives.md); default: all",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="trainings of each row on each data set")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="generator steps of each")] = 2000,
+    out: Annotated[
+        Path, typer.Option(help="folder of the results; what is there is not trained again")
+    ] = Path("runs/benchmark"),
+    set_: Setting = None,
+    device: Device = None,
+) -> None:
+    """Train every objective on the same data with the same networks, and compare what is left."""
+    from rich.console import Console
+
+    from hepgan.report import tables
+    from hepgan.studies import benchmark as study
+
+    names = data or list(study.WORK)
+    results = study.run(
+        data=names,
+        rows=list(study.ROWS) if rows is None else rows.split(","),
+        seeds=seeds,
+        steps=steps,
+        out=out,
+        settings=joined(set_, device=device),
+        progress=True,
+    )
+    for name in names:
+        Console().print(tables.plain(name, *study.table(results, name)))
+    typer.echo(f"Tables:  {out / 'results.md'}\nNumbers: {out / 'results.json'}")

@@ -1,0 +1,462 @@
+"""From files to files in one call each: what ``import hepgan`` gives, and what the command line calls.
+
+Heavy imports are inside the functions: a program that only generates never imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hepgan.errors import DataError, NotFoundError
+
+if TYPE_CHECKING:
+    from hepgan.config import Config
+    from hepgan.data.events import Events
+    from hepgan.data.inspection import Report
+    from hepgan.evaluation.results import Results
+    from hepgan.inference.checking import Check
+    from hepgan.inference.generator import Generator
+
+__all__ = ["check", "compare", "evaluate", "export", "generate", "inspect", "load", "read", "train"]
+
+Settings = Iterable[str] | Mapping[str, Any]
+"""Changes of configuration keys: ``{"training.steps": 1000}``, or texts as ``--set`` takes them."""
+
+
+def train(
+    config: str | Path | Config,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    settings: Settings = (),
+    progress: bool = True,
+) -> Path:
+    """Train a generator as a configuration says.
+
+    Args:
+        config: A TOML file (docs/config.md), or a configuration.
+        out: The run folder; default: ``runs/<name of the file>``.
+        resume: Go on with the run in `out` from its last checkpoint.
+        settings: Changes of keys of the file.
+        progress: Show a progress bar on the standard error.
+
+    Returns:
+        The run folder: configuration, checkpoint, ``metrics.jsonl`` and ``model.onnx``.
+
+    Raises:
+        NotFoundError: If a file, or the run to resume, is missing.
+        ConfigError: If the configuration is wrong, or the folder holds another run.
+        DataError: If the events cannot be used.
+        TrainingDiverged: If a loss stops being finite; the last checkpoint stays.
+        Interrupted: By Ctrl-C or SIGTERM; the run is saved, and `resume` goes on.
+
+    Example:
+        >>> run = hepgan.train("my.toml", out="runs/first", settings={"training.steps": 20})
+        >>> (run / "model.onnx").is_file()
+        True
+    """
+    from hepgan.training import loop
+
+    recipe = _configuration(config, settings)
+    if out is None:
+        if not isinstance(config, (str, Path)):
+            raise ValueError("out: expected a folder for the run, got none; name one")
+        out = Path("runs", Path(config).stem)
+    return loop.train(recipe, out, resume=resume, progress=progress)
+
+
+def evaluate(
+    model: str | Path,
+    *,
+    data: Sequence[str | Path] | str | Path | None = None,
+    out: str | Path | None = None,
+    settings: Settings = (),
+    seed: int | None = None,
+    weights: str | Path | None = None,
+    progress: bool = True,
+) -> Results:
+    """Compare a generator with full simulation that its training never saw.
+
+    Writes ``metrics.json`` and ``report.html``.
+
+    Args:
+        model: A run folder or an exported file.
+        data: ROOT files of reference events; default: the events that the run set aside.
+        out: Folder of the report; default: ``report`` in the run folder, ``<name>-report`` beside a file.
+        settings: Changes of keys, such as ``{"evaluation.fast": True}``.
+        seed: Seed of everything random in the measurement; default: the training's.
+        weights: ROOT file to write, with a weight for each generated event that corrects it.
+        progress: Show progress on the standard error.
+
+    Returns:
+        Every number with its uncertainty, floor and verdict; ``result.report`` is the page.
+
+    Raises:
+        NotFoundError: If the model or a file is missing.
+        ModelFileError: If the file is not one of hepgan, or damaged.
+        DataError: If the reference events cannot be used.
+
+    Example:
+        >>> result = hepgan.evaluate("runs/first", settings={"evaluation.fast": True})
+        >>> auc = result["classifier_auc"]
+        >>> 0 <= auc.value <= 1 and auc.uncertainty > 0 and auc.floor is not None
+        True
+        >>> result.verdict in ("pass", "warn", "fail", "info")
+        True
+    """
+    from hepgan.data.reading import read as read_events
+    from hepgan.data.splits import training_events
+    from hepgan.inference.generator import Generator
+    from hepgan.report.writing import evaluate_generator
+
+    model = Path(model)
+    generator = Generator(_model_file(model))
+    recipe = _recipe_of(model, generator, settings)
+    if data is not None:
+        reference = read_events(recipe.data, files=_files(data), progress=progress)
+    else:  # as the training split them, whatever the settings say
+        reference = _held_out(model, _recipe_of(model, generator, ()))
+    training = None
+    if model.is_dir() and not recipe.evaluation.fast:  # copies of these would be memorised showers
+        training = training_events(recipe.data, seed=recipe.training.seed, progress=progress)[0]
+    default = model / "report" if model.is_dir() else model.with_name(f"{model.stem}-report")
+    return evaluate_generator(
+        generator,
+        reference,
+        training=training,
+        config=recipe.evaluation,
+        out=Path(out) if out is not None else default,
+        seed=recipe.training.seed if seed is None else seed,
+        weights=weights,
+        progress=progress,
+    )
+
+
+def compare(
+    *,
+    sample: Sequence[str | Path] | str | Path,
+    reference: Sequence[str | Path] | str | Path,
+    config: str | Path | Config,
+    out: str | Path = "comparison",
+    settings: Settings = (),
+    weights: str | Path | None = None,
+    progress: bool = True,
+) -> Results:
+    """Compare two sets of ROOT files: fast simulation with full, Monte Carlo with data.
+
+    Writes ``metrics.json`` and ``report.html``.
+
+    Args:
+        sample: Files under test.
+        reference: Files to compare with.
+        config: Says how to read both.
+        out: Folder of the report.
+        settings: Changes of keys of the configuration.
+        weights: ROOT file to write, with a weight for each event of the sample that corrects it.
+        progress: Show progress on the standard error.
+
+    Returns:
+        As `evaluate`.
+
+    Raises:
+        NotFoundError: If a file is missing.
+        ConfigError: If the configuration is wrong.
+        DataError: If the events of a file cannot be used.
+
+    Example:
+        >>> result = hepgan.compare(
+        ...     sample="fast.root", reference="geant4.root", config="my.toml", settings={"evaluation.fast": True}
+        ... )
+        >>> result.report.name
+        'report.html'
+    """
+    from hepgan.data.reading import read as read_events
+    from hepgan.files import digest
+    from hepgan.report.writing import compare_events
+
+    recipe = _configuration(config, settings)
+    files = {"sample": _files(sample), "reference": _files(reference)}
+    names = {role: ", ".join(Path(name).name for name in group) for role, group in files.items()}
+    if names["sample"] == names["reference"]:
+        names = {role: ", ".join(group) for role, group in files.items()}
+    events = {role: read_events(recipe.data, files=group, progress=progress) for role, group in files.items()}
+    return compare_events(
+        events["sample"],
+        events["reference"],
+        data=recipe.data,
+        config=recipe.evaluation,
+        out=out,
+        names=(names["sample"], names["reference"]),
+        seed=recipe.training.seed,
+        weights=weights,
+        progress=progress,
+        provenance={"files": {role: digest(group) for role, group in files.items()}},
+    )
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    format: Literal["onnx", "lwtnn", "cpp"] = "onnx",
+    batch: int | None = None,
+) -> Path:
+    """Write the selected generator of a run as one self-describing file.
+
+    Args:
+        run: The run folder.
+        out: The file.
+        format: ``onnx``; ``cpp``: a C++ header, and its weights beside it; ``lwtnn``: JSON, of observables only.
+        batch: ONNX: a fixed number of rows; default: any number.
+
+    Returns:
+        The file.
+
+    Raises:
+        NotFoundError: If the folder holds no run.
+        ValueError: If the format cannot express the generator.
+
+    Example:
+        >>> hepgan.export("runs/first", "showers.onnx").name
+        'showers.onnx'
+    """
+    if format != "onnx" and batch is not None:
+        raise ValueError(f"--batch: {format} computes one row at a time; leave it out")
+    run = Path(run)
+    if not (run / "config.toml").is_file():
+        raise NotFoundError(
+            f"{run}: expected a run folder with config.toml, got none; name the --out of hepgan train"
+        )
+    from hepgan.training.run_folder import export_run
+
+    return export_run(run, out, batch=batch, format=format)
+
+
+def load(model: str | Path, *, threads: int = 1) -> Generator:
+    """Open a generator; needs no torch.
+
+    Args:
+        model: A run folder or an exported file.
+        threads: Threads of ONNX Runtime; 1 leaves the cores to the caller.
+
+    Returns:
+        The generator: ``generate`` gives showers or tracks by the names of the conditions.
+
+    Raises:
+        NotFoundError: If there is no such file.
+        ModelFileError: If it is not an ONNX file of hepgan, damaged, or altered.
+
+    Example:
+        >>> generator = hepgan.load("runs/first")
+        >>> showers = generator.generate(incident_energy=[10, 20], seed=1)
+        >>> showers["layer_0"].shape
+        (2, 3, 4)
+        >>> bool((showers["layer_0"] >= 0).all())
+        True
+    """
+    from hepgan.inference.generator import Generator
+
+    return Generator(_model_file(Path(model)), threads=threads)
+
+
+def check(
+    model: str | Path, *, target: Literal["onnxruntime", "sofie", "onnx2c"] | None = None
+) -> list[Check]:
+    """Test an exported file: reference vectors, rows one by one against all at once, operators, physics.
+
+    Args:
+        model: A run folder or an exported file.
+        target: Also test whether this program can read the file.
+
+    Returns:
+        Name, outcome and details of each test.
+
+    Raises:
+        NotFoundError: If there is no such file.
+        ModelFileError: If it is not an ONNX file of hepgan, damaged, or altered.
+
+    Example:
+        >>> all(test.passed for test in hepgan.check("showers.onnx"))
+        True
+    """
+    return load(model).check(target=target)
+
+
+def generate(
+    model: str | Path,
+    out: str | Path,
+    *,
+    n: int | None = None,
+    conditions: Mapping[str, float | tuple[float, float] | str] | None = None,
+    conditions_from: str | Path | None = None,
+    seed: int = 1,
+    run: int = 0,
+    first_event: int = 0,
+    batch_size: int | None = None,
+    extrapolate: bool = False,
+    format: Literal["ttree", "rntuple"] = "ttree",
+    progress: bool = True,
+) -> Path:
+    """Generate in bulk into a ROOT file with the names of the training file; memory does not grow with `n`.
+
+    Args:
+        model: A run folder or an exported file.
+        out: The file; it appears when it is complete.
+        n: Number of showers or tracks; default: as many as `conditions_from` has.
+        conditions: For each condition a value, a range (low, high) to draw from, or the name of a category.
+        conditions_from: Take the conditions of this ROOT file instead, one by one.
+        seed: With `run` and the event number the key of the noise.
+        run: Run number.
+        first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
+        batch_size: Rows that the network computes at once; default: what is fastest.
+        extrapolate: Accept conditions outside the trained range.
+        format: Kind of the tree.
+        progress: Show a progress bar on the standard error.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConditionRangeError: If a condition is outside its trained range.
+        ValueError: If a condition is missing or unknown.
+        NotFoundError: If there is no model, or no file `conditions_from`.
+
+    Example:
+        >>> hepgan.generate("showers.onnx", "fast.root", n=100, conditions={"incident_energy": (2, 60)}).name
+        'fast.root'
+    """
+    from hepgan.inference.bulk import generate_file
+
+    generate_file(
+        load(model),
+        out,
+        n=n,
+        conditions=conditions,
+        conditions_from=conditions_from,
+        seed=seed,
+        run=run,
+        first_event=first_event,
+        batch_size=batch_size,
+        extrapolate=extrapolate,
+        format=format,
+        progress=progress,
+    )
+    return Path(out)
+
+
+def read(
+    files: Sequence[str | Path] | str | Path,
+    config: str | Path | Config,
+    *,
+    settings: Settings = (),
+    progress: bool = False,
+) -> Events:
+    """Read ROOT files as the training sees them: after the cut, checked, in the configured order.
+
+    Args:
+        files: Paths, globs or URLs.
+        config: Says how to read them.
+        settings: Changes of keys of the configuration.
+        progress: Show a progress bar on the standard error.
+
+    Returns:
+        Conditions, cells and overflow or targets, and weights, as arrays of all events.
+
+    Raises:
+        NotFoundError: If a file is missing.
+        ConfigError: If the configuration is wrong.
+        DataError: If the events cannot be used.
+
+    Example:
+        >>> events = hepgan.read("geant4.root", "my.toml")
+        >>> events.cells.shape[1]
+        36
+    """
+    from hepgan.data.reading import read as read_events
+
+    recipe = _configuration(config, settings)
+    return read_events(recipe.data, files=_files(files), progress=progress)
+
+
+def inspect(path: str | Path) -> Report:
+    """Summarise the trees and branches of a ROOT file.
+
+    Args:
+        path: ``FILE.root`` or ``FILE.root:TREE``.
+
+    Returns:
+        For each tree its branches with types, shapes, ranges, NaN and sentinel counts.
+
+    Raises:
+        NotFoundError: If there is no such file.
+        DataError: If it is not a readable ROOT file.
+
+    Example:
+        >>> [tree.name for tree in hepgan.inspect("geant4.root").trees]
+        ['showers']
+    """
+    from hepgan.data.inspection import inspect as summarise
+
+    return summarise(str(path))
+
+
+def _files(files: Sequence[str | Path] | str | Path) -> list[str]:
+    return [str(files)] if isinstance(files, (str, Path)) else [str(file) for file in files]
+
+
+def _texts(settings: Settings) -> list[str]:
+    """Settings as ``key=value``, the values in TOML's notation."""
+    if not isinstance(settings, Mapping):
+        return list(settings)
+    import json
+
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def _configuration(config: str | Path | Config, settings: Settings) -> Config:
+    from hepgan import config as configuration
+
+    if isinstance(config, (str, Path)):
+        return configuration.load(config, settings=_texts(settings))
+    values = config.model_dump(mode="json", exclude_none=True)
+    for text in _texts(settings):
+        configuration.override(values, text)
+    return configuration.parse(values)
+
+
+def _model_file(path: Path) -> Path:
+    """The ONNX file of a run folder, exported now if the run was killed before; or the file itself."""
+    if not path.is_dir():
+        return path
+    if not (path / "config.toml").is_file():
+        raise NotFoundError(f"{path}: expected a run folder with config.toml, or a MODEL.onnx; got neither")
+    model, state = path / "model.onnx", path / "checkpoint" / "state.safetensors"
+    if not model.is_file() or (state.is_file() and state.stat().st_mtime > model.stat().st_mtime):
+        return export(path, model)
+    return model
+
+
+def _recipe_of(path: Path, generator: Generator, settings: Settings) -> Config:
+    """The configuration of a run folder, or what an exported file says of its data."""
+    from hepgan import config as configuration
+
+    if path.is_dir():
+        return configuration.load(path / "config.toml", settings=_texts(settings))
+    values: dict[str, Any] = {"data": generator.data.model_dump(mode="json", exclude_none=True)}
+    for text in _texts(settings):
+        configuration.override(values, text)
+    return configuration.parse(values, source=str(path))
+
+
+def _held_out(path: Path, recipe: Config) -> Events:
+    """The events that training never saw."""
+    from hepgan.data import splits
+
+    if not path.is_dir() and not recipe.data.test_files:
+        raise DataError(
+            f"{path}: an exported model does not hold the split of its training data; "
+            "name events with --data FILE.root, or evaluate the run folder"
+        )
+    return splits.test_events(recipe.data, seed=recipe.training.seed)

@@ -1,0 +1,172 @@
+"""The Python API: lazy, frozen, and every example in its docstrings runs."""
+
+import doctest
+import inspect
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import uproot
+
+import hepgan
+from hepgan import errors, workflow
+
+ROOT = Path(__file__).parents[1]
+SHOWERS = ROOT / "tests" / "versions" / "v0_1"
+
+SIGNATURES = {
+    "train": "(config, *, out=None, resume=False, settings=(), progress=True)",
+    "evaluate": "(model, *, data=None, out=None, settings=(), seed=None, weights=None, progress=True)",
+    "compare": "(*, sample, reference, config, out='comparison', settings=(), weights=None, progress=True)",
+    "export": "(run, out, *, format='onnx', batch=None)",
+    "load": "(model, *, threads=1)",
+    "check": "(model, *, target=None)",
+    "generate": "(model, out, *, n=None, conditions=None, conditions_from=None, seed=1, run=0, first_event=0, "
+    "batch_size=None, extrapolate=False, format='ttree', progress=True)",
+    "read": "(files, config, *, settings=(), progress=False)",
+    "inspect": "(path)",
+}
+ERRORS = {
+    "HepganError": Exception,
+    "DataError": ValueError,
+    "ConfigError": ValueError,
+    "ModelFileError": ValueError,
+    "ConditionRangeError": ValueError,
+    "NotFoundError": FileNotFoundError,
+    "TrainingDiverged": FloatingPointError,
+    "Interrupted": KeyboardInterrupt,
+}
+
+
+def subprocess_output(code: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout.strip()
+
+
+def test_the_api_is_frozen():
+    assert set(hepgan.__all__) == {"__version__", *SIGNATURES, *ERRORS}
+    for name, expected in SIGNATURES.items():
+        signature = inspect.signature(getattr(hepgan, name))
+        bare = signature.replace(
+            parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+            return_annotation=signature.empty,
+        )
+        assert f"{name}{bare}" == f"{name}{expected}"
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_is_also_a_built_in_one(name):
+    error = getattr(hepgan, name)
+    assert error is getattr(errors, name)
+    assert issubclass(error, ERRORS[name])
+    assert issubclass(error, hepgan.HepganError)
+    assert str(error("a sentence")) == "a sentence"
+
+
+def test_import_is_quick_and_lazy():
+    heavy = (
+        "{'torch', 'uproot', 'awkward', 'numpy', 'onnxruntime', 'onnx', 'pydantic', 'sklearn', 'matplotlib'}"
+    )
+    code = (
+        f"import sys; before = set(sys.modules); import hepgan; print({heavy} & (set(sys.modules) - before))"
+    )
+    assert subprocess_output(code) == "set()"
+
+
+def test_names_that_do_not_exist_are_attribute_errors():
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        hepgan.trian  # noqa: B018
+    assert "train" in dir(hepgan)
+
+
+def test_types_ship():
+    assert files("hepgan").joinpath("py.typed").is_file()
+
+
+def test_program_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "hepgan", "--version"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == f"hepgan {hepgan.__version__}\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder as a user has it: a configuration, and ROOT files of fast and of full simulation."""
+    folder = tmp_path_factory.mktemp("user")
+    with uproot.open(SHOWERS / "showers.root") as file:
+        events = file["showers"].arrays(library="np")
+    for name, part in (("geant4", slice(300, None)), ("fast", slice(300))):
+        with uproot.recreate(folder / f"{name}.root") as file:
+            file["showers"] = {key: values[part] for key, values in events.items()}
+    text = (SHOWERS / "showers.toml").read_text(encoding="utf-8")
+    text = text.replace("tests/versions/v0_1/showers.root", "*.root")
+    (folder / "my.toml").write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+ORDER = ("train", "evaluate", "compare", "export", "load", "check", "generate", "read", "inspect")
+
+
+def test_examples_of_the_docstrings_run(folder):
+    """In the order of a user's work: later ones need what earlier ones wrote."""
+    assert set(ORDER) == set(SIGNATURES)
+    runner = doctest.DocTestRunner()
+    names = {"hepgan": hepgan}
+    for name in ORDER:
+        examples = doctest.DocTestParser().get_examples(inspect.getdoc(getattr(workflow, name)))
+        assert examples, f"{name} has no example"
+        outcome = runner.run(doctest.DocTest(examples, names, name, None, None, None), clear_globs=False)
+        assert not outcome.failed, name
+        names = {"hepgan": hepgan}
+
+
+def test_settings_as_a_mapping_are_those_of_the_command_line(folder):
+    mapping = {
+        "training.steps": 7,
+        "evaluation.fast": True,
+        "data.tree": "showers",
+        "training.betas": [0.1, 0.9],
+    }
+    texts = ["training.steps=7", "evaluation.fast=true", "data.tree=showers", "training.betas=[0.1, 0.9]"]
+    assert workflow._configuration("my.toml", mapping) == workflow._configuration("my.toml", texts)
+    config = workflow._configuration("my.toml", mapping)
+    assert workflow._configuration(config, {"training.steps": 8}).training.steps == 8
+    with pytest.raises(hepgan.ConfigError, match="unknown key 'training.stpes'; did you mean 'steps'"):
+        workflow._configuration("my.toml", {"training.stpes": 7})
+
+
+@pytest.mark.parametrize("name", ["showers", "tracks"])
+def test_files_of_version_0_1_open(name, tmp_path, monkeypatch):
+    """Models run, run folders export the same numbers again, reports of the old schema are read."""
+    monkeypatch.chdir(ROOT)
+    run = SHOWERS / name
+    old, new = hepgan.load(run / "model.onnx"), hepgan.load(hepgan.export(run, tmp_path / "again.onnx"))
+    assert all(check.passed for check in hepgan.check(run / "model.onnx"))
+    for key in ("reference", "weights_sha256"):
+        before, after = (json.loads(hepgan_entry(path)) for path in (old.path, new.path))
+        assert before[key] == after[key]
+    if name == "showers":
+        headline = json.loads(hepgan_entry(new.path))["metrics"]
+        assert (
+            headline["classifier_auc"]
+            == json.loads((run / "report" / "metrics.json").read_text(encoding="utf-8"))["headline"][
+                "classifier_auc"
+            ]
+        )
+
+
+def hepgan_entry(path: Path) -> str:
+    """The description inside an exported file."""
+    import onnx
+
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}["hepgan"]

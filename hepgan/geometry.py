@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AXES", "Axes", "CaloLayer", "Calorimeter", "Coordinates"]
+__all__ = ["AXES", "CALOGAN", "Axes", "CaloLayer", "Calorimeter", "Coordinates"]
 
 Coordinates = Literal["cartesian", "polar", "eta-phi"]
 
@@ -250,3 +250,13 @@ class Calorimeter:
                 )
             )
         return cls(tuple(layers), unit)
+
+
+CALOGAN = Calorimeter.from_dicts(
+    [
+        {"shape": (3, 96), "x": (-240.0, 240.0), "y": (-240.0, 240.0), "z": (-240.0, -150.0)},
+        {"shape": (12, 12), "x": (-240.0, 240.0), "y": (-240.0, 240.0), "z": (-150.0, 197.0)},
+        {"shape": (12, 6), "x": (-240.0, 240.0), "y": (-240.0, 240.0), "z": (197.0, 240.0)},
+    ]
+)
+"""The calorimeter of CaloGAN (arXiv:1705.02355, section 2, and its code release)."""

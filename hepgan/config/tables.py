@@ -161,6 +161,11 @@ class CalorimeterConfig(Table):
     particle: str | None = Field(None, description="particle in the binning XML")
     layers: tuple[LayerConfig, ...] = Field((), description="the layers, in the order the shower meets them")
 
+    @property
+    def has_tail(self) -> bool:
+        """Whether the branches of the overflow follow those of the cells, named like them."""
+        return self.layout == "cells" and self.overflow == "tail"
+
     @model_validator(mode="after")
     def _complete(self) -> CalorimeterConfig:
         if bool(self.layers) == bool(self.geometry):

@@ -325,7 +325,9 @@ def test_zero_entries(tiny_file, tiny_events, tiny_data, tmp_path, caplog) -> No
 def test_cut_that_leaves_nothing(tiny_file, tiny_data) -> None:
     data = tiny_data([tiny_file()], cut="incident_energy > 1e6")
     for reading in (read, lambda d: list(iterate(d))):
-        with pytest.raises(ValueError, match=r"data\.cut 'incident_energy > 1e6': .* got none of 50; loosen"):
+        with pytest.raises(
+            ValueError, match=r"data\.cut 'incident_energy > 1e6': .* got none of 50 entries; loosen"
+        ):
             reading(data)
 
 

@@ -239,10 +239,10 @@ def inspect(
     config: Annotated[bool, typer.Option("--config", help="print a starting configuration instead")] = False,
 ) -> None:
     """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
-    from hepgan.data import inspection
+    from hepgan.data import inspection, starting
 
     if config:
-        typer.echo(inspection.starting_config(file), nl=False)
+        typer.echo(starting.starting_config(file), nl=False)
     else:
         Console().print(inspection.render(inspection.inspect(file)))
 
@@ -259,7 +259,7 @@ def convert(
     """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
     from hepgan.data import convert as conversion
 
-    number = conversion.convert(source, out, binning=binning, particle=particle)
+    number = conversion.convert_hdf5(source, out, binning=binning, particle=particle)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
     if binning is not None:
         typer.echo(

@@ -9,6 +9,7 @@ from hepgan.data import convert as module
 from hepgan.data.convert import convert_hdf5
 from hepgan.data.reading import read
 from hepgan.data.starting import starting_config
+from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.geometry import Calorimeter
 
 BINNING = """<Bins>
@@ -112,22 +113,22 @@ def test_calochallenge_result_is_read_with_its_binning(calochallenge, binning, t
 def test_errors(calogan, calochallenge, binning, tmp_path) -> None:
     out = tmp_path / "out.root"
     with pytest.raises(
-        FileNotFoundError, match=r"not found: .*eplus\.h5; in its folder: did you mean 'eplus\.hdf5'"
+        NotFoundError, match=r"not found: .*eplus\.h5; in its folder: did you mean 'eplus\.hdf5'"
     ):
         convert_hdf5(tmp_path / "eplus.h5", out)
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(NotFoundError, match=r"there is no folder .*nowhere"):
         convert_hdf5(calogan, tmp_path / "nowhere" / "out.root")
     with pytest.raises(OSError, match="expected the name of a file, got a folder; name a file"):
         convert_hdf5(calogan, tmp_path)
-    with pytest.raises(ValueError, match=r"binning\.xml: not a readable HDF5 file"):
+    with pytest.raises(DataError, match=r"binning\.xml: not a readable HDF5 file"):
         convert_hdf5(binning, out)
     with pytest.raises(
-        ValueError, match="expected a binning XML file with this CaloChallenge file, got none"
+        ConfigError, match="expected a binning XML file with this CaloChallenge file, got none"
     ):
         convert_hdf5(calochallenge, out)
-    with pytest.raises(FileNotFoundError, match="binning file not found"):
+    with pytest.raises(NotFoundError, match="binning file not found"):
         convert_hdf5(calochallenge, out, binning=tmp_path / "none.xml")
-    with pytest.raises(ValueError, match=r"'showers': expected 1 voxels .*'layer_0': \(1, 1\).*got \[13\]"):
+    with pytest.raises(DataError, match=r"'showers': expected 1 voxels .*'layer_0': \(1, 1\).*got \[13\]"):
         convert_hdf5(calochallenge, out, binning=binning, particle="pion")
     assert not out.exists()
 
@@ -152,7 +153,7 @@ def test_other_hdf5_files(tmp_path, contents, message) -> None:
     with h5py.File(path, "w") as file:
         for name, values in contents.items():
             file[name] = values
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         convert_hdf5(path, tmp_path / "a.root")
     assert not (tmp_path / "a.root").exists()
 

@@ -9,6 +9,7 @@ from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.data.splits import split, test_events, training_events
 from hepgan.data.tensors import TensorEvents
+from hepgan.errors import ConfigError, DataError
 
 
 def test_split_is_disjoint_complete_and_fixed_by_the_seed(tiny_data):
@@ -21,7 +22,7 @@ def test_split_is_disjoint_complete_and_fixed_by_the_seed(tiny_data):
 
 
 def test_too_few_events_to_split_are_named(tiny_data):
-    with pytest.raises(ValueError, match=r"3 events are too few to split into training, validation"):
+    with pytest.raises(DataError, match=r"3 events are too few to split into training, validation"):
         split(tiny_data(["none.root"]), 3, seed=1)
 
 
@@ -39,7 +40,7 @@ def test_test_files_replace_the_test_part(tiny_data, tiny_file):
     assert len(test_events(data, seed=1)) == len(read(data))
     assert sum(map(len, training_events(data, seed=1))) == len(read(data))
     with pytest.raises(
-        ValueError, match=r"data.test is 0 and data.test_files is empty; name a file with --data"
+        ConfigError, match=r"data.test is 0 and data.test_files is empty; name a file with --data"
     ):
         test_events(tiny_data([file], test=0.0), seed=1)
 
@@ -54,7 +55,7 @@ def test_weights_have_mean_one_and_keep_their_signs():
     events = TensorEvents.of(events_of_weights([2.0, 4.0, -1.0, 3.0]))
     assert events.weights.mean().item() == pytest.approx(1)
     assert (events.weights < 0).tolist() == [False, False, True, False]
-    with pytest.raises(ValueError, match="weights"):
+    with pytest.raises(DataError, match="weights"):
         TensorEvents.of(events_of_weights([1.0, -2.0]))
 
 

@@ -1,19 +1,19 @@
-"""Errors that a caller can catch apart; each is also the built-in error that it would otherwise be.
+"""Errors that a caller can distinguish; each is also a built-in error.
 
 ============================ ===================== =================================================================
 error                        is also a             raised for
 ============================ ===================== =================================================================
 `DataError`                  `ValueError`          a file, tree, branch or event that cannot be used
 `ConfigError`                `ValueError`          a configuration with unknown, missing or impossible values
-`ModelFileError`             `ValueError`          an exported model or checkpoint that is not ours, damaged or altered
+`ModelFileError`             `ValueError`          an exported model or checkpoint of another origin, damaged or altered
 `ConditionRangeError`        `ValueError`          a condition outside its trained range
 `NotFoundError`              `FileNotFoundError`   a file or run folder that does not exist
-`TrainingDiverged`           `FloatingPointError`  a loss that stopped being finite
-`Interrupted`                `KeyboardInterrupt`   a training stopped by Ctrl-C or SIGTERM; its state is saved
+`TrainingDiverged`           `FloatingPointError`  a training whose loss became infinite or NaN
+`Interrupted`                `KeyboardInterrupt`   a training stopped by Ctrl-C or SIGTERM, after its state was saved
 ============================ ===================== =================================================================
 
-Every message gives the name of what is wrong, what was expected, what was found and what to do. Arguments that are
-wrong in themselves (a negative number of events) raise a plain `ValueError`.
+Each message names the wrong value or file, the expected and the given value, and a remedy. Impossible arguments of a
+Python call (a negative number of events) raise a plain `ValueError`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ConfigError(HepganError, ValueError):
 
 
 class ModelFileError(HepganError, ValueError):
-    """An exported model or a checkpoint that is not one of hepgan, damaged, altered, or of a newer version."""
+    """An exported model or checkpoint that hepgan did not write, or that is damaged, altered or of a newer version."""
 
 
 class ConditionRangeError(HepganError, ValueError):
@@ -55,8 +55,8 @@ class NotFoundError(HepganError, FileNotFoundError):
 
 
 class TrainingDiverged(HepganError, FloatingPointError):
-    """A training whose loss stopped being finite; the last checkpoint stays."""
+    """A training whose loss became infinite or NaN; the last checkpoint is kept."""
 
 
 class Interrupted(HepganError, KeyboardInterrupt):
-    """A training that Ctrl-C or SIGTERM stopped; its state is saved and ``resume`` goes on from it."""
+    """A training stopped by Ctrl-C or SIGTERM, after its state was saved; ``resume`` continues it."""

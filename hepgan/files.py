@@ -1,4 +1,4 @@
-"""Paths, globs, digests, nearest names, and the one way to write a file: completely or not at all."""
+"""Paths, globs, digests, nearest names, and `written`, the only writer: a file appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hepgan.errors import NotFoundError
+
 __all__ = ["PACKAGE", "check_target", "digest", "expand", "near", "write_text", "written"]
 
 PACKAGE = Path(__file__).parent
-"""Folder of the package: recipes (``configs``) and templates are below it, ``data`` of a checkout beside it."""
+"""Folder of the package: it contains the recipes (``configs``) and templates; a checkout has ``data`` beside it."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 1 << 20  # bytes read at once for the digest
@@ -22,7 +24,7 @@ _SHOWN = 20  # names in a message, if none is near
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """What to try instead of an unknown name (for messages)."""
+    """Suggest known names instead of an unknown one, for messages."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
@@ -39,36 +41,36 @@ def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
         base: Folder of relative paths.
 
     Returns:
-        Existing files, in the given order, a glob's in alphabetical order, each once.
+        Existing files, in the given order, matches of a glob in alphabetical order, each file once.
 
     Raises:
-        FileNotFoundError: If a file does not exist or a glob matches nothing.
+        NotFoundError: If a file does not exist or a glob matches nothing.
     """
-    found: list[str] = []
+    existing: list[str] = []
     for name in files:
         path = Path(base, Path(name).expanduser())
         if "://" in name:
-            found.append(name)
+            existing.append(name)
         elif path.is_file():
-            found.append(str(path))
+            existing.append(str(path))
         elif glob.has_magic(name):
             matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (takes absolute patterns)
             matches = [match for match in matches if Path(match).is_file()]
             if not matches:
-                raise FileNotFoundError(f"data files {path}: expected at least one match, got none")
-            found.extend(matches)
+                raise NotFoundError(f"data files {path}: expected at least one match, got none")
+            existing.extend(matches)
         elif path.is_dir():
-            raise FileNotFoundError(f"data file {path}: expected a file, got a folder; name a file in it")
+            raise NotFoundError(f"data file {path}: expected a file, got a folder; name a file in it")
         elif not path.parent.is_dir():
-            raise FileNotFoundError(f"data file not found: {path}; there is no folder {path.parent}")
+            raise NotFoundError(f"data file not found: {path}; there is no folder {path.parent}")
         else:
             others = sorted(other.name for other in path.parent.iterdir() if other.is_file())
-            raise FileNotFoundError(f"data file not found: {path}; in its folder: {near(path.name, others)}")
-    return list(dict.fromkeys(found))
+            raise NotFoundError(f"data file not found: {path}; in its folder: {near(path.name, others)}")
+    return list(dict.fromkeys(existing))
 
 
 def digest(files: Iterable[str | Path]) -> str:
-    """The sha256 over the contents of files, one after the other; a URL counts with its text."""
+    """The sha256 of the concatenated contents of files; a URL contributes its text."""
     total = hashlib.sha256()
     for name in files:
         if "://" in str(name):
@@ -81,10 +83,10 @@ def digest(files: Iterable[str | Path]) -> str:
 
 
 def check_target(path: str | Path) -> None:
-    """Refuse to put a file where something else is: a rename would replace a device, and cannot a folder.
+    """Check that a file can be renamed to `path`: that would replace a device, and fail for a folder.
 
     Raises:
-        OSError: If `path` exists and is no file.
+        FileExistsError: If `path` exists and is no file.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -92,24 +94,24 @@ def check_target(path: str | Path) -> None:
         raise FileExistsError(f"cannot write {path}: expected the name of a file, got {kind}; name a file")
 
 
-def _not_written(path: str | Path, what: str, error: OSError) -> OSError:
-    """The error for an output that could not be written and of which nothing was left behind."""
+def _not_written(path: str | Path, content: str, error: OSError) -> OSError:
+    """The error for a file that could not be written; nothing of it is left behind."""
     remedy = "make room" if error.errno in _NO_ROOM else "name a place that can be written"
-    reason = f"{error.strerror or error}: {what} could not be written; nothing was left behind, {remedy}"
+    reason = f"{error.strerror or error}: {content} could not be written; nothing was left behind, {remedy}"
     return OSError(error.errno, reason, str(path))
 
 
 @contextmanager
-def written(path: str | Path, what: str) -> Iterator[Path]:
+def written(path: str | Path, content: str) -> Iterator[Path]:
     """Write a file completely or not at all.
 
     Args:
         path: The file; an existing one is replaced.
-        what: Name of the content, for the message.
+        content: Name of the content, for messages.
 
     Yields:
-        A temporary name to write to. At the end its content is flushed to the disk and the file renamed to `path`;
-        after an error nothing is left behind and an existing file stays as it was.
+        A temporary path to write to. At the end the file is flushed to the disk and renamed to `path`; after an error
+        nothing is left behind and an existing file stays as it was.
 
     Raises:
         OSError: If `path` is no file, or cannot be written, such as on a full disk; errors of other files pass through.
@@ -127,9 +129,9 @@ def written(path: str | Path, what: str) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or (error.filename is not None and str(error.filename) not in own):
             raise
-        raise _not_written(path, what, error) from error
+        raise _not_written(path, content, error) from error
     finally:
-        with suppress(OSError):  # renamed, or there is no such folder
+        with suppress(OSError):  # already renamed, or the folder does not exist
             temporary.unlink()
 
 

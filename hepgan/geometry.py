@@ -1,4 +1,4 @@
-"""Calorimeter segmentation: where each cell of each read-out layer is.
+"""Calorimeter segmentation: the position of each cell of each read-out layer.
 
 A `Calorimeter` is a stack of `CaloLayer` grids. All arrays of cell energies in hepgan are flat in the
 last dimension: layers one after the other, each in C order (index = offset + i * n_y + j), which is also
@@ -18,20 +18,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AXES", "Axes", "CaloLayer", "Calorimeter", "Coordinates"]
+from hepgan.errors import ConfigError, DataError, NotFoundError
+
+__all__ = ["AXES", "CALOGAN", "Axes", "CaloLayer", "Calorimeter", "Coordinates"]
 
 Coordinates = Literal["cartesian", "polar", "eta-phi"]
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What the two axes of a layer are.
+    """Names of the two axes of a layer.
 
     Args:
         first: Label of the first axis.
-        second: Label of the second.
+        second: Label of the second axis.
         across: Unit of distances between cell centres.
-        short: Both axes in a word, for titles.
+        short: One word for each axis, for titles.
     """
 
     first: str
@@ -53,13 +55,13 @@ def _edges(name: str, values: Sequence[float], bins: int) -> tuple[float, ...]:
     if len(values) == 2 and bins != 1:
         values = np.linspace(values[0], values[1], bins + 1).tolist()
     if len(values) != bins + 1:
-        raise ValueError(
+        raise ConfigError(
             f"{name}: expected a [low, high] range or {bins + 1} edges for {bins} cells, got {len(values)} "
             f"values; change {name} or the shape of the layer"
         )
     edges = tuple(float(v) for v in values)
     if not all(a < b for a, b in pairwise(edges)):
-        raise ValueError(f"{name}: edges must increase, got {list(edges)}")
+        raise ConfigError(f"{name}: edges must increase, got {list(edges)}")
     return edges
 
 
@@ -68,16 +70,16 @@ class CaloLayer:
     """One read-out layer: a grid of cells between two depths.
 
     Args:
-        shape: Number of cells along the first and the second axis (x, y), or (alpha, r) in polar layers.
-        x: Range or edges of the first axis; mm, or rad in polar layers (alpha), or pseudorapidity.
-        y: Range or edges of the second axis; mm, or azimuth (rad).
-        z: Front and back of the layer along the shower axis; mm.
-        name: Name of the layer, as in the branch.
+        shape: Number of cells along the first and the second axis.
+        x: Range or all edges of the first axis: x (mm), alpha (rad) in polar layers, or pseudorapidity.
+        y: Range or all edges of the second axis: y (mm), r (mm) in polar layers, or azimuth (rad).
+        z: Front and back of the layer along the shower axis (mm).
+        name: Name of the layer.
         coordinates: ``"cartesian"``, ``"polar"`` (CaloChallenge: alpha by r) or ``"eta-phi"`` (pseudorapidity by
-            azimuth, the cells holding transverse momenta).
+            azimuth; the cells hold transverse momenta).
 
     Raises:
-        ValueError: If an edge list does not fit the shape or does not increase.
+        ConfigError: If an edge list does not fit the shape or does not increase.
     """
 
     shape: tuple[int, int]
@@ -89,7 +91,7 @@ class CaloLayer:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 1:
-            raise ValueError(f"{self.name}.shape: expected two positive numbers, got {self.shape}")
+            raise ConfigError(f"{self.name}.shape: expected two positive numbers, got {self.shape}")
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         object.__setattr__(self, "x", _edges(f"{self.name}.x", self.x, self.shape[0]))
         object.__setattr__(self, "y", _edges(f"{self.name}.y", self.y, self.shape[1]))
@@ -107,9 +109,9 @@ class CaloLayer:
 
     @cached_property
     def cell_centres(self) -> NDArray[np.float64]:
-        """Cartesian centres of the cells, shape (n_cells, 3), mm, C order; eta and phi as they are.
+        """Cartesian centres of the cells, (n_cells, 3), mm, C order; in eta-phi layers (eta, phi, depth).
 
-        In a polar layer the radius is the middle of the ring, at the middle of the angle.
+        The centre of a polar cell has the mean of its radial edges as radius and of its angular edges as angle.
         """
         first = 0.5 * (np.asarray(self.x[1:]) + np.asarray(self.x[:-1]))
         second = 0.5 * (np.asarray(self.y[1:]) + np.asarray(self.y[:-1]))
@@ -119,7 +121,7 @@ class CaloLayer:
         return np.stack([a.ravel(), b.ravel(), np.full(a.size, self.depth)], axis=1)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON and TOML; `CaloLayer(**layer.as_dict())` is the layer again."""
+        """The arguments of the layer as plain data, for JSON and TOML."""
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -132,14 +134,14 @@ class CaloLayer:
 
 @dataclass(frozen=True)
 class Calorimeter:
-    """A stack of read-out layers, in the order in which the shower meets them.
+    """A stack of read-out layers, in the order in which the shower crosses them.
 
     Args:
         layers: The layers.
         unit: Unit of the cell energies.
 
     Raises:
-        ValueError: If there is no layer or two layers share a name.
+        ConfigError: If there is no layer or two layers share a name.
     """
 
     layers: tuple[CaloLayer, ...]
@@ -149,9 +151,9 @@ class Calorimeter:
         object.__setattr__(self, "layers", tuple(self.layers))
         names = [layer.name for layer in self.layers]
         if not names:
-            raise ValueError("calorimeter: expected at least one layer, got none")
+            raise ConfigError("calorimeter: expected at least one layer, got none")
         if len(set(names)) != len(names):
-            raise ValueError(f"calorimeter: layer names must differ, got {names}")
+            raise ConfigError(f"calorimeter: layer names must differ, got {names}")
 
     @property
     def n_layers(self) -> int:
@@ -175,17 +177,17 @@ class Calorimeter:
 
     @property
     def offsets(self) -> list[int]:
-        """Flat index of each layer's first cell, and the total behind the last: n_layers + 1 numbers."""
+        """Flat index of the first cell of each layer, then the number of all cells: n_layers + 1 numbers."""
         return [0, *np.cumsum([layer.n_cells for layer in self.layers]).tolist()]
 
     def slices(self) -> list[slice]:
-        """Each layer's place in the flat cell dimension."""
+        """The flat cells of each layer."""
         offsets = self.offsets
         return [slice(a, b) for a, b in pairwise(offsets)]
 
     @cached_property
     def cell_centres(self) -> NDArray[np.float64]:
-        """Centres of all cells, shape (n_cells, 3), mm."""
+        """Centres of all cells, (n_cells, 3), as in `CaloLayer.cell_centres`."""
         return np.concatenate([layer.cell_centres for layer in self.layers])
 
     def as_dicts(self) -> list[dict[str, Any]]:
@@ -194,7 +196,7 @@ class Calorimeter:
 
     @classmethod
     def from_dicts(cls, layers: Sequence[Mapping[str, Any]], *, unit: str = "MeV") -> Calorimeter:
-        """Build from plain data; a layer without a name is called ``layer_<index>``."""
+        """Build from the arguments of each layer; the default name is ``layer_<index>``."""
         return cls(
             tuple(CaloLayer(**{"name": f"layer_{k}", **layer}) for k, layer in enumerate(layers)), unit
         )
@@ -204,8 +206,7 @@ class Calorimeter:
         """Read a CaloChallenge binning file.
 
         ``<Bins><Bin pid etaMin etaMax name><Layer id r_edges="0,5,..." n_bin_alpha/>``; a layer with fewer
-        than two radial edges is not read out. The file gives no depths: z is the layer number, in units of
-        layers.
+        than two radial edges is not read out. The file has no depths: z is the layer number.
 
         Args:
             path: The XML file.
@@ -213,22 +214,23 @@ class Calorimeter:
             unit: Unit of the cell energies.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not such a file or does not hold the particle.
+            NotFoundError: If there is no such file.
+            DataError: If it is not an XML file.
+            ConfigError: If it does not have one entry for the particle.
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"binning file not found: {path}")
+            raise NotFoundError(f"binning file not found: {path}")
         try:
             root = ElementTree.parse(path).getroot()
         except ElementTree.ParseError as error:
-            raise ValueError(f"{path}: not a binning XML file ({error})") from error
+            raise DataError(f"{path}: not a binning XML file ({error})") from error
         bins = list(root.iter("Bin"))
         known = [f"{b.get('name')} (pid {b.get('pid')})" for b in bins]
         if particle is not None:
             bins = [b for b in bins if particle in (b.get("name"), b.get("pid"))]
         if len(bins) != 1:
-            raise ValueError(
+            raise ConfigError(
                 f"{path}: expected one Bin for particle {particle!r}, got {len(bins)}; the file has {known}; "
                 "name one of them"
             )
@@ -250,3 +252,13 @@ class Calorimeter:
                 )
             )
         return cls(tuple(layers), unit)
+
+
+CALOGAN = Calorimeter.from_dicts(
+    [
+        {"shape": (3, 96), "x": (-240.0, 240.0), "y": (-240.0, 240.0), "z": (-240.0, -150.0)},
+        {"shape": (12, 12), "x": (-240.0, 240.0), "y": (-240.0, 240.0), "z": (-150.0, 197.0)},
+        {"shape": (12, 6), "x": (-240.0, 240.0), "y": (-240.0, 240.0), "z": (197.0, 240.0)},
+    ]
+)
+"""The calorimeter of CaloGAN (arXiv:1705.02355, section 2, and its code release)."""

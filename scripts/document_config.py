@@ -1,4 +1,4 @@
-"""Write docs/config.md, every configuration key with its meaning and default, from hepgan/config.py.
+"""Write docs/config.md, every configuration key with its meaning and default, from hepgan/config.
 
 ``python scripts/document_config.py`` prints the page, ``--write`` replaces docs/config.md.
 """
@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 
 HEADER = """# Configuration
 
-One TOML file says everything about a training; the run folder keeps the complete form (`config.toml`). An
+One TOML file configures a training; the run folder keeps its complete form (`config.toml`). An
 unknown key is an error that names the nearest known one. `hepgan inspect FILE.root --config` writes a first
 version, and `--set table.key=value` changes a key on the command line. Paths are relative to the working
 directory.
@@ -92,7 +92,7 @@ have the same length, and numbers of the event are repeated for each of its trac
 Instead of `layers`, `geometry = "file.toml"` reads a file with the same tables under `[[layers]]`, and
 `geometry = "binning.xml"` with `particle = "photon"` a CaloChallenge binning.
 
-Written by `scripts/document_config.py` from `hepgan/config.py`: change it there, then run `make docs`.
+Written by `scripts/document_config.py` from `hepgan/config`: change it there, then run `make docs`.
 """
 
 
@@ -177,7 +177,7 @@ def page() -> str:
                 continue
             if not field.description:
                 raise ValueError(
-                    f"{header} {key}: expected a description in hepgan/config.py, got none; write one"
+                    f"{header} {key}: expected a description in hepgan/config, got none; write one"
                 )
             row = (f"`{key}`", _kind(field.annotation) + _limits(field), _default(field), field.description)
             parts[-1] += "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n"

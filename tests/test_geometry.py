@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import CALOGAN_LAYERS
 
+from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.geometry import CaloLayer, Calorimeter
 
 BINNING = """<Bins>
@@ -69,15 +70,15 @@ def test_plain_data_round_trip() -> None:
     ],
 )
 def test_impossible_layers(arguments, message) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         CaloLayer(*arguments)
 
 
 def test_impossible_calorimeters() -> None:
-    with pytest.raises(ValueError, match="at least one layer, got none"):
+    with pytest.raises(ConfigError, match="at least one layer, got none"):
         Calorimeter(())
     layer = CaloLayer((1, 1), (0, 1), (0, 1), (0, 1), name="em")
-    with pytest.raises(ValueError, match=re.escape("names must differ, got ['em', 'em']")):
+    with pytest.raises(ConfigError, match=re.escape("names must differ, got ['em', 'em']")):
         Calorimeter((layer, layer))
 
 
@@ -92,14 +93,16 @@ def test_binning_xml(tmp_path) -> None:
 
 
 def test_binning_xml_errors(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="binning file not found"):
+    with pytest.raises(NotFoundError, match="binning file not found"):
         Calorimeter.from_xml(tmp_path / "none.xml")
     path = tmp_path / "binning.xml"
     path.write_text(BINNING)
-    with pytest.raises(ValueError, match=r"expected one Bin for particle None, got 2; the file has .*photon"):
+    with pytest.raises(
+        ConfigError, match=r"expected one Bin for particle None, got 2; the file has .*photon"
+    ):
         Calorimeter.from_xml(path)
-    with pytest.raises(ValueError, match=r"particle 'muon', got 0.*pion \(pid 211\)"):
+    with pytest.raises(ConfigError, match=r"particle 'muon', got 0.*pion \(pid 211\)"):
         Calorimeter.from_xml(path, particle="muon")
     path.write_text("no xml")
-    with pytest.raises(ValueError, match="not a binning XML file"):
+    with pytest.raises(DataError, match="not a binning XML file"):
         Calorimeter.from_xml(path)

@@ -41,9 +41,9 @@ def convert(
     particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
 ) -> None:
     """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
-    from hepgan.data.convert import convert_file
+    from hepgan.data.convert import convert_hdf5
 
-    number = convert_file(source, out, binning=binning, particle=particle)
+    number = convert_hdf5(source, out, binning=binning, particle=particle)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
     if binning is not None:
         typer.echo(

@@ -1,4 +1,4 @@
-"""Check plain data against the tables of the configuration, with errors that name the nearest known key."""
+"""Tables of the configuration: read as TOML and checked, with errors that name the nearest known key."""
 
 from __future__ import annotations
 
@@ -6,48 +6,61 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hepgan.config.kinds import KINDS
+from hepgan.errors import ConfigError, NotFoundError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["read_toml", "validated"]
+__all__ = ["Table", "read_toml", "tomllib", "validated"]
+
+_TAGS = [
+    name for kind in KINDS.values() for name in kind.models
+]  # pydantic adds them to the place of an error
 
 
-_TAGS = ("calo", "dll", "vae", "flow")  # forms of [model]; pydantic puts them into the place of an error
+class Table(BaseModel):
+    """A table of the TOML file: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+AnyTable = TypeVar("AnyTable", bound=Table)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file as plain data.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not TOML.
+        NotFoundError: If there is no such file.
+        ConfigError: If it is not TOML.
     """
     if not path.is_file():
         got = "a folder" if path.is_dir() else "no such file"
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"configuration file not found: {path}: expected a TOML file, got {got}; "
             "hepgan inspect FILE.root --config writes one"
         )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise ConfigError(
             f"{path}: not a TOML file ({error}); repair it, or hepgan inspect FILE.root --config writes one"
         ) from error
 
 
 def _fields(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
-    """The known keys of the table in which `location` ends."""
+    """Known keys of the innermost table of a location, the path of keys and indices to an error."""
     variants: list[type[BaseModel]] = []
     for part in list(location)[:-1]:
         chosen = [variant for variant in variants if variant.model_fields["name"].default == part]
-        if chosen:  # the tag of one of several forms of a table
+        if chosen:  # the name that selects one of several tables
             model, variants = chosen[0], []
         elif isinstance(part, str) and part in model.model_fields:
             types = _types(model.model_fields[part].annotation)
@@ -57,23 +70,24 @@ def _fields(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
 
 
 def _types(annotation: Any) -> list[Any]:
+    """An annotation and all that it contains."""
     arguments = [t for a in getattr(annotation, "__args__", ()) for t in _types(a)]
     return [annotation, *arguments]
 
 
-def validated(model: Any, values: Mapping[str, Any], source: str) -> Any:
+def validated(table: type[AnyTable], values: Mapping[str, Any], *, source: str) -> AnyTable:
     """Make an instance of a table from plain data.
 
     Args:
-        model: The table, a pydantic model.
-        values: What the file says.
+        table: The table.
+        values: Content of the file.
         source: Name of the file, for messages.
 
     Raises:
-        ValueError: One line a problem, each naming the key, what was expected and what was given.
+        ConfigError: One line for each problem, with the key, the expected and the given value.
     """
     try:
-        return model.model_validate(values)
+        return table.model_validate(values)
     except ValidationError as error:
         lines = []
         for problem in error.errors():
@@ -81,7 +95,7 @@ def validated(model: Any, values: Mapping[str, Any], source: str) -> Any:
                 str(part) for k, part in enumerate(problem["loc"]) if not (k == 1 and part in _TAGS)
             )
             if problem["type"] == "extra_forbidden":
-                known = _fields(model, problem["loc"])
+                known = _fields(table, problem["loc"])
                 near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
                 lines.append(f"{source}: unknown key {key!r}; {hint}")
@@ -95,4 +109,4 @@ def validated(model: Any, values: Mapping[str, Any], source: str) -> Any:
                 message = message.replace("Input should be a valid tuple", "Expected a list [...]")
                 got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
                 lines.append(f"{source}: {key or 'file'}: {message[0].lower() + message[1:]}{got}")
-        raise ValueError("\n".join(lines)) from None
+        raise ConfigError("\n".join(lines)) from None

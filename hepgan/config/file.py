@@ -1,21 +1,16 @@
-"""Between TOML files and the tables of the configuration."""
+"""TOML files to the tables of the configuration, and back."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-from hepgan.config.checking import read_toml, validated
+from hepgan.config.checking import read_toml, tomllib, validated
 from hepgan.config.tables import Config
+from hepgan.errors import ConfigError
 
 __all__ = ["dump", "load", "override", "parse"]
 
@@ -24,18 +19,17 @@ def parse(values: Mapping[str, Any], *, source: str = "configuration") -> Config
     """Check plain data against the known keys.
 
     Raises:
-        ValueError: One line a problem, each naming the key, what was expected and what was given.
+        ConfigError: One line for each problem, with the key, the expected and the given value.
     """
-    config: Config = validated(Config, values, source)
-    return config
+    return validated(Config, values, source=source)
 
 
 def load(path: str | Path, *, settings: Iterable[str] = ()) -> Config:
     """Read a TOML file and apply ``key=value`` settings to it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not TOML, or a key is unknown, missing or of the wrong kind.
+        NotFoundError: If there is no such file.
+        ConfigError: If it is not TOML, or a key is unknown, missing or of the wrong type.
     """
     path = Path(path)
     values = read_toml(path)
@@ -45,14 +39,14 @@ def load(path: str | Path, *, settings: Iterable[str] = ()) -> Config:
 
 
 def override(values: dict[str, Any], setting: str) -> None:
-    """Apply one ``section.key=value`` in place; the value is TOML, and a bare word is text.
+    """Apply one ``section.key=value`` in place; the value is TOML, or text without quotes.
 
     Raises:
-        ValueError: If there is no ``=`` or the section is not a table.
+        ConfigError: If there is no ``=`` or the section is not a table.
     """
     key, sign, text = setting.partition("=")
     if not sign or not key.strip():
-        raise ValueError(f"--set {setting!r}: expected section.key=value, such as training.steps=1000")
+        raise ConfigError(f"--set {setting!r}: expected section.key=value, such as training.steps=1000")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -62,10 +56,10 @@ def override(values: dict[str, Any], setting: str) -> None:
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ValueError(f"--set {setting!r}: {section!r} is not a table of the configuration")
+            raise ConfigError(f"--set {setting!r}: {section!r} is not a table of the configuration")
     table[last] = value
 
 
 def dump(config: Config) -> str:
-    """The complete configuration as TOML text; `parse` of it is the configuration again."""
+    """The complete configuration as TOML text, from which `load` makes the same configuration."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))

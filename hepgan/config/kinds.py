@@ -1,7 +1,7 @@
-"""The two kinds of data, showers and tracks: what every stage calls them.
+"""The two kinds of data, showers and tracks, and their names in all stages.
 
-What a stage does differently for each kind (reading, exporting, evaluating, ...) is in a table of that stage, whose
-keys are the kinds; nothing else asks which kind the data are.
+Each stage (reading, exporting, evaluating, ...) has a table with the names of the kinds as keys, which holds everything
+that the stage does differently for each kind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Kind:
 
     Attributes:
         name: Name in the exported file.
-        row: What one row is called, in messages and reports.
+        row: Name of one row in messages and reports.
         models: Values of ``model.name`` that generate this kind, the default first.
     """
 
@@ -27,7 +27,7 @@ class Kind:
 
     @property
     def rows(self) -> str:
-        """What several rows are called."""
+        """Name of several rows."""
         return f"{self.row}s"
 
 

@@ -1,311 +1,47 @@
-"""The configuration: one TOML file, frozen models, and errors that name the nearest known key.
-
-The shape of the file is a contract (see docs/config.md); `load` reads it, `dump` writes the complete form
-that goes into the run folder, `override` applies ``--set section.key=value``.
-"""
+"""The tables of the configuration beside ``[data]``, and the whole file (`Config`)."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-
-from hepgan.config.checking import read_toml, validated
-from hepgan.config.kinds import SHOWERS, TRACKS, Kind
+from hepgan.config.checking import Table
+from hepgan.config.data import DataConfig
+from hepgan.config.kinds import SHOWERS, TRACKS
 
 __all__ = [
     "CaloModelConfig",
-    "CalorimeterConfig",
-    "ConditionConfig",
     "Config",
-    "DataConfig",
     "DllModelConfig",
     "EvaluationConfig",
     "FlowModelConfig",
-    "HitsConfig",
-    "LayerConfig",
     "ObjectiveConfig",
     "ObservablesModelConfig",
-    "TargetConfig",
     "TrainingConfig",
     "VaeModelConfig",
 ]
 
 
-class Table(BaseModel):
-    """A table of the TOML file: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ConditionConfig(Table):
-    """What the shower or track is conditioned on."""
-
-    name: str = Field(description="name in the exported model")
-    branch: str = Field("", description="branch, or an expression of branches; default: the name")
-    unit: str = Field("", description="unit of the branch")
-    transform: Literal["log", "linear", "category"] = Field(
-        "log", description="what the network sees: log x or x, standardised, or which of the categories it is"
-    )
-    categories: dict[str, float] = Field(
-        {}, description="category: the branch's value for each name, as in `{ pi = 211, K = 321 }`"
-    )
-    integer: bool = Field(
-        False,
-        description="whole numbers (a count): in training a uniform number from -0.5 to 0.5 is added to each, so that "
-        "the network learns a smooth dependence instead of single values",
-    )
-
-    @property
-    def expression(self) -> str:
-        """The branch or expression to read."""
-        return self.branch or self.name
-
-    @model_validator(mode="after")
-    def _categories_where_needed(self) -> ConditionConfig:
-        if (self.transform == "category") != bool(self.categories):
-            raise ValueError(
-                'transform = "category" and categories = { name = value, ... } belong together; give both or neither'
-            )
-        if len(set(self.categories.values())) < len(self.categories):
-            raise ValueError(f"categories: expected different values, got {self.categories}")
-        if self.integer and self.transform == "category":
-            raise ValueError("integer = true is for counts; a category is not dithered: leave it out")
-        return self
-
-
-class TargetConfig(Table):
-    """An observable that is generated: one number a track (or event)."""
-
-    name: str = Field(description="name in the exported model")
-    branch: str = Field("", description="branch, or an expression of branches; default: the name")
-    unit: str = Field("", description="unit of the branch")
-    transform: Literal["quantile", "log", "linear", "angle"] = Field(
-        "quantile",
-        description="what the network works in: normal numbers of equal rank; log x or x, standardised; x as an angle "
-        "in rad, from 0 to 2 pi (from -pi to pi, if some are negative), where a full turn is no turn",
-    )
-    atoms: tuple[float, ...] = Field(
-        (),
-        description="values that occur exactly (sentinels, ties at zero): their probability is learned, and they are "
-        "generated exactly; `hepgan inspect` finds them",
-    )
-
-    @property
-    def expression(self) -> str:
-        """The branch or expression to read."""
-        return self.branch or self.name
-
-
-class HitsConfig(Table):
-    """Names of the variable-length branches of the `hits` layout."""
-
-    energy: str = Field(description="branch with the energy of each hit")
-    layer: str | None = Field(None, description="branch with the layer number of each hit, from 0")
-    i: str | None = Field(None, description="branch with the cell number along the first axis")
-    j: str | None = Field(None, description="branch with the cell number along the second axis")
-    cell: str | None = Field(None, description="branch with the flat cell index; instead of layer, i and j")
-
-    @model_validator(mode="after")
-    def _one_address(self) -> HitsConfig:
-        by_index = (self.layer, self.i, self.j)
-        if (self.cell is None) == (by_index == (None, None, None)) or (
-            self.cell is None and None in by_index
-        ):
-            raise ValueError("give either cell (flat index), or layer, i and j")
-        return self
-
-
-class LayerConfig(Table):
-    """One calorimeter layer: segmentation and position (mm)."""
-
-    shape: tuple[int, int] = Field(description="cells along the first and the second axis")
-    x: tuple[float, ...] = Field(
-        description="[low, high] range or all edges of the first axis; mm, polar: rad, eta-phi: pseudorapidity"
-    )
-    y: tuple[float, ...] = Field(
-        description="range or edges of the second axis; mm, polar: the radius, eta-phi: azimuth (rad)"
-    )
-    z: tuple[float, float] = Field(description="front and back along the shower axis; mm")
-    name: str = Field("", description="name of the layer; default: its branch, or layer_0, layer_1, ...")
-    coordinates: Coordinates = Field(
-        "cartesian", description="x by y, angle by radius, or pseudorapidity by azimuth of transverse momenta"
-    )
-
-
-class CalorimeterConfig(Table):
-    """How the calorimeter's cells are stored, and where they are."""
-
-    layout: Literal["arrays", "cells", "hits"] = Field(
-        "arrays", description="one array branch a layer, one scalar branch a cell, or variable-length hits"
-    )
-    unit: Literal["eV", "keV", "MeV", "GeV", "TeV"] = Field("MeV", description="unit of the cell energies")
-    incident_energy: str = Field("incident_energy", description="name of the condition that is the energy")
-    branches: tuple[str, ...] = Field((), description="arrays: one branch a layer")
-    cells: str = Field("cell_{}", description="cells: branch name with {} for the flat index")
-    hits: HitsConfig | None = Field(None, description="hits: names of the variable-length branches")
-    overflow: str | None = Field(
-        None, description="branch with one number a layer; cells: 'tail' when they follow the cells"
-    )
-    geometry: str | None = Field(None, description="TOML with [[layers]], or CaloChallenge binning XML")
-    particle: str | None = Field(None, description="particle in the binning XML")
-    layers: tuple[LayerConfig, ...] = Field((), description="the layers, in the order the shower meets them")
-
-    @model_validator(mode="after")
-    def _complete(self) -> CalorimeterConfig:
-        if bool(self.layers) == bool(self.geometry):
-            raise ValueError("give the layers, or a geometry file, and not both")
-        if self.layout == "arrays" and not self.branches:
-            raise ValueError("layout 'arrays' needs branches = [...], one a layer")
-        if self.layout == "hits" and self.hits is None:
-            raise ValueError("layout 'hits' needs hits = { layer, i, j, energy } or { cell, energy }")
-        if self.layout == "arrays" and self.layers and len(self.layers) != len(self.branches):
-            raise ValueError(
-                f"{len(self.branches)} branches for {len(self.layers)} layers; list one branch a layer"
-            )
-        return self
-
-    def calorimeter(self, *, base: str | Path = ".") -> Calorimeter:
-        """The geometry; relative geometry files are looked up below `base`.
-
-        Raises:
-            FileNotFoundError: If the geometry file is missing.
-            ValueError: If it does not describe a calorimeter.
-        """
-        if self.geometry is not None:
-            path = Path(base, self.geometry)
-            if path.suffix.lower() == ".xml":
-                return Calorimeter.from_xml(path, particle=self.particle, unit=self.unit)
-            tables = read_toml(path).get("layers", [])
-            layers = tuple(validated(LayerConfig, table, f"{path}: layers") for table in tables)
-        else:
-            layers = self.layers
-        names = self.branches if self.layout == "arrays" else tuple(f"layer_{k}" for k in range(len(layers)))
-        if len(names) != len(layers):
-            raise ValueError(
-                f"{self.geometry}: {len(layers)} layers for {len(names)} branches; list one branch a layer"
-            )
-        return Calorimeter(
-            tuple(
-                CaloLayer(
-                    shape=layer.shape,
-                    x=layer.x,
-                    y=layer.y,
-                    z=layer.z,
-                    name=layer.name or name,
-                    coordinates=layer.coordinates,
-                )
-                for layer, name in zip(layers, names, strict=True)
-            ),
-            self.unit,
-        )
-
-
-class DataConfig(Table):
-    """Which events of which files are read, and how they are split."""
-
-    files: tuple[str, ...] = Field(description="paths, globs or URLs")
-    tree: str = Field("", description="TTree or RNTuple; may be empty when the file holds one")
-    cut: str | None = Field(None, description="expression of branches; events where it is false are left out")
-    weight: str | None = Field(None, description="branch or expression with the event weight")
-    conditions: tuple[ConditionConfig, ...] = Field(description="what the generator is conditioned on")
-    calorimeter: CalorimeterConfig | None = Field(None, description="the cells, or ...")
-    targets: tuple[TargetConfig, ...] = Field((), description="... the observables; one of the two")
-    ties: bool = Field(
-        False, description="targets that are exactly equal in an event stay exactly equal when generated"
-    )
-    max_events: int | None = Field(None, gt=0, description="read at most this many events")
-    chunk: str = Field("64 MB", description="uproot step size: how much is decompressed at once")
-    validation: float = Field(0.1, gt=0, lt=1, description="fraction that selects the checkpoint")
-    test: float = Field(0.1, ge=0, lt=1, description="fraction never used in training, for evaluate")
-    test_files: tuple[str, ...] = Field((), description="files for evaluate; replaces the test fraction")
-
-    @model_validator(mode="after")
-    def _plausible(self) -> DataConfig:
-        if not self.files:
-            raise ValueError("files is empty; name at least one ROOT file")
-        if not self.conditions:
-            raise ValueError("conditions is empty; a conditional generator needs at least one")
-        names = [condition.name for condition in self.conditions]
-        both = names + [target.name for target in self.targets]
-        repeated = [name for name in both if both.count(name) > 1]
-        if repeated:
-            raise ValueError(
-                f"names of conditions and targets must differ, got {repeated[0]!r} twice; rename one of them"
-            )
-        if (self.calorimeter is None) == (not self.targets):
-            got = "both" if self.targets else "none"
-            raise ValueError(
-                "expected either [data.calorimeter] (showers) or [[data.targets]] (observables of tracks), got "
-                f"{got}; hepgan inspect FILE.root --config writes one of them"
-            )
-        if self.calorimeter is not None:
-            self._one_incident_energy(self.calorimeter.incident_energy, names)
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
-        return self
-
-    def _one_incident_energy(self, name: str, names: list[str]) -> None:
-        if name not in names:
-            raise ValueError(
-                f"calorimeter.incident_energy is {name!r}, but the conditions are {names}; name the condition that is "
-                "the incident energy"
-            )
-        units = get_args(CalorimeterConfig.model_fields["unit"].annotation)
-        for condition in self.conditions:
-            if condition.name == name and condition.unit not in (*units, ""):
-                raise ValueError(
-                    f"unit of condition {condition.name!r}: expected one of {list(units)}, got "
-                    f"{condition.unit!r}; change the unit"
-                )
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of data: showers or tracks."""
-        return TRACKS if self.calorimeter is None else SHOWERS
-
-    @property
-    def calo(self) -> CalorimeterConfig:
-        """The cells.
-
-        Raises:
-            ValueError: If the data are observables.
-        """
-        if self.calorimeter is None:
-            raise ValueError(
-                "data.calorimeter: expected a table, got none; the data are observables, not showers"
-            )
-        return self.calorimeter
-
-
 class CaloModelConfig(Table):
-    """Size of generator and critic of showers."""
+    """Size of the generator and the critic of showers."""
 
-    name: Literal["calo"] = Field("calo", description="the pair of generator and critic")
+    name: Literal["calo"] = Field("calo", description="the architecture")
     latent: int = Field(32, gt=0, description="latent numbers shared by all cells of a shower")
-    cell_latent: int = Field(1, gt=0, description="latent numbers of each cell's own")
+    cell_latent: int = Field(1, gt=0, description="further latent numbers for each cell alone")
     width: int = Field(64, gt=0, description="units of each dense layer")
-    depth: int = Field(3, gt=0, description="dense layers of the trunk")
+    depth: int = Field(3, gt=0, description="dense layers that all calorimeter layers share")
     channels: int = Field(4, gt=0, description="filters of each locally connected layer")
     paint: Literal["locally-connected", "convolution"] = Field(
         "locally-connected",
-        description="what looks at images and paints them: windows with weights of their own at each cell, or shared "
-        "ones (DCGAN, arXiv:1511.06434), in generator and critic",
+        description="layers that produce and judge images: windows with separate weights at each cell, or with shared "
+        "weights (DCGAN, arXiv:1511.06434)",
     )
     statistics: Literal["cells", "layers"] = Field(
         "cells",
-        description="what the training starts from: quantiles of each cell and correlations of all, or quantiles of "
-        "each layer, which know no position, and no correlations",
+        description="statistics that the generator starts from: quantiles of each cell and correlations of all cells, "
+        "or quantiles of each layer without positions and correlations",
     )
     critic_width: int = Field(128, gt=0, description="units of each dense layer of the critic")
     critic_depth: int = Field(3, gt=0, description="dense layers of the critic")
@@ -313,33 +49,35 @@ class CaloModelConfig(Table):
 
 
 class ObservablesModelConfig(Table):
-    """What all models of observables have."""
+    """Keys that all models of observables share."""
 
     name: str
     width: int = Field(64, gt=0, description="units of each hidden layer")
     depth: int = Field(4, ge=0, description="hidden layers after the first")
-    hinges: int = Field(32, gt=1, description="places where the response to each condition may bend sharply")
-    knots: int = Field(65, gt=2, description="knots of each target's quantile transform")
+    hinges: int = Field(
+        32, gt=1, description="points at which the dependence on each condition may change its slope"
+    )
+    knots: int = Field(65, gt=2, description="knots of the quantile transform of each target")
     critic_width: int = Field(128, gt=0, description="units of each residual block of the critic")
     critic_depth: int = Field(4, ge=0, description="residual blocks of the critic")
 
 
 class DllModelConfig(ObservablesModelConfig):
-    """Size of generator and critic of observables."""
+    """Size of the generator and the critic of observables."""
 
-    name: Literal["dll"] = Field("dll", description="the pair of generator and critic")
-    latent: int = Field(16, gt=0, description="latent numbers; one more where there are atoms")
+    name: Literal["dll"] = Field("dll", description="the architecture")
+    latent: int = Field(16, gt=0, description="latent numbers; one more if there are atoms")
 
 
 class VaeModelConfig(ObservablesModelConfig):
     """Conditional variational autoencoder of observables; objective `likelihood` or `alpha-gan`."""
 
     name: Literal["vae"] = Field("vae", description="autoencoder; only its decoder is exported")
-    latent: int = Field(4, gt=0, description="numbers of a code")
+    latent: int = Field(4, gt=0, description="latent numbers (size of a code)")
     likelihood: Literal["normal", "synthetic"] = Field(
         "normal",
-        description="`normal`: the decoder gives mean and spread of each target; `synthetic`: it gives the target "
-        "itself, a critic judges it (objective `alpha-gan`), and another one its codes",
+        description="`normal`: the decoder gives mean and spread of each target; `synthetic`: it gives the targets, "
+        "and critics judge targets and codes (objective `alpha-gan`)",
     )
     reconstruction: float = Field(
         1.0, ge=0, description="synthetic: weight of the distance of an event to its reconstruction"
@@ -347,25 +85,25 @@ class VaeModelConfig(ObservablesModelConfig):
 
 
 class FlowModelConfig(ObservablesModelConfig):
-    """Conditional normalising flow of observables; objective `likelihood`, or any game (extra: flows)."""
+    """Conditional normalising flow of observables; objective `likelihood` or any game (needs the extra `flows`)."""
 
-    name: Literal["flow"] = Field("flow", description="flow of coupling layers, invertible")
-    depth: int = Field(1, ge=0, description="hidden layers of a coupling after the first")
+    name: Literal["flow"] = Field("flow", description="invertible flow of coupling layers")
+    depth: int = Field(1, ge=0, description="hidden layers of each coupling after the first")
     coupling: Literal["affine", "spline"] = Field(
         "spline", description="RealNVP, or rational-quadratic splines (neural spline flow)"
     )
-    transforms: int = Field(6, gt=1, description="couplings; each moves half of the targets")
-    bins: int = Field(8, gt=1, description="spline: pieces")
+    transforms: int = Field(6, gt=1, description="couplings; each transforms half of the targets")
+    bins: int = Field(8, gt=1, description="spline: pieces of each function")
 
 
 class ObjectiveConfig(Table):
-    """What generator and critic minimise."""
+    """The losses of generator and critic."""
 
-    name: str = Field("wgan-gp", description="the game or score; docs/objectives.md has the table")
+    name: str = Field("wgan-gp", description="the game or score, from the tables in docs/objectives.md")
     regulariser: str = Field(
         "own",
-        description="what keeps the critic from becoming too steep: `none`, `wgan-gp`, `one-sided`, `dragan`, `r1`, "
-        "`clip`; `own`: the objective's",
+        description="limit on the slope of the critic: `none`, `wgan-gp`, `one-sided`, `dragan`, `r1`, `clip`, or "
+        "`own` for the default of the objective",
     )
     penalty: float = Field(5.0, ge=0, description="lambda, strength of the gradient penalty")
     clip: float = Field(
@@ -374,45 +112,53 @@ class ObjectiveConfig(Table):
     n_critic: int = Field(3, gt=0, description="critic steps for each generator step")
     spectral_norm: bool = Field(
         False,
-        description="divide each weight matrix of the critic by its largest singular value (arXiv:1802.05957); not for "
-        "locally connected layers",
+        description="divide each weight matrix of the critic by its largest singular value (arXiv:1802.05957); not "
+        "available for locally connected layers",
     )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=0.5,
-        description="probability with which the critic is told that a real event is a generated one; for games of "
+        description="probability with which a real event is labelled as generated for the critic; for games of "
         "probabilities",
     )
 
 
 class TrainingConfig(Table):
-    """The training loop."""
+    """Length, step sizes and device of the training."""
 
     steps: int = Field(20000, gt=0, description="generator steps")
     batch_size: int = Field(256, gt=1, description="events of each step")
-    seed: int = Field(1, ge=0, description="seed of split, weights, batches and latent numbers")
+    seed: int = Field(
+        1, ge=0, description="seed of the split, the initial weights, batches and latent numbers"
+    )
     lr_generator: float = Field(5e-5, gt=0, description="learning rate of the generator (Adam)")
     lr_critic: float = Field(5e-4, gt=0, description="learning rate of the critic (Adam)")
     betas: tuple[float, float] = Field((0.0, 0.9), description="Adam's beta1 and beta2")
-    decay: float = Field(0.1, gt=0, le=1, description="learning rates fall to this fraction (cosine)")
+    decay: float = Field(0.1, gt=0, le=1, description="fraction to which the learning rates fall (cosine)")
     pretrain: int = Field(
         0,
         ge=0,
-        description="steps before the game: the generator minimises the energy score, without a critic",
+        description="first steps, in which the generator minimises the energy score, without a critic",
     )
-    warm_up: int = Field(100, ge=0, description="steps of the critic alone, after those")
+    warm_up: int = Field(100, ge=0, description="steps of the critic alone, after `pretrain`")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the generator's averaged weights")
     grad_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA when there is one")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if available")
     precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast of matrix products")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: torch's choice, OMP_NUM_THREADS or all cores")
-    log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
-    validate_every: int = Field(500, gt=0, description="steps between physics distances and checkpoints")
-    max_minutes: float | None = Field(
-        None, gt=0, description="stop after this much training time; the learning rate follows the steps"
+    threads: int = Field(
+        0, ge=0, description="CPU threads; 0: the choice of torch, OMP_NUM_THREADS or all cores"
     )
-    tensorboard: bool = Field(False, description="also write TensorBoard curves (extra: tensorboard)")
+    log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
+    validate_every: int = Field(
+        500, gt=0, description="steps between validations (physics distances) and checkpoints"
+    )
+    max_minutes: float | None = Field(
+        None, gt=0, description="stop after this training time; the learning rate still depends on `steps`"
+    )
+    tensorboard: bool = Field(
+        False, description="also write TensorBoard curves (needs the extra `tensorboard`)"
+    )
 
 
 class EvaluationConfig(Table):
@@ -449,7 +195,7 @@ class Config(Table):
     @model_validator(mode="before")
     @classmethod
     def _model_of_the_kind(cls, values: Any) -> Any:
-        """Without a name, the model is the one of the data's kind."""
+        """Without a name, take the default model for the kind of the data."""
         if not isinstance(values, Mapping) or not isinstance(values.get("data"), Mapping):
             return values
         name = (TRACKS if values["data"].get("targets") else SHOWERS).models[0]

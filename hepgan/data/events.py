@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Events"]
+__all__ = ["Events", "Float32"]
 
 Float32 = NDArray[np.float32]
 
@@ -19,13 +20,35 @@ class Events:
 
     Args:
         conditions: (N, n_conditions), physical units, in the order of ``data.conditions``.
-        outputs: What a generator gives: for showers `cells` and `overflow`, for tracks `targets`.
-        weights: (N,), ones when the configuration names no weight.
+        outputs: The quantities that a generator produces: for showers `cells` and `overflow`, for tracks `targets`.
+        weights: (N,), ones if the configuration names no weight.
     """
 
     conditions: Float32
     outputs: tuple[Float32, ...]
     weights: Float32
+
+    @classmethod
+    def joined(cls, parts: Iterable[Events], *, n: int | None = None) -> Events:
+        """Join parts, at least one.
+
+        Args:
+            parts: Consecutive events.
+            n: Their total number, if it is known: the memory is then that of the result plus one part.
+        """
+        if n is None:
+            parts = list(parts)
+            n = sum(map(len, parts))
+        arrays: list[Float32] = []
+        start = 0
+        for part in parts:
+            pieces = (part.conditions, *part.outputs, part.weights)
+            arrays = arrays or [np.empty((n, *piece.shape[1:]), np.float32) for piece in pieces]
+            for array, piece in zip(arrays, pieces, strict=True):
+                array[start : start + len(part)] = piece
+            start += len(part)
+        conditions, *outputs, weights = arrays
+        return cls(conditions, tuple(outputs), weights)
 
     @property
     def cells(self) -> Float32:
@@ -34,7 +57,7 @@ class Events:
 
     @property
     def overflow(self) -> Float32:
-        """Showers: (N, n_layers), or (N, 0) when there is none; unit of the calorimeter."""
+        """Showers: (N, n_layers), or (N, 0) without an overflow; unit of the calorimeter."""
         return self.outputs[1]
 
     @property

@@ -2,7 +2,7 @@
 
 The language is arithmetic, comparisons, ``and``/``or``/``not`` (also ``&&``, ``||``, ``!`` and, between
 brackets, ``&``, ``|``, ``~``), an index (``overflow[0]`` or ``overflow[:, 0]`` is the first
-number of each event) and the functions of `FUNCTIONS`. It is walked, not executed as code, so that a
+number of each event) and the functions of `FUNCTIONS`. The text is never executed as Python code, so a
 configuration from somebody else can do no harm.
 """
 
@@ -17,11 +17,13 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from hepgan.errors import ConfigError
+
 __all__ = ["FUNCTIONS", "Expression"]
 
 
 def _reduction(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A function of all numbers of an event: applied over every axis but the first."""
+    """Apply a reduction over every axis but the first, that is to all numbers of an event."""
 
     def reduce(values: Any) -> Any:
         values = ak.Array(values)
@@ -76,15 +78,15 @@ class Expression:
     """An expression of branches, evaluated on whole chunks of events.
 
     Args:
-        text: The expression; the name of a branch is one, even if it is no identifier (``track-pt``).
+        text: The expression; a branch name is one, even if it is no identifier (``track-pt``).
         branches: Names of the branches that exist; only used to recognise such names.
-        label: What the expression is for, as the messages name it (``data.cut``).
+        label: Key of the configuration that holds the expression (``data.cut``), for messages.
 
     Attributes:
-        names: The branches it needs (not checked to exist).
+        names: Names of the branches in it (not checked to exist).
 
     Raises:
-        ValueError: If the text is not an expression of the language.
+        ConfigError: If the text is not an expression of the language.
     """
 
     def __init__(self, text: str, *, branches: Collection[str] = (), label: str = "expression") -> None:
@@ -100,7 +102,7 @@ class Expression:
         try:
             self._tree = ast.parse(source.strip(), mode="eval").body
         except SyntaxError as error:
-            raise ValueError(
+            raise ConfigError(
                 f"{label} {text!r}: expected an expression of branches such as "
                 f"'incident_energy > 1 and overflow[0] < 5', got something else ({error.msg}); correct it"
             ) from None
@@ -111,13 +113,13 @@ class Expression:
         """Evaluate on a chunk.
 
         Args:
-            arrays: One array a branch, first axis events.
+            arrays: One array for each branch, first axis events.
 
         Returns:
             The values, first axis events.
 
         Raises:
-            ValueError: If the operation does not fit the branches' types.
+            ConfigError: If an operation does not fit the types of the branches.
         """
         if self._tree is None:
             return arrays[self.text]
@@ -126,13 +128,13 @@ class Expression:
                 return self._value(self._tree, arrays)
         except (TypeError, ValueError, IndexError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ValueError(
+            raise ConfigError(
                 f"{self.label} {self.text!r}: cannot be evaluated ({reason}); expected operations that fit "
                 "the types and shapes of the branches (hepgan inspect shows them)"
             ) from error
 
-    def _refuse(self, node: ast.AST) -> ValueError:
-        return ValueError(
+    def _refuse(self, node: ast.AST) -> ConfigError:
+        return ConfigError(
             f"{self.label} {self.text!r}: {ast.unparse(node)!r} is not allowed; expected branches, numbers, "
             f"arithmetic, comparisons, and/or/not, an index, and the functions {', '.join(sorted(FUNCTIONS))}"
         )
@@ -154,7 +156,7 @@ class Expression:
         elif isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
             children = [node.left, *node.comparators]
             if len(children) > 2 and any(_is_bitwise(child) for child in children):
-                raise ValueError(
+                raise ConfigError(
                     f"{self.label} {self.text!r}: & and | bind stronger than comparisons; expected brackets, "
                     f"as in (a > 1) & (b < 2), got {ast.unparse(node)!r}; add brackets or write 'and', 'or'"
                 )
@@ -182,7 +184,9 @@ class Expression:
     @staticmethod
     def _index(node: ast.Subscript) -> tuple[int, ...] | None:
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if len(parts) > 1 and ast.unparse(parts[0]) == ":":  # uproot's way to say: of all events
+        if (
+            len(parts) > 1 and ast.unparse(parts[0]) == ":"
+        ):  # in uproot's notation the first axis is the event
             parts = parts[1:]
         values = [part.value for part in parts if isinstance(part, ast.Constant)]
         index = tuple(value for value in values if isinstance(value, int))

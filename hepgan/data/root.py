@@ -1,7 +1,7 @@
-"""ROOT files and the trees in them: find, open and walk through, with errors that say what to do.
+"""ROOT files and their trees: find, open and iterate, with errors that say what to do.
 
-A file that is missing, no ROOT file, cut short or never closed is recognised before uproot parses it; what
-uproot finds later is reported as damage, with the name of the file.
+A file that is missing, truncated, never closed, or no ROOT file is recognised before uproot parses it; errors that
+uproot raises later are reported as damage, with the name of the file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 
 import uproot
 
+from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.files import expand, near
 
-__all__ = ["branch_keys", "chunks", "damaged", "find_trees", "open_file", "open_tree"]
+__all__ = ["branch_keys", "chunks", "find_trees", "open_file", "open_tree"]
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _HEADER = 64  # bytes of TFile's header
@@ -26,20 +27,20 @@ _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 by
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
-def damaged(path: str, what: str, error: Exception) -> ValueError:
-    """The error for something that uproot cannot read."""
+def _damaged(path: str, part: str, error: Exception) -> DataError:
+    """The error for a part of a file that uproot cannot read."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ValueError(f"{path}: cannot read {what} ({reason}); the file is damaged: copy or make it again")
+    return DataError(f"{path}: cannot read {part} ({reason}); the file is damaged: copy or make it again")
 
 
 def _check_header(path: Path) -> None:
-    """Recognise files that are not ROOT, cut short, or never closed, from TFile's header."""
+    """Recognise files that are truncated, never closed, or not ROOT, by TFile's header."""
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(_HEADER)
     if header[:4] != b"root" or len(header) < _HEADER:
         got = f"{header[:4]!r} in {size} bytes" if size else "an empty file"
-        raise ValueError(
+        raise DataError(
             f"{path}: not a ROOT file: expected b'root' at its beginning, got {got}; name a ROOT file, or "
             "make it again if its writer was interrupted"
         )
@@ -47,9 +48,9 @@ def _check_header(path: Path) -> None:
     positions = ">qq" if version >= _LARGE_FILE else ">ii"
     end, free = struct.unpack_from(positions, header, 12)
     if size < end:
-        raise ValueError(f"{path}: truncated ROOT file: expected {end} bytes, got {size}; copy it again")
+        raise DataError(f"{path}: truncated ROOT file: expected {end} bytes, got {size}; copy it again")
     if free <= begin:
-        raise ValueError(
+        raise DataError(
             f"{path}: ROOT file that was never closed: expected the position of its free segments, got "
             f"{free}; open and close it once with ROOT in UPDATE mode to recover its events, or make it again"
         )
@@ -57,17 +58,17 @@ def _check_header(path: Path) -> None:
 
 @contextmanager
 def open_file(path: str | Path) -> Iterator[Any]:
-    """Open a ROOT file, as `uproot.open` does, after checks that give clear errors.
+    """Open a ROOT file with `uproot.open`, after checks that give clear errors.
 
     Args:
-        path: A local path, or a URL as uproot takes it.
+        path: A local path, or a URL that uproot accepts.
 
     Yields:
         uproot's directory of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no ROOT file, cut short, never closed, or its directory is unreadable.
+        NotFoundError: If there is no such file.
+        DataError: If it is truncated, never closed or no ROOT file, or its directory is unreadable.
     """
     location = str(path)
     if "://" not in location:
@@ -76,10 +77,10 @@ def open_file(path: str | Path) -> Iterator[Any]:
         _check_header(Path(location))
     try:
         file = uproot.open({location: None})
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise NotFoundError(str(error)) from error
     except Exception as error:
-        raise damaged(location, "its directory", error) from error
+        raise _damaged(location, "its directory", error) from error
     with file:
         yield file
 
@@ -94,29 +95,29 @@ def open_tree(file: Any, name: str = "") -> Any:
     """The TTree or RNTuple of an open file.
 
     Args:
-        file: What `open_file` gives.
-        name: Its name; may be empty if the file holds only one.
+        file: Directory from `open_file`.
+        name: Name of the tree; may be empty if the file holds only one.
 
     Raises:
-        ValueError: If there is none of this name, or several to choose from; nearest names are listed.
+        DataError: If no tree has this name, if no name is given and there are several, or if it cannot be read.
     """
     path = file.file_path
     trees = list(find_trees(file))
     if not trees:
-        raise ValueError(f"{path}: expected a TTree or RNTuple, got a ROOT file with none; name another file")
+        raise DataError(f"{path}: expected a TTree or RNTuple, got a ROOT file with none; name another file")
     if not name and len(trees) > 1:
-        raise ValueError(f"{path}: expected one tree, got {trees}; choose one (data.tree)")
+        raise DataError(f"{path}: expected one tree, got {trees}; choose one (data.tree)")
     chosen = name.partition(";")[0].strip("/") if name else trees[0]
     if chosen not in trees:
-        raise ValueError(f"{path}: has no tree {name!r} (data.tree); {near(chosen, trees)}")
+        raise DataError(f"{path}: has no tree {name!r} (data.tree); {near(chosen, trees)}")
     try:
         return file[name or chosen]
     except Exception as error:
-        raise damaged(path, f"tree {chosen!r}", error) from error
+        raise _damaged(path, f"tree {chosen!r}", error) from error
 
 
 def branch_keys(tree: Any) -> dict[str, str]:
-    """Full path of each branch by its full and, if that is not taken, its short name (split objects)."""
+    """Full name of each branch by its full name and, if unambiguous, by its last part (for split objects)."""
     keys = list(tree.keys())
     known = dict(zip(keys, keys, strict=True))
     for key in keys:
@@ -128,38 +129,39 @@ def _chunk_bytes(chunk: str) -> int:
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]?)i?b\s*", chunk, flags=re.IGNORECASE)
     size = int(float(match[1]) * _SIZES[match[2].lower()]) if match else 0
     if size < 1:
-        raise ValueError(f"data.chunk: expected a size such as '64 MB', got {chunk!r}; change data.chunk")
+        raise ConfigError(f"data.chunk: expected a size such as '64 MB', got {chunk!r}; change data.chunk")
     return size
 
 
-def chunks(tree: Any, keys: Collection[str], *, chunk: str, entry_bytes: int = 0) -> Iterator[Any]:
-    """Walk through branches of a tree.
+def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_bytes: int = 0) -> Iterator[Any]:
+    """Iterate over branches of a tree.
 
     Args:
         tree: A TTree or RNTuple.
         keys: Full names of the branches to read; the others are not touched.
-        chunk: How much is decompressed at once, such as ``"64 MB"``.
-        entry_bytes: Memory that the caller needs for an entry (bytes), if that is more.
+        chunk: Amount of data that is decompressed at once.
+        entry_bytes: Memory that the caller needs for an entry, if that is more than its size in the file (bytes).
 
     Yields:
         awkward record arrays of consecutive entries.
 
     Raises:
-        ValueError: If `chunk` is no size, or the branches cannot be read.
+        ConfigError: If `chunk` is no size.
+        DataError: If the branches cannot be read.
     """
     size = _chunk_bytes(chunk)
     wanted = frozenset(keys).__contains__
     path = tree.file.file_path
     try:
         step = min(tree.num_entries_for(size, filter_name=wanted), size // max(1, entry_bytes))
-        walk = tree.iterate(filter_name=wanted, step_size=max(1, int(step)), library="ak")
+        parts = tree.iterate(filter_name=wanted, step_size=max(1, int(step)), library="ak")
     except Exception as error:
-        raise damaged(path, f"tree {tree.name!r}", error) from error
+        raise _damaged(path, f"tree {tree.name!r}", error) from error
     while True:
         try:
-            part = next(walk, None)
+            part = next(parts, None)
         except Exception as error:
-            raise damaged(path, f"tree {tree.name!r}", error) from error
+            raise _damaged(path, f"tree {tree.name!r}", error) from error
         if part is None:
             return
         yield part

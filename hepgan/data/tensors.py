@@ -1,4 +1,4 @@
-"""Showers or tracks as tensors, from which batches are drawn."""
+"""Showers or tracks as tensors, and random batches of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
+from hepgan.errors import DataError
 
 __all__ = ["TensorEvents"]
 
@@ -21,7 +22,8 @@ class TensorEvents:
         condition: (N, n_conditions) physical units.
         outputs: For showers (N, n_cells) and (N, n_overflow), for tracks (N, n_targets).
         weights: (N,).
-        integer: (n_conditions,) one for conditions that are whole numbers and dithered in `batch`, else zero; or None.
+        integer: (n_conditions,) one for conditions that are whole numbers, which `batch` dithers, zero for the others;
+            None without such conditions.
     """
 
     condition: Tensor
@@ -33,14 +35,19 @@ class TensorEvents:
     def of(
         cls, events: Events, data: DataConfig | None = None, *, device: torch.device | str = "cpu"
     ) -> TensorEvents:
-        """Wrap arrays (without a copy on the CPU) and normalise the weights; `data` says which conditions are counts.
+        """Wrap arrays (without a copy on the CPU) and normalise the weights.
+
+        Args:
+            events: The arrays.
+            data: Names the conditions that are counts; default: none is.
+            device: Device of the tensors.
 
         Raises:
-            ValueError: If the weights have no positive sum: dividing by their mean would turn their sign around.
+            DataError: If the sum of the weights is not positive: dividing by their mean would flip their sign.
         """
         weights = torch.from_numpy(events.weights)
         if not weights.sum() > 0:
-            raise ValueError(
+            raise DataError(
                 f"weights: expected a positive sum over the {len(events)} events of each part of the data, got "
                 f"{float(weights.sum()):g}; give more events, or check data.weight"
             )

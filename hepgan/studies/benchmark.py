@@ -44,8 +44,8 @@ from hepgan import config as configuration
 from hepgan import metrics, toys
 from hepgan.config import Config
 from hepgan.data.events import Events
-from hepgan.data.inspection import starting_config
 from hepgan.data.splits import test_events
+from hepgan.data.starting import starting_config
 from hepgan.evaluation.verdict import format_measurement
 from hepgan.files import PACKAGE, near, write_text
 from hepgan.metrics.moments import Measurement

@@ -1,6 +1,6 @@
-"""Points in a plane, in equal narrow Gaussian modes: a generator that collapses loses modes.
+"""Points in a plane from equal narrow Gaussian modes: a generator that collapses misses some of them.
 
-`hepgan.metrics.diversity.mode_coverage` counts the modes that are left.
+`hepgan.metrics.diversity.mode_coverage` counts the modes that a sample covers.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ __all__ = ["GRID_SIGMA", "RING_SIGMA", "grid", "grid_centres", "ring", "ring_cen
 
 Float64 = NDArray[np.float64]
 
-RING_SIGMA = 0.02  # of a mode, for eight on a circle of radius 2 (arXiv:1611.02163, section 3.1)
-GRID_SIGMA = 0.05  # of a mode, for five by five at a distance of 2 (arXiv:1712.04086, section 4)
+RING_SIGMA = 0.02
+"""Width of each of eight modes on a circle of radius 2 (arXiv:1611.02163, section 3.1)."""
+
+GRID_SIGMA = 0.05
+"""Width of each of five by five modes at a distance of 2 (arXiv:1712.04086, section 4)."""
 
 
 def ring_centres(modes: int = 8, *, radius: float = 2.0) -> Float64:
@@ -25,12 +28,13 @@ def ring_centres(modes: int = 8, *, radius: float = 2.0) -> Float64:
 
 
 def grid_centres(side: int = 5, *, spacing: float = 2.0) -> Float64:
-    """Centres (side * side, 2) of the modes of `grid`, around the origin, y fastest."""
+    """Centres (side * side, 2) of the modes of `grid`, around the origin; y varies fastest."""
     axis = spacing * (np.arange(side) - (side - 1) / 2)
     return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 def _modes(n: int, centres: Float64, sigma: float, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Points in equal Gaussian modes of width `sigma`."""
     mode = rng.integers(len(centres), size=n, dtype=np.int32)
     x, y = (centres[mode] + sigma * rng.standard_normal((n, 2))).astype(np.float32).T
     return {"x": x, "y": y, "mode": mode}
@@ -44,7 +48,7 @@ def ring(n: int, *, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         rng: Random numbers.
 
     Returns:
-        Branches (n,) by name: ``x``, ``y``, ``mode`` (row of the centre).
+        Branches (n,) by name: ``x``, ``y``, ``mode`` (index of the centre).
     """
     return _modes(n, ring_centres(), RING_SIGMA, rng)
 
@@ -57,6 +61,6 @@ def grid(n: int, *, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         rng: Random numbers.
 
     Returns:
-        As `ring`.
+        Branches (n,) by name: ``x``, ``y``, ``mode`` (index of the centre).
     """
     return _modes(n, grid_centres(), GRID_SIGMA, rng)

@@ -1,28 +1,28 @@
 """A toy ring-imaging Cherenkov detector, with likelihoods of particle hypotheses.
 
-`rich_tracks` is a toy of a ring-imaging Cherenkov (RICH) system of two gas radiators, LHCb-inspired: tracks, Cherenkov
-photons, and the differences of log-likelihoods (DLL) that an experiment's particle identification gives. It
-is no simulation of the LHCb detector: photons have an angle but no place on the detector plane, rings of
-different tracks do not overlap but give a flat background, and nothing is tuned to data.
+`rich_tracks` is a toy of a ring-imaging Cherenkov (RICH) system of two gas radiators, inspired by LHCb: tracks,
+Cherenkov photons, and the differences of log-likelihoods (DLL) that particle identification uses. It is no simulation
+of the LHCb detector: photons have an angle but no position on the detector plane, rings of other tracks are a flat
+background, and nothing is tuned to data.
 
 * Tracks: transverse momentum with a falling power law, pseudorapidity `ETA_RANGE`, momentum `MOMENTUM_RANGE`;
   the number of tracks in the event is independent of them.
 * A track crosses a radiator if its direction, with a random azimuth that is not stored, is in the rectangle of
-  `Radiator`; before RICH2 a dipole field deflects it. A track that crosses none has `SENTINEL` in every DLL.
+  `Radiator`; before RICH2 a dipole field deflects it. A track that crosses no radiator has `SENTINEL` in every DLL.
 * Photons: Poisson signal around the Cherenkov angle of the true species, smeared with the resolution of a
-  single photon and, common to the photons of a track, with the error of the track's direction, on Poisson
-  background that is flat in the angle. Background and error of the direction grow in proportion to the number
-  of tracks; the error has the tails of Student's t with two degrees of freedom, and the likelihood ignores it.
+  single photon and with the error of the track's direction, which all photons of the track share; and Poisson
+  background that is flat in the angle. Background and direction error are proportional to the number of tracks; the
+  error follows Student's t distribution with two degrees of freedom, and the likelihood ignores it.
 * ``DLL_h = ln L(h) - ln L(pi)`` with the extended likelihood of the photon angles,
   ``ln L(h) = -N_h + sum over photons of ln(1 + s_h(theta) / b)``, summed over the crossed radiators, where
-  ``s_h`` is the expected density of the signal (integral ``N_h``) and ``b`` that of the background. A species
-  below threshold has ``N_h = 0`` and hence ``ln L(h) = 0``, as the hypothesis "below threshold" (bt) always
-  has: such DLLs are equal to the last bit.
-* On request a part of the tracks is background of other, softer particles, and weights that subtract it come
-  from a variable that is not stored (sPlot, arXiv:physics/0402083).
+  ``s_h`` is the expected density of the signal (integral ``N_h``) and ``b`` the density of the background. A
+  species below threshold has ``N_h = 0`` and hence ``ln L(h) = 0``, like the hypothesis "below threshold" (bt) for
+  every track: such DLLs are equal to the last bit.
+* On request a fraction of the tracks is background of other, softer particles; weights that subtract it come from a
+  variable that is not stored (sPlot, arXiv:physics/0402083).
 
-The gases, the resolutions and the method are about those of the LHCb RICH (arXiv:1211.6759); yields, background
-and spectra are chosen such that the separation looks like one of an experiment.
+The gases, the resolutions and the method are similar to those of the LHCb RICH (arXiv:1211.6759); yields, background
+and spectra are chosen for a separation that is typical of an experiment.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ class Radiator:
     """A gas radiator with its photon detectors.
 
     Args:
-        name: Its name.
+        name: Name.
         index: Refractive index.
         photons: Mean number of detected photons of a ring at the largest Cherenkov angle.
         resolution: Standard deviation of the angle of one photon (rad).
-        tracking: Scale of the error that all photons of a track share (rad), in an event of `MEAN_TRACKS`.
+        tracking: Scale of the error that all photons of a track share (rad), in an event with `MEAN_TRACKS` tracks.
         background: Density of background photons (1/rad) for each track of the event.
         half_x: Acceptance in the horizontal angle of the track, ``|theta_x| < half_x`` (rad).
-        half_y: The same in the vertical angle (rad).
-        inner: Smallest polar angle of a track (rad); the beam pipe is inside.
+        half_y: Acceptance in the vertical angle of the track, ``|theta_y| < half_y`` (rad).
+        inner: Smallest polar angle of a track, outside the beam pipe (rad).
         kick: Horizontal deflection of a track before the radiator, times its momentum (MeV rad).
     """
 
@@ -98,7 +98,7 @@ class Radiator:
 
     @property
     def window(self) -> float:
-        """Largest angle at which photons are looked for (rad)."""
+        """Largest angle at which photons are searched (rad)."""
         return self.largest_angle + 5 * self.resolution
 
 
@@ -115,7 +115,7 @@ RADIATORS = (
         inner=0.025,
         kick=0.0,
     ),
-    Radiator(  # CF4; the kick is that of the LHCb dipole, 1.2 GeV, seen from half its distance
+    Radiator(  # CF4; half the kick of the LHCb dipole (1.2 GeV), which is halfway from the vertex
         "RICH2",
         index=1.0005,
         photons=20.0,
@@ -132,16 +132,16 @@ RADIATORS = (
 MOMENTUM_RANGE = (2_000.0, 200_000.0)  # MeV
 ETA_RANGE = (2.0, 5.0)
 TRACKS_RANGE = (20, 500)
-MEAN_TRACKS = 170  # in an event
+MEAN_TRACKS = 170  # in an event, with TRACKS_RANGE and _TRACKS_SHAPE
 _ETA_SHAPE = (1.3, 1.5)  # of a beta distribution in ETA_RANGE
 _TRACKS_SHAPE = (1.9, 4.2)  # of a beta distribution in TRACKS_RANGE, with the mean MEAN_TRACKS
 _TAIL = 2  # degrees of freedom of Student's t
 _LEAST_PT = 250.0  # MeV
 _PT_POWER = 6.0  # dN/dpT ~ (1 + pT / scale)^-power, with the scale of each species (MeV)
 _PT_SCALE = {"e": 2_000.0, "mu": 3_500.0, "pi": 3_000.0, "K": 3_500.0, "p": 4_500.0}
-_OTHER = {"e": 0.05, "mu": 0.05, "pi": 0.65, "K": 0.15, "p": 0.1}  # species of the background's tracks
-_OTHER_SOFTNESS = 0.5  # of the scale of their spectrum
-_MASS_WINDOW = 5.0  # half of it, in standard deviations of the signal's peak
+_OTHER = {"e": 0.05, "mu": 0.05, "pi": 0.65, "K": 0.15, "p": 0.1}  # species of background tracks
+_OTHER_SOFTNESS = 0.5  # factor on the scale of the spectrum of background tracks
+_MASS_WINDOW = 5.0  # half of the window, in standard deviations of the signal's peak
 _MASS_DECAY = 8.0  # length of the background's exponential, in the same unit
 _BLOCK = 4_096  # tracks whose photons are in memory at once: they fit the cache
 
@@ -150,9 +150,9 @@ def cherenkov_angle(momentum: ArrayLike, mass: ArrayLike, radiator: Radiator) ->
     """Angle of the Cherenkov light, ``cos(theta) = 1 / (n beta)``.
 
     Args:
-        momentum: Of the particle (MeV), any shape.
-        mass: Of the particle (MeV); broadcast against the momentum.
-        radiator: What it crosses.
+        momentum: Momentum of the particle (MeV), any shape.
+        mass: Mass of the particle (MeV); broadcast against the momentum.
+        radiator: The radiator that it crosses.
 
     Returns:
         Angles (rad); 0 below threshold.
@@ -163,17 +163,17 @@ def cherenkov_angle(momentum: ArrayLike, mass: ArrayLike, radiator: Radiator) ->
 
 
 def threshold(mass: float, radiator: Radiator) -> float:
-    """Momentum above which a particle of a mass (MeV) radiates, ``m / sqrt(n^2 - 1)`` (MeV)."""
+    """Momentum (MeV) above which a particle of a given mass (MeV) radiates, ``m / sqrt(n^2 - 1)``."""
     return mass / math.sqrt(radiator.index**2 - 1)
 
 
 def expected_photons(momentum: ArrayLike, mass: ArrayLike, radiator: Radiator) -> Float64:
-    """Mean number of detected photons, in proportion to ``sin^2(theta)`` (Frank and Tamm).
+    """Mean number of detected photons, proportional to ``sin^2(theta)`` (Frank and Tamm).
 
     Args:
-        momentum: Of the particle (MeV), any shape.
-        mass: Of the particle (MeV); broadcast against the momentum.
-        radiator: What it crosses.
+        momentum: Momentum of the particle (MeV), any shape.
+        mass: Mass of the particle (MeV); broadcast against the momentum.
+        radiator: The radiator that it crosses.
 
     Returns:
         The numbers; 0 below threshold.
@@ -190,26 +190,26 @@ def photons(
     radiator: Radiator,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.intp], Float32]:
-    """Throw the photons that tracks find in a radiator.
+    """Draw the photons that are detected around tracks in a radiator.
 
     Args:
-        momentum: Of the tracks (N,), MeV.
-        mass: Of their true species (N,), MeV.
-        n_tracks: In the events of the tracks (N,).
-        radiator: What all of them cross.
+        momentum: Momenta of the tracks (N,), MeV.
+        mass: Masses of their true species (N,), MeV.
+        n_tracks: Numbers of tracks in their events (N,).
+        radiator: The radiator that all of them cross.
         rng: Random numbers.
 
     Returns:
-        For each photon the position of its track in the arguments, and its angle (rad): (M,) and (M,).
+        For each photon the index of its track in the arguments, and its angle (rad): (M,) and (M,).
     """
-    rows = np.arange(len(momentum))
+    index = np.arange(len(momentum))
     signal = rng.poisson(expected_photons(momentum, mass, radiator))
     noise = rng.poisson(radiator.background * n_tracks * radiator.window)
-    error = radiator.tracking / MEAN_TRACKS * n_tracks * rng.standard_t(_TAIL, len(rows))
+    error = radiator.tracking / MEAN_TRACKS * n_tracks * rng.standard_t(_TAIL, len(index))
     centre = (cherenkov_angle(momentum, mass, radiator) + error).astype(np.float32)
     smearing = rng.standard_normal(signal.sum(), np.float32) * np.float32(radiator.resolution)
     flat = rng.random(noise.sum(), np.float32) * np.float32(radiator.window)
-    track = np.concatenate([np.repeat(rows, signal), np.repeat(rows, noise)])
+    track = np.concatenate([np.repeat(index, signal), np.repeat(index, noise)])
     return track, np.concatenate([np.repeat(centre, signal) + smearing, flat])
 
 
@@ -224,11 +224,11 @@ def log_likelihoods(
     """Extended ``ln L(h) = -N_h + sum over photons of ln(1 + s_h(theta) / b)``.
 
     Args:
-        track: Position of the track of each photon (M,).
-        angle: Of each photon (M,), rad.
-        momentum: Of the tracks (N,), MeV.
-        n_tracks: In the events of the tracks (N,).
-        radiator: What all of them cross.
+        track: Index of the track of each photon (M,).
+        angle: Angle of each photon (M,), rad.
+        momentum: Momenta of the tracks (N,), MeV.
+        n_tracks: Numbers of tracks in their events (N,).
+        radiator: The radiator that all of them cross.
 
     Returns:
         For each species of `RICH_SPECIES` and each track (5, N); exactly 0 below threshold.
@@ -250,9 +250,15 @@ def log_likelihoods(
 def _tracks(
     n: int, *, scale: Float64, rng: np.random.Generator
 ) -> tuple[Float64, Float64, NDArray[np.int32]]:
-    """Momentum (MeV), pseudorapidity and tracks in the event (n,), for scales of the spectrum (MeV, (n,))."""
+    """Draw momentum (MeV), pseudorapidity and number of tracks in the event, (n,) each.
+
+    Args:
+        n: Number of tracks.
+        scale: Scales of their spectra (n,), MeV.
+        rng: Random numbers.
+    """
     eta = ETA_RANGE[0] + (ETA_RANGE[1] - ETA_RANGE[0]) * rng.beta(*_ETA_SHAPE, n)
-    # the power law between two ends, by the inverse of its integral
+    # a power law between two ends, from the inverse of its integral
     ends = [np.maximum(p / np.cosh(eta), _LEAST_PT) for p in MOMENTUM_RANGE]
     low, high = ((1 + pt / scale) ** (1 - _PT_POWER) for pt in ends)
     pt = scale * ((low + rng.random(n) * (high - low)) ** (1 / (1 - _PT_POWER)) - 1)
@@ -265,7 +271,7 @@ def _tracks(
 def _crossings(
     momentum: Float64, eta: Float64, *, radiators: Sequence[Radiator], rng: np.random.Generator
 ) -> list[NDArray[np.bool_]]:
-    """Which tracks cross each radiator: (n,) each."""
+    """For each radiator, whether each track crosses it (n,)."""
     polar = 2 * np.arctan(np.exp(-eta))
     azimuth = rng.uniform(0, 2 * np.pi, len(eta))
     y = polar * np.sin(azimuth)
@@ -280,7 +286,7 @@ def _crossings(
 
 
 def _signal_weights(signal: NDArray[np.bool_], fraction: float, rng: np.random.Generator) -> Float64:
-    """The signal's sWeights (n,) from a variable drawn for each track: a Gaussian peak on an exponential.
+    """The sWeights (n,) of the signal, from a variable drawn for each track: a Gaussian peak on an exponential.
 
     ``w(m) = sum_j V_sj f_j(m) / sum_k nu_k f_k(m)`` with ``1 / V_ij = integral of f_i f_j / sum_k nu_k f_k``
     (arXiv:physics/0402083, in the limit of a large sample), with the true densities f and fractions nu.
@@ -316,18 +322,18 @@ def rich_tracks(
     Args:
         n: Number of tracks.
         rng: Random numbers.
-        species: Names in `RICH_SPECIES`. The tracks are shared equally among them, in random order.
-        background: Fraction of the tracks that are background, of any species. Without it each weight is 1.
-        radiators: What the tracks may cross.
+        species: Names in `RICH_SPECIES`, in equal numbers and random order.
+        background: Fraction of the tracks that are background, of any species. For 0 each weight is 1.
+        radiators: The radiators.
 
     Returns:
         Branches (n,) by name: ``Brunel_P`` (MeV), ``Brunel_ETA``, ``nTracks_Brunel``, ``RichDLLe``, ``k``,
-        ``mu``, ``p`` and ``bt``, ``probe_sWeight``, ``hasRich`` (1, or 0 where each DLL is `SENTINEL`),
-        ``probe_PDG`` (of the signal's species) and ``probe_TRUEID`` (of the true species, which differs for
-        background). PDG codes do not tell the charge.
+        ``mu``, ``p`` and ``bt``, ``probe_sWeight``, ``hasRich`` (0 if each DLL is `SENTINEL`, else 1), ``probe_PDG``
+        (PDG code of the requested species) and ``probe_TRUEID`` (PDG code of the true species, which differs for
+        background). All PDG codes are positive.
 
     Raises:
-        ValueError: If a species is unknown or there is none, or the fraction is not in [0, 1).
+        ValueError: If a species is unknown, there is no species, or the fraction is not in [0, 1).
     """
     names = list(RICH_SPECIES)
     if not species:
@@ -338,35 +344,33 @@ def rich_tracks(
     if not 0 <= background < 1:
         raise ValueError(f"background: expected a fraction in [0, 1), got {background}; 0.3 is a good one")
 
-    label = rng.permutation(np.array([names.index(name) for name in species])[np.arange(n) % len(species)])
+    probe = rng.permutation(np.array([names.index(name) for name in species])[np.arange(n) % len(species)])
     signal = rng.random(n) >= background
-    true = np.where(signal, label, rng.choice(len(names), n, p=[_OTHER[name] for name in names]))
+    true = np.where(signal, probe, rng.choice(len(names), n, p=[_OTHER[name] for name in names]))
     scale = np.array([_PT_SCALE[name] for name in names])[true] * np.where(signal, 1.0, _OTHER_SOFTNESS)
     momentum, eta, n_tracks = _tracks(n, scale=scale, rng=rng)
     pdg = np.array([code for code, _ in RICH_SPECIES.values()], np.int32)
     mass = np.array([mass for _, mass in RICH_SPECIES.values()])[true]
 
     likelihoods = np.zeros((len(names), n))
-    seen = np.zeros(n, bool)
+    crossed = np.zeros(n, bool)
     order = np.argsort(momentum)  # in most blocks the heavy species are below threshold: less to compute
     crossings = _crossings(momentum, eta, radiators=radiators, rng=rng)
     for radiator, crossing in zip(radiators, crossings, strict=True):
-        seen |= crossing
+        crossed |= crossing
         inside = order[crossing[order]]
         for start in range(0, len(inside), _BLOCK):
-            rows = inside[start : start + _BLOCK]
-            there: dict[str, Any] = {
-                "momentum": momentum[rows],
-                "n_tracks": n_tracks[rows],
-                "radiator": radiator,
-            }
-            found = photons(mass=mass[rows], rng=rng, **there)
-            likelihoods[:, rows] += log_likelihoods(*found, **there)
+            block = inside[start : start + _BLOCK]
+            p, multiplicity = momentum[block], n_tracks[block]
+            track, angle = photons(p, mass[block], multiplicity, radiator=radiator, rng=rng)
+            likelihoods[:, block] += log_likelihoods(
+                track, angle, momentum=p, n_tracks=multiplicity, radiator=radiator
+            )
     likelihood = dict(zip(names, likelihoods, strict=True))
 
     def dll(hypothesis: Float64 | float) -> Float32:
-        difference = hypothesis - likelihood["pi"] + 0.0  # no -0
-        return np.where(seen, difference, SENTINEL).astype(np.float32)
+        difference = hypothesis - likelihood["pi"] + 0.0  # turns -0 into 0
+        return np.where(crossed, difference, SENTINEL).astype(np.float32)
 
     weights = _signal_weights(signal, background, rng) if background else np.ones(n)
     return {
@@ -376,7 +380,7 @@ def rich_tracks(
         **{f"RichDLL{name.lower()}": dll(likelihood[name]) for name in ("e", "K", "mu", "p")},
         "RichDLLbt": dll(0.0),
         "probe_sWeight": weights.astype(np.float32),
-        "hasRich": seen.astype(np.int32),
-        "probe_PDG": pdg[label],
+        "hasRich": crossed.astype(np.int32),
+        "probe_PDG": pdg[probe],
         "probe_TRUEID": pdg[true],
     }

@@ -1,4 +1,4 @@
-"""The table of toys, and their events as a ROOT file."""
+"""The table of toys, and the writer of their events to a ROOT file."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Toy:
 
     Args:
         tree: Name of the tree to write.
-        title: Its title: what is in it, and the units.
-        sample: Branches by name for a number of events, ``rng=`` and the toy's own options.
+        title: Title of the tree: its content and the units.
+        sample: Function that draws the branches, from a number of events, ``rng=`` and the options of the toy.
         options: Names of these options.
     """
 
@@ -63,17 +63,17 @@ def write(
 
     Args:
         name: A name in `TOYS`.
-        out: The file; it appears when it is complete, and replaces one of that name.
+        out: The file; it appears when it is complete, and replaces a file of that name.
         n: Number of events.
         seed: The same seed gives the same events.
         progress: Show a progress bar.
-        options: Of the toy, such as ``species`` and ``background`` of `rich_tracks`.
+        options: Options of the toy, such as ``species`` and ``background`` of `rich_tracks`.
 
     Returns:
         The number of events.
 
     Raises:
-        ValueError: If there is no such toy, or it has no such option, or one is out of range.
+        ValueError: If there is no such toy, or it has no such option, or an option is out of range.
         OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     if name not in TOYS:

@@ -6,6 +6,7 @@ from conftest import CALOGAN_LAYERS
 from pydantic import ValidationError
 
 from hepgan.config import Config, dump, load, override, parse
+from hepgan.errors import ConfigError, NotFoundError
 
 MINIMAL: dict[str, Any] = {
     "data": {
@@ -84,14 +85,14 @@ def test_configuration_is_frozen(values) -> None:
 )
 def test_mistakes_are_explained(values, setting, message) -> None:
     override(values, setting)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         parse(values, source="my.toml")
 
 
 def test_unknown_keys_in_lists_name_their_place(values) -> None:
     values["data"]["conditions"][0]["unitt"] = "GeV"
     with pytest.raises(
-        ValueError, match=r"my\.toml: unknown key 'data\.conditions\.0\.unitt'; did you mean 'unit'"
+        ConfigError, match=r"my\.toml: unknown key 'data\.conditions\.0\.unitt'; did you mean 'unit'"
     ):
         parse(values, source="my.toml")
 
@@ -99,12 +100,12 @@ def test_unknown_keys_in_lists_name_their_place(values) -> None:
 def test_missing_keys_are_named(values) -> None:
     del values["data"]["calorimeter"]
     with pytest.raises(
-        ValueError, match=r"expected either \[data\.calorimeter\] .*, got none; hepgan inspect"
+        ConfigError, match=r"expected either \[data\.calorimeter\] .*, got none; hepgan inspect"
     ):
         parse(values)
     del values["data"]["files"]
     del values["data"]["conditions"]
-    with pytest.raises(ValueError, match=r"'data\.files' is missing(?s:.*)'data\.conditions' is missing"):
+    with pytest.raises(ConfigError, match=r"'data\.files' is missing(?s:.*)'data\.conditions' is missing"):
         parse(values)
 
 
@@ -124,23 +125,23 @@ def test_override_reads_toml_values_and_bare_words(values) -> None:
 
 
 def test_override_errors(values) -> None:
-    with pytest.raises(ValueError, match=r"--set 'training\.steps': expected section\.key=value"):
+    with pytest.raises(ConfigError, match=r"--set 'training\.steps': expected section\.key=value"):
         override(values, "training.steps")
-    with pytest.raises(ValueError, match="'files' is not a table"):
+    with pytest.raises(ConfigError, match="'files' is not a table"):
         override(values, "data.files.x=3")
 
 
 def test_load_errors(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"configuration file not found: .*none\.toml"):
+    with pytest.raises(NotFoundError, match=r"configuration file not found: .*none\.toml"):
         load(tmp_path / "none.toml")
-    with pytest.raises(FileNotFoundError, match=r"expected a TOML file, got a folder; hepgan inspect"):
+    with pytest.raises(NotFoundError, match=r"expected a TOML file, got a folder; hepgan inspect"):
         load(tmp_path)
     path = tmp_path / "bad.toml"
     path.write_bytes(b"root\xff\xf3")
-    with pytest.raises(ValueError, match=r"bad\.toml: not a TOML file .*hepgan inspect FILE\.root --config"):
+    with pytest.raises(ConfigError, match=r"bad\.toml: not a TOML file .*hepgan inspect FILE\.root --config"):
         load(path)
     path.write_text("[data\n")
-    with pytest.raises(ValueError, match=r"bad\.toml: not a TOML file"):
+    with pytest.raises(ConfigError, match=r"bad\.toml: not a TOML file"):
         load(path)
 
 
@@ -149,7 +150,7 @@ def test_geometry_file(values, tmp_path) -> None:
     del calo["layers"]
     calo["geometry"] = "geometry.toml"
     config = parse(values)
-    with pytest.raises(FileNotFoundError, match="geometry"):
+    with pytest.raises(NotFoundError, match="geometry"):
         config.data.calorimeter.calorimeter(base=tmp_path)
     full = parse(MINIMAL)
     text = "".join(
@@ -160,7 +161,7 @@ def test_geometry_file(values, tmp_path) -> None:
     (tmp_path / "geometry.toml").write_text(text)
     assert config.data.calorimeter.calorimeter(base=tmp_path) == full.data.calorimeter.calorimeter()
     (tmp_path / "geometry.toml").write_text(text.replace("shape", "shpe", 1))
-    with pytest.raises(ValueError, match="unknown key 'shpe'; did you mean 'shape'"):
+    with pytest.raises(ConfigError, match="unknown key 'shpe'; did you mean 'shape'"):
         config.data.calorimeter.calorimeter(base=tmp_path)
 
 
@@ -197,7 +198,7 @@ def test_observables_complete_and_round_trip(tracks, tmp_path) -> None:
     assert load(path) == config
     assert load(path, settings=["model.width=17"]).model.width == 17
     with pytest.raises(
-        ValueError, match=r"data\.calorimeter: expected a table, got none; the data are observ"
+        ConfigError, match=r"data\.calorimeter: expected a table, got none; the data are observ"
     ):
         _ = config.data.calo
 
@@ -209,7 +210,7 @@ def test_the_model_follows_the_data(values, tracks) -> None:
     for wrong, right, data in (("dll", "'calo'", values), ("calo", "'dll', 'vae' or 'flow'", tracks)):
         data["model"] = {"name": wrong}
         with pytest.raises(
-            ValueError, match=rf"model\.name: expected {right} for .*, got '{wrong}'; leave it out"
+            ConfigError, match=rf"model\.name: expected {right} for .*, got '{wrong}'; leave it out"
         ):
             parse(data)
 
@@ -259,11 +260,11 @@ def test_the_model_follows_the_data(values, tracks) -> None:
 )
 def test_mistakes_in_observables_are_explained(tracks, setting, message) -> None:
     override(tracks, setting)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         parse(tracks, source="my.toml")
 
 
 def test_showers_and_observables_exclude_each_other(values, tracks) -> None:
     values["data"]["targets"] = tracks["data"]["targets"]
-    with pytest.raises(ValueError, match=r"expected either .*, got both"):
+    with pytest.raises(ConfigError, match=r"expected either .*, got both"):
         parse(values)

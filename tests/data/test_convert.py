@@ -6,9 +6,10 @@ import uproot
 from hepgan.config import parse
 from hepgan.config.checking import tomllib
 from hepgan.data import convert as module
-from hepgan.data.convert import convert
-from hepgan.data.inspection import starting_config
+from hepgan.data.convert import convert_hdf5
 from hepgan.data.reading import read
+from hepgan.data.starting import starting_config
+from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.geometry import Calorimeter
 
 BINNING = """<Bins>
@@ -57,7 +58,7 @@ def calochallenge(tmp_path):
 def test_calogan(calogan, sample_config, events, tmp_path, monkeypatch, chunk_bytes) -> None:
     monkeypatch.setattr(module, "_CHUNK_BYTES", chunk_bytes)  # seven showers at a time
     out = tmp_path / "eplus.root"
-    assert convert(calogan, out) == 400
+    assert convert_hdf5(calogan, out) == 400
     found = read(sample_config, files=[str(out)])
     for name in ("conditions", "cells", "overflow"):
         np.testing.assert_array_equal(getattr(found, name), getattr(events, name))
@@ -68,7 +69,7 @@ def test_calogan(calogan, sample_config, events, tmp_path, monkeypatch, chunk_by
 
 def test_calogan_result_starts_without_edits(calogan, tmp_path) -> None:
     out = tmp_path / "eplus.root"
-    convert(calogan, out)
+    convert_hdf5(calogan, out)
     config = parse(tomllib.loads(starting_config(str(out))))
     assert config.data.conditions[0].unit == "GeV"
     assert len(read(config.data)) == 400
@@ -76,7 +77,7 @@ def test_calogan_result_starts_without_edits(calogan, tmp_path) -> None:
 
 def test_calochallenge(calochallenge, binning, tmp_path) -> None:
     out = tmp_path / "photons.root"
-    assert convert(calochallenge, out, binning=binning, particle="photon") == 30
+    assert convert_hdf5(calochallenge, out, binning=binning, particle="photon") == 30
     with h5py.File(calochallenge) as file, uproot.open(out) as result:
         showers = np.asarray(file["showers"], np.float32)
         tree = result["showers"]
@@ -93,7 +94,7 @@ def test_calochallenge(calochallenge, binning, tmp_path) -> None:
 
 def test_calochallenge_result_is_read_with_its_binning(calochallenge, binning, tmp_path) -> None:
     out = tmp_path / "photons.root"
-    convert(calochallenge, out, binning=binning, particle="22")
+    convert_hdf5(calochallenge, out, binning=binning, particle="22")
     calorimeter = {
         "branches": ["layer_0", "layer_1", "layer_12"],
         "geometry": "binning.xml",
@@ -112,23 +113,23 @@ def test_calochallenge_result_is_read_with_its_binning(calochallenge, binning, t
 def test_errors(calogan, calochallenge, binning, tmp_path) -> None:
     out = tmp_path / "out.root"
     with pytest.raises(
-        FileNotFoundError, match=r"not found: .*eplus\.h5; in its folder: did you mean 'eplus\.hdf5'"
+        NotFoundError, match=r"not found: .*eplus\.h5; in its folder: did you mean 'eplus\.hdf5'"
     ):
-        convert(tmp_path / "eplus.h5", out)
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
-        convert(calogan, tmp_path / "nowhere" / "out.root")
+        convert_hdf5(tmp_path / "eplus.h5", out)
+    with pytest.raises(NotFoundError, match=r"there is no folder .*nowhere"):
+        convert_hdf5(calogan, tmp_path / "nowhere" / "out.root")
     with pytest.raises(OSError, match="expected the name of a file, got a folder; name a file"):
-        convert(calogan, tmp_path)
-    with pytest.raises(ValueError, match=r"binning\.xml: not a readable HDF5 file"):
-        convert(binning, out)
+        convert_hdf5(calogan, tmp_path)
+    with pytest.raises(DataError, match=r"binning\.xml: not a readable HDF5 file"):
+        convert_hdf5(binning, out)
     with pytest.raises(
-        ValueError, match="expected a binning XML file with this CaloChallenge file, got none"
+        ConfigError, match="expected a binning XML file with this CaloChallenge file, got none"
     ):
-        convert(calochallenge, out)
-    with pytest.raises(FileNotFoundError, match="binning file not found"):
-        convert(calochallenge, out, binning=tmp_path / "none.xml")
-    with pytest.raises(ValueError, match=r"'showers': expected 1 voxels .*'layer_0': \(1, 1\).*got \[13\]"):
-        convert(calochallenge, out, binning=binning, particle="pion")
+        convert_hdf5(calochallenge, out)
+    with pytest.raises(NotFoundError, match="binning file not found"):
+        convert_hdf5(calochallenge, out, binning=tmp_path / "none.xml")
+    with pytest.raises(DataError, match=r"'showers': expected 1 voxels .*'layer_0': \(1, 1\).*got \[13\]"):
+        convert_hdf5(calochallenge, out, binning=binning, particle="pion")
     assert not out.exists()
 
 
@@ -152,8 +153,8 @@ def test_other_hdf5_files(tmp_path, contents, message) -> None:
     with h5py.File(path, "w") as file:
         for name, values in contents.items():
             file[name] = values
-    with pytest.raises(ValueError, match=message):
-        convert(path, tmp_path / "a.root")
+    with pytest.raises(DataError, match=message):
+        convert_hdf5(path, tmp_path / "a.root")
     assert not (tmp_path / "a.root").exists()
 
 
@@ -168,6 +169,6 @@ def test_nothing_is_left_half_written(calogan, tmp_path, monkeypatch) -> None:
     with pytest.raises(
         OSError, match=r"No space left .*showers could not be written; nothing was left behind, make room"
     ):
-        convert(calogan, out)
+        convert_hdf5(calogan, out)
     assert out.read_bytes() == b"the old file"
     assert not list(tmp_path.glob("*.part"))

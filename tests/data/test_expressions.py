@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from hepgan.data.expressions import Expression
+from hepgan.errors import ConfigError
 
 ARRAYS = {
     "a": ak.Array(np.array([1.0, -2.0, 3.0])),
@@ -69,24 +70,24 @@ def test_names_are_the_branches_it_needs() -> None:
     ],
 )
 def test_only_the_language_is_allowed(text) -> None:
-    with pytest.raises(ValueError, match=r"data\.cut .* is not allowed; expected branches, numbers"):
+    with pytest.raises(ConfigError, match=r"data\.cut .* is not allowed; expected branches, numbers"):
         Expression(text, label="data.cut")
 
 
 @pytest.mark.parametrize("text", ["a >", "a > 1)", "", "a = 1", "1a"])
 def test_what_does_not_parse(text) -> None:
-    with pytest.raises(ValueError, match=r"data\.cut .*: expected an expression of branches such as"):
+    with pytest.raises(ConfigError, match=r"data\.cut .*: expected an expression of branches such as"):
         Expression(text, label="data.cut")
 
 
 @pytest.mark.parametrize("text", ["a > 1 & b < 2", "a > 1 | b < 2"])
 def test_forgotten_brackets_do_not_pass_silently(text) -> None:
-    with pytest.raises(ValueError, match="bind stronger than comparisons; expected brackets"):
+    with pytest.raises(ConfigError, match="bind stronger than comparisons; expected brackets"):
         Expression(text)
     assert Expression("(b & 1) == 1")(ARRAYS).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("text", ["a & b", "m[7]", "a + hits[3]", "sqrt(a, b, m)"])
 def test_what_does_not_fit_the_branches(text) -> None:
-    with pytest.raises(ValueError, match=r"weight .*: cannot be evaluated .*fit the types and shapes"):
+    with pytest.raises(ConfigError, match=r"weight .*: cannot be evaluated .*fit the types and shapes"):
         Expression(text, label="weight")(ARRAYS)

@@ -13,6 +13,7 @@ from conftest import LAYOUTS, branches_of
 from hepgan.data.events import Events
 from hepgan.data.reading import iterate, read
 from hepgan.data.root import open_file, open_tree
+from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.files import digest, expand
 
 
@@ -201,17 +202,15 @@ def test_readme_of_the_samples_states_their_checksums(data_dir) -> None:
 
 def test_missing_files_name_the_nearest(tmp_path, tiny_data) -> None:
     (tmp_path / "showers_1.root").touch()
-    with pytest.raises(
-        FileNotFoundError, match=r"not found: .*shower_1\.root.*did you mean 'showers_1\.root'"
-    ):
+    with pytest.raises(NotFoundError, match=r"not found: .*shower_1\.root.*did you mean 'showers_1\.root'"):
         read(tiny_data(["shower_1.root"]), base=tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(NotFoundError, match=r"there is no folder .*nowhere"):
         read(tiny_data(["nowhere/a.root"]), base=tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"\*\.rot: expected at least one match, got none"):
+    with pytest.raises(NotFoundError, match=r"\*\.rot: expected at least one match, got none"):
         read(tiny_data(["*.rot"]), base=tmp_path)
-    with pytest.raises(FileNotFoundError, match="expected a file, got a folder; name a file in it"):
+    with pytest.raises(NotFoundError, match="expected a file, got a folder; name a file in it"):
         read(tiny_data([str(tmp_path)]))
-    with pytest.raises(FileNotFoundError, match="not found"), open_file(tmp_path / "gone.root"):
+    with pytest.raises(NotFoundError, match="not found"), open_file(tmp_path / "gone.root"):
         pass
 
 
@@ -221,7 +220,7 @@ def test_missing_files_name_the_nearest(tmp_path, tiny_data) -> None:
 def test_not_a_root_file(tmp_path, tiny_data, content, got) -> None:
     path = tmp_path / "a.root"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"a\.root: not a ROOT file: expected b'root' .*got {got}"):
+    with pytest.raises(DataError, match=rf"a\.root: not a ROOT file: expected b'root' .*got {got}"):
         read(tiny_data([str(path)]))
 
 
@@ -230,7 +229,7 @@ def test_truncated_file(tiny_file, tiny_data) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     message = rf"truncated ROOT file: expected {len(content)} bytes, got {len(content) // 2}; copy it again"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(tiny_data([str(path)]))
 
 
@@ -241,7 +240,7 @@ def test_file_that_was_never_closed(tiny_file, tiny_data) -> None:
     content[16:20] = bytes(4)  # TFile writes the position of the free segments when it closes the file
     assert version < 1_000_000
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"never closed: expected the position .*got 0; .* UPDATE mode"):
+    with pytest.raises(DataError, match=r"never closed: expected the position .*got 0; .* UPDATE mode"):
         read(tiny_data([str(path)]))
 
 
@@ -252,30 +251,28 @@ def test_damaged_contents(tiny_file, tiny_data) -> None:
         header = int(file.key("showers").fSeekKey)
     content = path.read_bytes()
     path.write_bytes(content[: seek + 80] + b"\xff" * 200 + content[seek + 280 :])
-    with pytest.raises(
-        ValueError, match=r"cannot read tree 'showers' .*the file is damaged: copy or make it"
-    ):
+    with pytest.raises(DataError, match=r"cannot read tree 'showers' .*the file is damaged: copy or make it"):
         read(tiny_data([str(path)]))
     path.write_bytes(content[: header + 80] + b"\xff" * 200 + content[header + 280 :])
-    with pytest.raises(ValueError, match=r"cannot read tree 'showers' .*the file is damaged"):
+    with pytest.raises(DataError, match=r"cannot read tree 'showers' .*the file is damaged"):
         read(tiny_data([str(path)]))
     path.write_bytes(content[:100] + b"\xff" * 80 + content[180:])
-    with pytest.raises(ValueError, match=r"cannot read its directory .*the file is damaged"):
+    with pytest.raises(DataError, match=r"cannot read its directory .*the file is damaged"):
         read(tiny_data([str(path)]))
 
 
 def test_missing_trees(tiny_file, tiny_data, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"has no tree 'shower' \(data\.tree\); did you mean 'showers'\?"):
+    with pytest.raises(DataError, match=r"has no tree 'shower' \(data\.tree\); did you mean 'showers'\?"):
         read(tiny_data([tiny_file()], tree="shower"))
     path = tmp_path / "histogram.root"
     with uproot.recreate(path) as file:
         file["h"] = np.histogram([1.0, 2.0])
-    with pytest.raises(ValueError, match="expected a TTree or RNTuple, got a ROOT file with none"):
+    with pytest.raises(DataError, match="expected a TTree or RNTuple, got a ROOT file with none"):
         read(tiny_data([str(path)]))
     with uproot.recreate(path) as file:
         for name in ("a", "b"):
             file.mktree(name, {"x": "f4"}).extend({"x": np.ones(3, np.float32)})
-    with pytest.raises(ValueError, match=r"expected one tree, got \['a', 'b'\]; choose one"):
+    with pytest.raises(DataError, match=r"expected one tree, got \['a', 'b'\]; choose one"):
         read(tiny_data([str(path)]))
     with open_file(path) as file:
         assert open_tree(file, "b;1").num_entries == 3
@@ -299,7 +296,7 @@ def test_missing_trees(tiny_file, tiny_data, tmp_path) -> None:
     ],
 )
 def test_missing_branches(tiny_file, tiny_data, layout, settings, message) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(tiny_data([tiny_file(layout)], layout, **settings))
 
 
@@ -314,7 +311,7 @@ def test_zero_entries(tiny_file, tiny_events, tiny_data, tmp_path, caplog) -> No
     data = tiny_data([path])
     for reading in (read, lambda d: list(iterate(d))):
         with pytest.raises(
-            ValueError, match=r"empty\.root: expected showers, got zero entries; name other files"
+            DataError, match=r"empty\.root: expected showers, got zero entries; name other files"
         ):
             reading(data)
     with caplog.at_level(logging.WARNING):  # among others it does no harm
@@ -325,7 +322,9 @@ def test_zero_entries(tiny_file, tiny_events, tiny_data, tmp_path, caplog) -> No
 def test_cut_that_leaves_nothing(tiny_file, tiny_data) -> None:
     data = tiny_data([tiny_file()], cut="incident_energy > 1e6")
     for reading in (read, lambda d: list(iterate(d))):
-        with pytest.raises(ValueError, match=r"data\.cut 'incident_energy > 1e6': .* got none of 50; loosen"):
+        with pytest.raises(
+            DataError, match=r"data\.cut 'incident_energy > 1e6': .* got none of 50 entries; loosen"
+        ):
             reading(data)
 
 
@@ -341,7 +340,7 @@ def test_cut_that_leaves_nothing(tiny_file, tiny_data) -> None:
     ],
 )
 def test_bad_cuts(tiny_file, tiny_data, cut, message) -> None:
-    with pytest.raises(ValueError, match=rf"data\.cut .*{message}"):
+    with pytest.raises(ConfigError, match=rf"data\.cut .*{message}"):
         read(tiny_data([tiny_file()], cut=cut))
 
 
@@ -355,9 +354,9 @@ def test_infinite_values(tiny_file, tiny_events, tiny_data, name, value) -> None
     message = (
         rf"'{name}': expected finite \w+, got 2 NaN or infinite in 2 events .*first in entry 30; leave such"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(tiny_data([path], weight="w"))
-    with pytest.raises(ValueError, match="first in entry 30"):  # the entry in the file, not in the chunk
+    with pytest.raises(DataError, match="first in entry 30"):  # the entry in the file, not in the chunk
         read(tiny_data([path], weight="w", chunk="300 B", cut="number > 3"))
     assert len(read(tiny_data([path], weight="w", cut="number != 30 and number != 42"))) == 48
 
@@ -380,21 +379,21 @@ def test_negative_energies(tiny_file, tiny_data, layout) -> None:
     sign = sign[:, None, None] if getattr(values, "ndim", 1) == 3 else sign
     path = tiny_file(layout, name="negative.root", **{name: values * sign})
     with pytest.raises(
-        ValueError, match=rf"'{name}': expected energies >= 0, got \d+ negative .*in entry 17;"
+        DataError, match=rf"'{name}': expected energies >= 0, got \d+ negative .*in entry 17;"
     ):
         read(tiny_data([path], layout))
 
 
 def test_doubles_beyond_float32_are_reported(tiny_file, tiny_data) -> None:
     path = tiny_file("cells", cell_0=np.full(50, 1e300))
-    with pytest.raises(ValueError, match="'cell_0': expected finite values, got 50 NaN or infinite"):
+    with pytest.raises(DataError, match="'cell_0': expected finite values, got 50 NaN or infinite"):
         read(tiny_data([path], "cells"))
 
 
 def test_incident_energy_must_be_positive_for_its_logarithm(tiny_file, tiny_data) -> None:
     path = tiny_file(incident_energy=np.arange(50, dtype=np.float32) - 1)
     message = r"'incident_energy': expected values > 0 \(transform = \"log\"\), got 2 values <= 0 in 2 events"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(tiny_data([path]))
     linear = [{"name": "incident_energy", "transform": "linear"}]
     assert read(tiny_data([path], conditions=linear)).conditions.min() == -1
@@ -415,7 +414,7 @@ def test_incident_energy_must_be_positive_for_its_logarithm(tiny_file, tiny_data
     ],
 )
 def test_layer_of_another_shape(tiny_file, tiny_data, values, message) -> None:
-    with pytest.raises(ValueError, match=rf"'layer_0': {message}"):
+    with pytest.raises(DataError, match=rf"'layer_0': {message}"):
         read(tiny_data([tiny_file(layer_0=values)]))
 
 
@@ -425,7 +424,7 @@ def test_text_is_not_a_number(tmp_path, write_tree, tiny_events, tiny_data) -> N
     conditions = [{"name": "incident_energy", "branch": "name"}]
     layer = {"shape": [1, 1], "x": [0, 1], "y": [0, 1], "z": [0, 1]}
     calorimeter = {"layers": [layer], "overflow": None}
-    with pytest.raises(ValueError, match="'name': expected numbers, got string; name another branch"):
+    with pytest.raises(DataError, match="'name': expected numbers, got string; name another branch"):
         read(tiny_data([str(path)], "cells", conditions=conditions, calorimeter=calorimeter))
 
 
@@ -447,7 +446,7 @@ def test_hits_outside_the_geometry(tiny_file, tiny_data, layout, branch, got) ->
     flat[first] = 95 if layout == "cell_ids" else 5
     path = tiny_file(layout, name="outside.root", **{branch: ak.unflatten(flat, counts)})
     with pytest.raises(
-        ValueError, match=rf"hits outside the geometry: .*got 1 other hits .*entry 20 \(.*{got}"
+        DataError, match=rf"hits outside the geometry: .*got 1 other hits .*entry 20 \(.*{got}"
     ):
         read(tiny_data([path], layout))
 
@@ -457,11 +456,11 @@ def test_hits_of_different_lengths(tiny_file, tiny_data) -> None:
         values = file["showers/hit_ix"].array()
     path = tiny_file("hits", name="short.root", hit_ix=values[:, 1:])
     with pytest.raises(
-        ValueError, match="'hit_ix': expected as many hits as 'hit_energy', got 50 differences"
+        DataError, match="'hit_ix': expected as many hits as 'hit_energy', got 50 differences"
     ):
         read(tiny_data([path], "hits"))
     calorimeter = {"hits": {"cell": "number", "energy": "hit_energy"}}
-    with pytest.raises(ValueError, match=r"'number': expected one number a hit .*got int32 an event"):
+    with pytest.raises(DataError, match=r"'number': expected one number a hit .*got int32 an event"):
         read(tiny_data([path], "hits", calorimeter=calorimeter))
 
 
@@ -474,7 +473,7 @@ def test_hits_of_different_lengths(tiny_file, tiny_data) -> None:
     ],
 )
 def test_useless_weights(tiny_file, tiny_data, weights, message) -> None:
-    with pytest.raises(ValueError, match=rf"data\.weight 'w': {message}"):
+    with pytest.raises(DataError, match=rf"data\.weight 'w': {message}"):
         read(tiny_data([tiny_file(w=weights)], weight="w"))
 
 
@@ -485,5 +484,5 @@ def test_some_negative_weights_are_fine(tiny_file, tiny_data) -> None:
 
 @pytest.mark.parametrize("chunk", ["big", "0 MB", "-3 MB", "64"])
 def test_chunk_must_be_a_size(tiny_file, tiny_data, chunk) -> None:
-    with pytest.raises(ValueError, match=r"data\.chunk: expected a size such as '64 MB', got"):
+    with pytest.raises(ConfigError, match=r"data\.chunk: expected a size such as '64 MB', got"):
         read(tiny_data([tiny_file()], chunk=chunk))

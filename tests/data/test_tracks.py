@@ -12,6 +12,7 @@ import uproot
 from conftest import STORAGES, TRACK_COUNTS
 
 from hepgan.data.reading import iterate, iterate_conditions, read
+from hepgan.errors import ConfigError, DataError
 
 CONDITIONS = ("track_P", "track_ETA", "nTracks")
 TARGETS = ("track_DLLk", "track_DLLp")
@@ -107,7 +108,7 @@ def test_categories(tiny_tracks, track_file, track_data) -> None:
         r"'track_ID': expected one of the categories K = 321, got \d+ other values such as 211 in \d+ tracks .*; "
         r"add it to them, or leave such tracks out with data\.cut"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(track_data([path], conditions=[species | {"categories": {"K": 321}}]))
 
 
@@ -139,14 +140,14 @@ def test_branches_of_different_lengths(tiny_tracks, track_file, track_data) -> N
         r"entry 7: 4 of 'track_DLLp' for 5 of '\w+'; name branches of the same tracks"
     )
     for settings in ({}, {"cut": "track_DLLp > -900"}):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(DataError, match=message):
             read(track_data([path], **settings))
-    with pytest.raises(ValueError, match="got 1 events that differ, the first in entry 7"):
+    with pytest.raises(DataError, match="got 1 events that differ, the first in entry 7"):
         read(track_data([path], chunk="500 B"))
     inside = [{"name": "sum", "branch": "track_DLLk + track_DLLp"}]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(track_data([path], targets=inside))
-    with pytest.raises(ValueError, match=r"expected as many numbers .* entry 7: 4 of 'track_DLLp' for 5"):
+    with pytest.raises(DataError, match=r"expected as many numbers .* entry 7: 4 of 'track_DLLp' for 5"):
         read(track_data([path], targets=[{"name": "DLLk", "branch": "track_DLLk"}], weight="track_DLLp"))
     assert len(read(track_data([path], targets=[{"name": "DLLk", "branch": "track_DLLk"}]))) > 100
 
@@ -156,7 +157,7 @@ def test_fixed_arrays_need_an_index(tiny_tracks, track_file, track_data) -> None
     three = np.repeat(tiny_tracks["track_DLLk"][:, None], 3, 1)
     path = track_file(track_momentum=three)
     with pytest.raises(
-        ValueError,
+        DataError,
         match=r"'track_momentum': expected one number for each track, got \[3\]; take one of them \(tr",
     ):
         read(track_data([path], targets=[{"name": "track_momentum"}]))
@@ -173,7 +174,7 @@ def test_lists_of_lists_are_refused(tiny_tracks, track_file, track_data) -> None
     nested = ak.unflatten(jagged(np.ones(2 * TRACK_COUNTS.sum()), 2), TRACK_COUNTS)
     path = track_file("jagged rntuple", nested=nested)
     with pytest.raises(
-        ValueError, match=r"'nested': expected one number for each track, got 2 \* float64; name another"
+        DataError, match=r"'nested': expected one number for each track, got 2 \* float64; name another"
     ):
         read(track_data([path], targets=[{"name": "nested"}]))
 
@@ -191,9 +192,9 @@ def test_infinite_values(tiny_tracks, track_file, track_data, name, value, stora
         rf"'{name}': expected finite values, got 2 NaN or infinite in 2 tracks of entries 0 to \d+, the first in entry "
         rf"{entry}; leave such tracks out with data\.cut"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(data)
-    with pytest.raises(ValueError, match=f"the first in entry {entry};"):
+    with pytest.raises(DataError, match=f"the first in entry {entry};"):
         read(data.model_copy(update={"chunk": "500 B"}))
     assert len(read(data.model_copy(update={"cut": f"isfinite({name})"}))) == len(bad) - 2
 
@@ -201,12 +202,12 @@ def test_infinite_values(tiny_tracks, track_file, track_data, name, value, stora
 def test_logarithms_need_positive_values_or_atoms(track_file, track_data) -> None:
     path = track_file("jagged")
     with pytest.raises(
-        ValueError, match=r"'track_P': expected values > 0 \(transform = \"log\"\), got \d+ values <="
+        DataError, match=r"'track_P': expected values > 0 \(transform = \"log\"\), got \d+ values <="
     ):
         read(track_data([path], cut=None))
     target = {"name": "P", "branch": "track_P", "transform": "log"}
     eta = [{"name": "track_ETA", "transform": "linear"}]
-    with pytest.raises(ValueError, match=r"'track_P': expected values > 0 \(transform = \"log\"\)"):
+    with pytest.raises(DataError, match=r"'track_P': expected values > 0 \(transform = \"log\"\)"):
         read(track_data([path], cut=None, conditions=eta, targets=[target]))
     events = read(track_data([path], cut=None, conditions=eta, targets=[target | {"atoms": [-999.0]}]))
     assert (events.targets == -999).any()
@@ -219,7 +220,7 @@ def test_counts_must_be_whole(tiny_tracks, track_file, track_data) -> None:
         r"'nTracks / 7': expected whole numbers \(integer = true\), got \d+ other values such as [\d.]+ in \d+ .*"
         r"; leave integer out, or"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(track_data([path], conditions=conditions))
 
 
@@ -231,29 +232,49 @@ def test_counts_must_be_whole(tiny_tracks, track_file, track_data) -> None:
     ],
 )
 def test_useless_weights(track_file, track_data, weight, message) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         read(track_data([track_file("jagged")], weight=weight))
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "error", "message"),
     [
-        ({"weight": "track_sWeigt"}, r"'track_sWeigt' \(data\.weight\); did you mean 'track_sWeight'"),
-        ({"targets": [{"name": "track_DLLK2"}]}, r"'track_DLLK2' \(data\.targets\); did you mean 'track_DLL"),
-        ({"conditions": [{"name": "nTraks"}]}, r"'nTraks' \(data\.conditions\); did you mean 'nTracks'"),
-        ({"cut": "track_P"}, r"data\.cut 'track_P': expected true or false for each track, got float32 for"),
-        ({"cut": "track_P > 1e6"}, r"expected tracks that pass, got none of 60 entries; loosen the cut"),
+        (
+            {"weight": "track_sWeigt"},
+            DataError,
+            r"'track_sWeigt' \(data\.weight\); did you mean 'track_sWeight'",
+        ),
+        (
+            {"targets": [{"name": "track_DLLK2"}]},
+            DataError,
+            r"'track_DLLK2' \(data\.targets\); did you mean 'track_DLL",
+        ),
+        (
+            {"conditions": [{"name": "nTraks"}]},
+            DataError,
+            r"'nTraks' \(data\.conditions\); did you mean 'nTracks'",
+        ),
+        (
+            {"cut": "track_P"},
+            ConfigError,
+            r"data\.cut 'track_P': expected true or false for each track, got float32 for",
+        ),
+        (
+            {"cut": "track_P > 1e6"},
+            DataError,
+            r"expected tracks that pass, got none of 60 entries; loosen the cut",
+        ),
     ],
 )
-def test_mistakes_are_explained(track_file, track_data, settings, message) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_mistakes_are_explained(track_file, track_data, settings, error, message) -> None:
+    with pytest.raises(error, match=message):
         read(track_data([track_file("jagged")], **settings))
 
 
 def test_cut_on_tracks_needs_tracks(track_file, track_data) -> None:
     scalars = {"conditions": [{"name": "nTracks"}], "targets": [{"name": "event"}]}
     with pytest.raises(
-        ValueError, match=r"expected true or false for each track, got var \* bool for each; .*any"
+        ConfigError, match=r"expected true or false for each track, got var \* bool for each; .*any"
     ):
         read(track_data([track_file("jagged")], **scalars))
     assert len(read(track_data([track_file("jagged")], **scalars | {"cut": "any(track_P > 0)"}))) < 60
@@ -264,7 +285,7 @@ def test_no_tracks(tiny_tracks, track_file, track_data, tmp_path, caplog) -> Non
     kinds = {name: "var * float32" for name in tiny_tracks} | {"nTracks": "int32"}
     with uproot.recreate(path) as file:
         file.mktree("tracks", kinds)
-    with pytest.raises(ValueError, match=r"empty\.root: expected tracks, got zero entries; name other files"):
+    with pytest.raises(DataError, match=r"empty\.root: expected tracks, got zero entries; name other files"):
         read(track_data([path]))
     with uproot.recreate(path) as file:
         lists = {
@@ -275,7 +296,7 @@ def test_no_tracks(tiny_tracks, track_file, track_data, tmp_path, caplog) -> Non
         ("track_P > 0", "got none of 3 entries"),
         (None, "expected tracks, got none in 3 entries"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(DataError, match=message):
             read(track_data([path], cut=cut))
     with caplog.at_level(logging.WARNING):  # among others it does no harm
         assert len(read(track_data([path, track_file("jagged")]))) > 100

@@ -1,0 +1,288 @@
+"""The table ``[data]``: files, conditions, and either the cells of a calorimeter or the observables of tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import Field, model_validator
+
+from hepgan.config.checking import Table, read_toml, validated
+from hepgan.config.kinds import SHOWERS, TRACKS, Kind
+from hepgan.errors import ConfigError
+from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
+
+__all__ = ["CalorimeterConfig", "ConditionConfig", "DataConfig", "HitsConfig", "LayerConfig", "TargetConfig"]
+
+
+class ConditionConfig(Table):
+    """A quantity that the shower or track depends on, input of the generator."""
+
+    name: str = Field(description="name in the exported model")
+    branch: str = Field("", description="branch, or an expression of branches; default: the name")
+    unit: str = Field("", description="unit of the branch")
+    transform: Literal["log", "linear", "category"] = Field(
+        "log",
+        description="input of the network: standardised log x or x, or zeros and a one for the category",
+    )
+    categories: dict[str, float] = Field(
+        {}, description="category: the branch's value for each name, as in `{ pi = 211, K = 321 }`"
+    )
+    integer: bool = Field(
+        False,
+        description="whole numbers (a count): in training a uniform random number from -0.5 to 0.5 is added, so that "
+        "the network learns a smooth dependence",
+    )
+
+    @property
+    def expression(self) -> str:
+        """The branch or expression to read."""
+        return self.branch or self.name
+
+    @model_validator(mode="after")
+    def _categories_where_needed(self) -> ConditionConfig:
+        if (self.transform == "category") != bool(self.categories):
+            raise ValueError(
+                'transform = "category" and categories = { name = value, ... } belong together; give both or neither'
+            )
+        if len(set(self.categories.values())) < len(self.categories):
+            raise ValueError(f"categories: expected different values, got {self.categories}")
+        if self.integer and self.transform == "category":
+            raise ValueError("integer = true is for counts; a category is not dithered: leave it out")
+        return self
+
+
+class TargetConfig(Table):
+    """An observable to generate: one number for each track (or event)."""
+
+    name: str = Field(description="name in the exported model")
+    branch: str = Field("", description="branch, or an expression of branches; default: the name")
+    unit: str = Field("", description="unit of the branch")
+    transform: Literal["quantile", "log", "linear", "angle"] = Field(
+        "quantile",
+        description="output of the network: normal numbers of equal rank (`quantile`); standardised log x or x; an "
+        "angle in rad from 0 to 2 pi (from -pi to pi if some are negative), where angles that differ by 2 pi are equal",
+    )
+    atoms: tuple[float, ...] = Field(
+        (),
+        description="values that occur exactly (sentinels, ties at zero): they are generated exactly, with a learned "
+        "probability; `hepgan inspect` finds them",
+    )
+
+    @property
+    def expression(self) -> str:
+        """The branch or expression to read."""
+        return self.branch or self.name
+
+
+class HitsConfig(Table):
+    """Names of the variable-length branches of the `hits` layout."""
+
+    energy: str = Field(description="branch with the energy of each hit")
+    layer: str | None = Field(None, description="branch with the layer number of each hit, from 0")
+    i: str | None = Field(None, description="branch with the cell number along the first axis, from 0")
+    j: str | None = Field(None, description="branch with the cell number along the second axis, from 0")
+    cell: str | None = Field(None, description="branch with the flat cell index; instead of layer, i and j")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> HitsConfig:
+        by_index = (self.layer, self.i, self.j)
+        if (self.cell is None) == (by_index == (None, None, None)) or (
+            self.cell is None and None in by_index
+        ):
+            raise ValueError("give either cell (flat index), or layer, i and j")
+        return self
+
+
+class LayerConfig(Table):
+    """One calorimeter layer: segmentation and position (mm)."""
+
+    shape: tuple[int, int] = Field(description="cells along the first and the second axis")
+    x: tuple[float, ...] = Field(
+        description="[low, high] range or all edges of the first axis: mm, angle in rad (polar), or pseudorapidity "
+        "(eta-phi)"
+    )
+    y: tuple[float, ...] = Field(
+        description="range or edges of the second axis: mm, radius in mm (polar), or azimuth in rad (eta-phi)"
+    )
+    z: tuple[float, float] = Field(description="front and back along the shower axis (mm)")
+    name: str = Field("", description="name of the layer; default: its branch, or layer_0, layer_1, ...")
+    coordinates: Coordinates = Field(
+        "cartesian",
+        description="axes: x by y, angle by radius, or pseudorapidity by azimuth (the cells hold transverse momenta)",
+    )
+
+
+class CalorimeterConfig(Table):
+    """Storage and position of the cells of a calorimeter."""
+
+    layout: Literal["arrays", "cells", "hits"] = Field(
+        "arrays",
+        description="one array branch a layer, one scalar branch a cell, or variable-length branches of hits",
+    )
+    unit: Literal["eV", "keV", "MeV", "GeV", "TeV"] = Field("MeV", description="unit of the cell energies")
+    incident_energy: str = Field(
+        "incident_energy", description="name of the condition that is the energy of the incident particle"
+    )
+    branches: tuple[str, ...] = Field((), description="arrays: one branch a layer")
+    cells: str = Field("cell_{}", description="cells: branch name with {} for the flat index")
+    hits: HitsConfig | None = Field(None, description="hits: names of the variable-length branches")
+    overflow: str | None = Field(
+        None,
+        description="branch with the energy outside the cells, one number a layer; cells: 'tail' if one branch a layer "
+        "follows those of the cells",
+    )
+    geometry: str | None = Field(
+        None, description="file with the layers instead: TOML with [[layers]], or CaloChallenge binning XML"
+    )
+    particle: str | None = Field(None, description="particle in the binning XML")
+    layers: tuple[LayerConfig, ...] = Field(
+        (), description="the layers, in the order in which the shower crosses them"
+    )
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether the branches of the overflow follow those of the cells, named like them."""
+        return self.layout == "cells" and self.overflow == "tail"
+
+    @model_validator(mode="after")
+    def _complete(self) -> CalorimeterConfig:
+        if bool(self.layers) == bool(self.geometry):
+            raise ValueError("give the layers, or a geometry file, and not both")
+        if self.layout == "arrays" and not self.branches:
+            raise ValueError("layout 'arrays' needs branches = [...], one a layer")
+        if self.layout == "hits" and self.hits is None:
+            raise ValueError("layout 'hits' needs hits = { layer, i, j, energy } or { cell, energy }")
+        if self.layout == "arrays" and self.layers and len(self.layers) != len(self.branches):
+            raise ValueError(
+                f"{len(self.branches)} branches for {len(self.layers)} layers; list one branch a layer"
+            )
+        return self
+
+    def calorimeter(self, *, base: str | Path = ".") -> Calorimeter:
+        """The geometry.
+
+        Args:
+            base: Folder of a relative geometry file.
+
+        Raises:
+            NotFoundError: If the geometry file is missing.
+            ConfigError: If it does not describe a calorimeter.
+        """
+        if self.geometry is not None:
+            path = Path(base, self.geometry)
+            if path.suffix.lower() == ".xml":
+                return Calorimeter.from_xml(path, particle=self.particle, unit=self.unit)
+            tables = read_toml(path).get("layers", [])
+            layers = tuple(validated(LayerConfig, table, source=f"{path}: layers") for table in tables)
+        else:
+            layers = self.layers
+        names = self.branches if self.layout == "arrays" else tuple(f"layer_{k}" for k in range(len(layers)))
+        if len(names) != len(layers):
+            raise ConfigError(
+                f"{self.geometry}: {len(layers)} layers for {len(names)} branches; list one branch a layer"
+            )
+        return Calorimeter(
+            tuple(
+                CaloLayer(
+                    shape=layer.shape,
+                    x=layer.x,
+                    y=layer.y,
+                    z=layer.z,
+                    name=layer.name or name,
+                    coordinates=layer.coordinates,
+                )
+                for layer, name in zip(layers, names, strict=True)
+            ),
+            self.unit,
+        )
+
+
+class DataConfig(Table):
+    """The events to read, and their split into training, validation and test."""
+
+    files: tuple[str, ...] = Field(description="paths, globs or URLs")
+    tree: str = Field("", description="TTree or RNTuple; may be empty if the file holds one")
+    cut: str | None = Field(
+        None, description="expression of branches; events for which it is false are left out"
+    )
+    weight: str | None = Field(None, description="branch or expression with the event weight")
+    conditions: tuple[ConditionConfig, ...] = Field(description="inputs of the generator")
+    calorimeter: CalorimeterConfig | None = Field(None, description="the cells of showers")
+    targets: tuple[TargetConfig, ...] = Field(
+        (), description="the observables of tracks, instead of a calorimeter"
+    )
+    ties: bool = Field(
+        False,
+        description="learn in which events targets are exactly equal to each other, and generate them exactly equal",
+    )
+    max_events: int | None = Field(None, gt=0, description="read at most this many events")
+    chunk: str = Field(
+        "64 MB", description="amount of data that is decompressed at once (step size of uproot)"
+    )
+    validation: float = Field(
+        0.1, gt=0, lt=1, description="fraction of the events that selects the checkpoint"
+    )
+    test: float = Field(
+        0.1, ge=0, lt=1, description="fraction of the events for `hepgan evaluate`, not used in training"
+    )
+    test_files: tuple[str, ...] = Field(
+        (), description="files for `hepgan evaluate`, instead of the test fraction"
+    )
+
+    @model_validator(mode="after")
+    def _plausible(self) -> DataConfig:
+        if not self.files:
+            raise ValueError("files is empty; name at least one ROOT file")
+        if not self.conditions:
+            raise ValueError("conditions is empty; a conditional generator needs at least one")
+        names = [condition.name for condition in self.conditions]
+        both = names + [target.name for target in self.targets]
+        repeated = [name for name in both if both.count(name) > 1]
+        if repeated:
+            raise ValueError(
+                f"names of conditions and targets must differ, got {repeated[0]!r} twice; rename one of them"
+            )
+        if (self.calorimeter is None) == (not self.targets):
+            got = "both" if self.targets else "none"
+            raise ValueError(
+                "expected either [data.calorimeter] (showers) or [[data.targets]] (observables of tracks), got "
+                f"{got}; hepgan inspect FILE.root --config writes one of them"
+            )
+        if self.calorimeter is not None:
+            self._one_incident_energy(self.calorimeter.incident_energy, names)
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+        return self
+
+    def _one_incident_energy(self, name: str, names: list[str]) -> None:
+        if name not in names:
+            raise ValueError(
+                f"calorimeter.incident_energy is {name!r}, but the conditions are {names}; name the condition that is "
+                "the incident energy"
+            )
+        units = get_args(CalorimeterConfig.model_fields["unit"].annotation)
+        for condition in self.conditions:
+            if condition.name == name and condition.unit not in (*units, ""):
+                raise ValueError(
+                    f"unit of condition {condition.name!r}: expected one of {list(units)}, got "
+                    f"{condition.unit!r}; change the unit"
+                )
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of data: showers or tracks."""
+        return TRACKS if self.calorimeter is None else SHOWERS
+
+    @property
+    def calo(self) -> CalorimeterConfig:
+        """The table of the calorimeter.
+
+        Raises:
+            ConfigError: If the data are observables.
+        """
+        if self.calorimeter is None:
+            raise ConfigError(
+                "data.calorimeter: expected a table, got none; the data are observables, not showers"
+            )
+        return self.calorimeter

@@ -1,0 +1,364 @@
+"""The layouts in which ROOT files store showers and tracks: one table, used to read, to write and to recognise them.
+
+========= ======= ==============================================================================================
+layout    data    branches
+========= ======= ==============================================================================================
+`arrays`  showers one branch a layer with a fixed shape (``layer_0[3][96]``), or as many numbers in C order
+`hits`    showers variable-length branches: the energy of each hit, and its layer and indices or flat cell number
+`cells`   showers one scalar branch a cell (``cell_0 ... cell_506``), layers one after the other
+`scalars` tracks  one scalar branch a quantity; an entry is a track
+`jagged`  tracks  one variable-length branch a quantity; an entry is an event, whose scalars its tracks share
+========= ======= ==============================================================================================
+
+The configuration names the layout of showers (`LAYOUTS`). The layout of tracks (`TRACK_LAYOUTS`) follows from the
+branches: it is `jagged` if any of them has a variable length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from hepgan.config import CalorimeterConfig, HitsConfig
+from hepgan.data.chunk import Chunk, is_jagged, value_type
+from hepgan.data.events import Float32
+from hepgan.data.root import chunks, open_file, open_tree
+from hepgan.data.summaries import Branch, Tree, numbered
+from hepgan.errors import ConfigError, DataError
+from hepgan.geometry import CALOGAN, Calorimeter
+
+__all__ = ["LAYOUTS", "TRACK_LAYOUTS", "Layout", "Suggestion", "TrackLayout"]
+
+_MIN_CELLS = 8  # shorter series of numbered branches are not taken for the cells of a calorimeter
+_MATCH = 0.8  # hits that reach this fraction of CaloGAN's cells along each axis are taken for its calorimeter
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A calorimeter recognised in a tree.
+
+    Args:
+        settings: Keys of ``[data.calorimeter]``.
+        shapes: Shape of each layer.
+        visible: Mean energy in the cells of an event, in the unit of the branches.
+    """
+
+    settings: Mapping[str, str | list[str] | dict[str, str]]
+    shapes: tuple[tuple[int, int], ...]
+    visible: float
+
+
+class Layout(Protocol):
+    """How showers are stored: branches to flat cell energies, and back."""
+
+    def names(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        """Branches (or expressions) that hold the cells."""
+
+    def branch(self, cell: int, calo: CalorimeterConfig, calorimeter: Calorimeter) -> str:
+        """Name of the branch that holds a flat cell, for messages."""
+
+    def read(self, chunk: Chunk, calo: CalorimeterConfig, calorimeter: Calorimeter) -> Float32:
+        """Flat cells (N, n_cells), followed by the overflow of each layer if it is stored like a cell ("tail").
+
+        Raises:
+            DataError: If the values of a branch do not fit the geometry.
+        """
+
+    def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
+        """Arrays for each branch, from flat cells as `read` gives them."""
+
+    def suggest(self, tree: Tree, path: str) -> Suggestion | None:
+        """The calorimeter that a tree of a file holds in this layout, if it holds one."""
+
+
+def _natural(name: str) -> tuple[int | str, ...]:
+    """Sorting key that puts ``layer_10`` behind ``layer_9``."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """One branch of fixed shape for each layer."""
+
+    def names(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        return list(calo.branches)
+
+    def branch(self, cell: int, calo: CalorimeterConfig, calorimeter: Calorimeter) -> str:
+        return calo.branches[int(np.searchsorted(calorimeter.offsets, cell, side="right")) - 1]
+
+    def read(self, chunk: Chunk, calo: CalorimeterConfig, calorimeter: Calorimeter) -> Float32:
+        cells = np.empty((len(chunk), calorimeter.n_cells), np.float32)
+        for branch, layer, place in zip(calo.branches, calorimeter.layers, calorimeter.slices(), strict=True):
+            cells[:, place] = chunk.dense(branch, layer.shape)
+        return cells
+
+    def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
+        layers = zip(calo.branches, calorimeter.slices(), calorimeter.shapes, strict=True)
+        return {branch: cells[:, place].reshape(-1, *shape) for branch, place, shape in layers}
+
+    def suggest(self, tree: Tree, path: str) -> Suggestion | None:
+        layers = [b for b in tree.branches if b.numeric and b.shape is not None and len(b.shape) == 2]
+        if not layers:
+            return None
+        layers.sort(key=lambda b: _natural(b.name))
+        shapes = tuple((b.shape[0], b.shape[1]) for b in layers if b.shape is not None)
+        overflow = [
+            b.name
+            for b in tree.branches
+            if b.shape == (len(layers),) and re.search("overflow|outside|leak", b.name.lower())
+        ]
+        return Suggestion(
+            {
+                "layout": "arrays",
+                "branches": [b.name for b in layers],
+                **({"overflow": overflow[0]} if overflow else {}),
+            },
+            shapes,
+            sum(b.mean * nx * ny for b, (nx, ny) in zip(layers, shapes, strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """One scalar branch for each cell and, with ``overflow = "tail"``, for the overflow of each layer behind them."""
+
+    def names(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        tail = calorimeter.n_layers if calo.has_tail else 0
+        return [calo.cells.format(k) for k in range(calorimeter.n_cells + tail)]
+
+    def branch(self, cell: int, calo: CalorimeterConfig, calorimeter: Calorimeter) -> str:
+        return calo.cells.format(cell)
+
+    def read(self, chunk: Chunk, calo: CalorimeterConfig, calorimeter: Calorimeter) -> Float32:
+        names = self.names(calo, calorimeter)
+        cells = np.empty((len(names), len(chunk)), np.float32)
+        for k, name in enumerate(names):
+            cells[k] = chunk.dense(name, ())[:, 0]
+        return np.ascontiguousarray(cells.T)
+
+    def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
+        return {calo.cells.format(k): cells[:, k] for k in range(cells.shape[1])}
+
+    def suggest(self, tree: Tree, path: str) -> Suggestion | None:
+        series = numbered(tree.branches).items()
+        prefix, cells = max(series, key=lambda item: len(item[1]), default=("", []))
+        if len(cells) < _MIN_CELLS:
+            return None
+        settings: dict[str, str | list[str] | dict[str, str]] = {"layout": "cells", "cells": prefix + "{}"}
+        shapes = tuple(CALOGAN.shapes)
+        if len(cells) == CALOGAN.n_cells + CALOGAN.n_layers:
+            settings["overflow"] = "tail"
+        elif len(cells) != CALOGAN.n_cells:
+            shapes = ((1, len(cells)),)
+        return Suggestion(settings, shapes, sum(b.mean for b in cells))
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Variable-length branches with the address and the energy of each hit; hits of the same cell are summed."""
+
+    def names(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        """Branches of the address (flat cell number, or layer and indices), then the branch of the energy."""
+        hits = _names_of_hits(calo)
+        return [name for name in (hits.cell, hits.layer, hits.i, hits.j, hits.energy) if name is not None]
+
+    def branch(self, cell: int, calo: CalorimeterConfig, calorimeter: Calorimeter) -> str:
+        return _names_of_hits(calo).energy
+
+    def read(self, chunk: Chunk, calo: CalorimeterConfig, calorimeter: Calorimeter) -> Float32:
+        *address, energy_name = self.names(calo, calorimeter)
+        counts = _counts_of_hits(chunk, address, energy_name)
+        index = [_whole(chunk.values[name]) for name in address]
+        event = np.repeat(np.arange(len(counts)), counts)
+        if len(index) == 1:
+            (cell,) = index
+            outside = (cell < 0) | (cell >= calorimeter.n_cells)
+            expected = f"cells 0 to {calorimeter.n_cells - 1}"
+        else:
+            layer, i, j = index
+            known = np.clip(layer, 0, calorimeter.n_layers - 1)
+            n_i, n_j = np.asarray(calorimeter.shapes, np.int64)[known].T
+            outside = (layer != known) | (i < 0) | (i >= n_i) | (j < 0) | (j >= n_j)
+            cell = np.asarray(calorimeter.offsets, np.int64)[known] + i * n_j + j
+            expected = f"layers 0 to {calorimeter.n_layers - 1} of {calorimeter.shapes} cells"
+        if outside.any():
+            first = int(np.argmax(outside))
+            got = ", ".join(f"{name} = {values[first]}" for name, values in zip(address, index, strict=True))
+            raise DataError(
+                f"{chunk.path}: hits outside the geometry: expected {expected}, got {outside.sum()} other hits "
+                f"of {len(outside)}, the first in entry {chunk.entries[event[first]]} ({got}); change the shapes "
+                "of data.calorimeter.layers or leave such events out with data.cut"
+            )
+        energy = np.ma.filled(ak.to_numpy(ak.flatten(chunk.values[energy_name])), np.nan)
+        n_cells = calorimeter.n_cells
+        sums = np.bincount(event * n_cells + cell, weights=energy, minlength=len(counts) * n_cells)
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported as such
+            return sums.astype(np.float32).reshape(len(counts), n_cells)
+
+    def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
+        """One hit for each cell that is not zero; indices are int32."""
+        hits = _names_of_hits(calo)
+        event, cell = np.nonzero(cells)
+        counts = np.bincount(event, minlength=len(cells))
+        if hits.cell is not None:
+            columns = {hits.cell: cell}
+        else:
+            layer = np.searchsorted(calorimeter.offsets, cell, side="right") - 1
+            inside = cell - np.asarray(calorimeter.offsets)[layer]
+            width = np.asarray(calorimeter.shapes)[layer, 1]
+            columns = {str(hits.layer): layer, str(hits.i): inside // width, str(hits.j): inside % width}
+        address = {name: ak.unflatten(values.astype(np.int32), counts) for name, values in columns.items()}
+        return {**address, hits.energy: ak.unflatten(cells[event, cell], counts)}
+
+    def suggest(self, tree: Tree, path: str) -> Suggestion | None:
+        jagged = {b.name: b for b in tree.branches if b.numeric and b.shape is None}
+
+        def named(*patterns: str) -> str | None:
+            matches = (name for p in patterns for name in jagged if re.search(p, name.lower()))
+            return next(matches, None)
+
+        energy, layer, cell = named("energy", "edep", r"(^|[_.])e$"), named("layer"), named("cell")
+        i, j = (
+            named(rf"(^|[_./])i?{axis}$", rf"(^|[_./]){index}$") for axis, index in (("x", "i"), ("y", "j"))
+        )
+        if energy is None:
+            return None
+        if layer is not None and i is not None and j is not None:
+            address = {"layer": layer, "i": i, "j": j}
+            shapes = _shapes_of_hits(path, tree, layer, i, j)
+        elif cell is not None:
+            address = {"cell": cell}
+            n_cells = int(jagged[cell].maximum) + 1
+            close = _MATCH * CALOGAN.n_cells <= n_cells <= CALOGAN.n_cells
+            shapes = tuple(CALOGAN.shapes) if close else ((1, n_cells),)
+        else:
+            return None
+        visible = jagged[energy].mean * _mean_hits(path, tree, energy)
+        return Suggestion({"layout": "hits", "hits": {**address, "energy": energy}}, shapes, visible)
+
+
+def _names_of_hits(calo: CalorimeterConfig) -> HitsConfig:
+    if calo.hits is None:  # excluded by the checks of the configuration
+        raise ConfigError("data.calorimeter.hits: expected the names of the branches, got none; add them")
+    return calo.hits
+
+
+def _counts_of_hits(chunk: Chunk, address: Sequence[str], energy: str) -> NDArray[np.int64]:
+    """Number of hits in each event (N,), which must be the same in all branches."""
+    for name in (*address, energy):
+        if chunk.values[name].ndim != 2:
+            raise DataError(
+                f"{chunk.path}: {name!r}: expected one number a hit (a variable-length branch), got "
+                f"{value_type(chunk.values[name])} an event; name another branch or change data.calorimeter.layout"
+            )
+    counts: NDArray[np.int64] = ak.to_numpy(ak.num(chunk.values[energy]))
+    for name in address:
+        chunk.reject(
+            (ak.to_numpy(ak.num(chunk.values[name])) != counts)[:, None],
+            name=name,
+            expected=f"as many hits as {energy!r}",
+            got="differences",
+            remedy="name branches of the same hits",
+        )
+    return counts
+
+
+def _whole(values: Any) -> NDArray[np.int64]:
+    """Flat indices of hits; a value that is no number becomes -1, which is outside of every geometry."""
+    flat = np.ma.filled(ak.to_numpy(ak.flatten(values)), -1)
+    return np.where(np.isfinite(flat), flat, -1).astype(np.int64)
+
+
+def _mean_hits(path: str, tree: Tree, name: str) -> float:
+    """Mean number of hits in an event, from one of their branches."""
+    with open_file(path) as file:
+        parts = chunks(open_tree(file, tree.name), [name])
+        return sum(int(ak.count(part[name])) for part in parts) / max(1, tree.entries)
+
+
+def _shapes_of_hits(path: str, tree: Tree, layer: str, i: str, j: str) -> tuple[tuple[int, int], ...]:
+    """Shape of each layer: as far as its hits reach, or that of CaloGAN if it is close to that."""
+    reach: dict[int, tuple[int, int]] = {}
+    with open_file(path) as file:
+        for part in chunks(open_tree(file, tree.name), [layer, i, j]):
+            number, *index = (ak.to_numpy(ak.flatten(part[name])).astype(np.int64) for name in (layer, i, j))
+            for k in np.unique(number):
+                n_i, n_j = (int(values[number == k].max()) + 1 for values in index)
+                known = reach.get(int(k), (1, 1))
+                reach[int(k)] = (max(known[0], n_i), max(known[1], n_j))
+    shapes = tuple(reach.get(k, (1, 1)) for k in range(max(reach, default=0) + 1))
+    calogan = tuple(CALOGAN.shapes)
+    if len(shapes) == len(calogan) and all(
+        _MATCH * full <= got <= full
+        for shape, whole in zip(shapes, calogan, strict=True)
+        for got, full in zip(shape, whole, strict=True)
+    ):
+        return calogan
+    return shapes
+
+
+LAYOUTS: dict[str, Layout] = {"arrays": _Arrays(), "hits": _Hits(), "cells": _Cells()}
+"""Layouts of showers by ``data.calorimeter.layout``, in the order in which `hepgan inspect --config` tries them."""
+
+
+class TrackLayout(Protocol):
+    """How tracks are stored."""
+
+    def holds(self, branch: Branch) -> bool:
+        """Whether a branch can hold a quantity of tracks in this layout."""
+
+    def read(self, chunk: Chunk, names: Collection[str]) -> Chunk:
+        """One row for each track.
+
+        Args:
+            chunk: One row for each entry of the tree.
+            names: The values that the configuration asks for; the chunk may have more (the cut).
+
+        Raises:
+            DataError: If the tracks of an event do not have one number each.
+        """
+
+
+@dataclass(frozen=True)
+class _Scalars:
+    """One scalar branch a quantity; an entry is a track."""
+
+    def holds(self, branch: Branch) -> bool:
+        return branch.shape in ((), (1,))
+
+    def read(self, chunk: Chunk, names: Collection[str]) -> Chunk:
+        return chunk
+
+
+@dataclass(frozen=True)
+class _Jagged:
+    """One variable-length branch a quantity; scalars belong to the event and are repeated for each of its tracks."""
+
+    def holds(self, branch: Branch) -> bool:
+        return branch.shape is None
+
+    def read(self, chunk: Chunk, names: Collection[str]) -> Chunk:
+        jagged = {name for name, values in chunk.values.items() if is_jagged(values)}
+        first = next(name for name in names if name in jagged)
+        counts = chunk.counts([name for name in chunk.values if name in jagged], first=first)
+        event = np.repeat(np.arange(len(counts)), counts)
+        values = {
+            name: ak.flatten(v, axis=1) if name in jagged else v[event] for name, v in chunk.values.items()
+        }
+        for name in values:
+            if name in jagged and values[name].ndim > 1:
+                raise DataError(
+                    f"{chunk.path}: {name!r}: expected one number for each track, got {value_type(values[name])}; "
+                    "name another branch"
+                )
+        return replace(chunk, entries=chunk.entries[event], values=values)
+
+
+TRACK_LAYOUTS: dict[str, TrackLayout] = {"scalars": _Scalars(), "jagged": _Jagged()}
+"""Layouts of tracks."""

@@ -1,0 +1,264 @@
+"""One chunk of a ROOT file: values of expressions, and checks that name the branch and the first bad entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from hepgan.config import ConditionConfig, TargetConfig
+from hepgan.data.events import Float32
+from hepgan.data.expressions import Expression
+from hepgan.errors import ConfigError, DataError
+
+__all__ = ["Chunk", "is_jagged", "value_type"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Values of expressions in consecutive entries of a tree.
+
+    Args:
+        path: The file.
+        entries: (N,) entry numbers in the tree, for messages.
+        values: One awkward array for each branch or expression, axis 0 = rows.
+        row: What messages call a row: "event" or "track".
+    """
+
+    path: str
+    entries: NDArray[np.int64]
+    values: Mapping[str, Any]
+    row: str = "event"
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: slice | NDArray[Any]) -> Chunk:
+        values = {name: v[index] for name, v in self.values.items()}
+        return replace(self, entries=self.entries[index], values=values)
+
+    def evaluate(self, expressions: Iterable[Expression]) -> Chunk:
+        """Replace the values of branches by those of expressions.
+
+        Raises:
+            DataError: If an expression combines variable-length branches of different lengths.
+            ConfigError: If an expression does not fit the types of its branches.
+        """
+        values = {}
+        for expression in expressions:
+            try:
+                values[expression.text] = expression(self.values)
+            except ValueError:
+                jagged = [name for name in sorted(expression.names) if is_jagged(self.values[name])]
+                if jagged:
+                    self.counts(
+                        jagged[1:], first=jagged[0]
+                    )  # the more precise message, if lengths are the cause
+                raise
+        return replace(self, values=values)
+
+    def select(self, cut: Expression, result: Any) -> Chunk:
+        """Keep the rows for which a cut is true.
+
+        Args:
+            cut: The cut, for messages.
+            result: Its value for each row.
+
+        Raises:
+            ConfigError: If the result is not one truth value for each row.
+        """
+        try:
+            passed = ak.to_numpy(result, allow_missing=False)
+        except ValueError:
+            passed = np.empty((0, 0))
+        if passed.shape != self.entries.shape or passed.dtype.kind not in "bui":
+            raise ConfigError(
+                f"{self.path}: data.cut {cut.text!r}: expected true or false for each {self.row}, got "
+                f"{value_type(result)} for each; compare it with a number, or reduce it with any() or all()"
+            )
+        return self[np.asarray(passed, dtype=np.bool_)]
+
+    def counts(self, names: Collection[str], *, first: str) -> NDArray[np.int64]:
+        """Count the tracks of each event.
+
+        Args:
+            names: Variable-length values that must have as many numbers as the first.
+            first: Variable-length values.
+
+        Returns:
+            (N,) numbers.
+
+        Raises:
+            DataError: If the numbers differ; with the first entry.
+        """
+        expected: NDArray[np.int64] = ak.to_numpy(ak.num(self.values[first]))
+        for name in names:
+            got = ak.to_numpy(ak.num(self.values[name]))
+            if (got != expected).any():
+                row = int(np.argmax(got != expected))
+                raise DataError(
+                    f"{self.path}: {name!r}: expected as many numbers as {first!r} has in each event, got "
+                    f"{(got != expected).sum()} events that differ, the first in entry {self.entries[row]}: {got[row]} "
+                    f"of {name!r} for {expected[row]} of {first!r}; name branches of the same tracks"
+                )
+        return expected
+
+    def dense(self, name: str, shape: tuple[int, ...]) -> Float32:
+        """Convert values of a fixed shape in each row to a flat array.
+
+        That shape is accepted, with or without axes of length 1, and so are as many numbers in C order, in branches of
+        fixed or variable length.
+
+        Args:
+            name: The expression.
+            shape: Shape of the values of one row.
+
+        Returns:
+            (N, prod(shape)).
+
+        Raises:
+            DataError: If the values have another shape or are not numbers.
+        """
+        values = self.values[name]
+        size = int(np.prod(shape))
+        try:
+            dense = np.ma.filled(ak.to_numpy(values), np.nan)
+        except (ValueError, TypeError):
+            self._reject_lengths(name, size)
+            dense = np.empty(0, object)
+        if dense.dtype.kind not in "biuf":
+            raise DataError(
+                f"{self.path}: {name!r}: expected numbers, got {value_type(values)}; name another branch"
+            )
+        got = dense.shape[1:]
+        if got not in (shape, (size,)) and [n for n in got if n != 1] != [n for n in shape if n != 1]:
+            expected = f"shape {list(shape)} an event" if shape else f"one number for each {self.row}"
+            remedy = (
+                "change the shape in data.calorimeter.layers" if shape else f"take one of them ({name}[0])"
+            )
+            raise DataError(
+                f"{self.path}: {name!r}: expected {expected}, got {list(got)}; {remedy} or name another branch"
+            )
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported as such
+            return dense.reshape(len(self), size).astype(np.float32)
+
+    def _reject_lengths(self, name: str, size: int) -> None:
+        """Stop at a variable-length branch if it has rows without exactly `size` numbers."""
+        values = self.values[name]
+        while values.ndim > 2:
+            values = ak.flatten(values, axis=2)
+        if values.ndim == 2:
+            counts = ak.to_numpy(ak.num(values))
+            self.reject(
+                (counts != size)[:, None],
+                name=name,
+                expected=f"{size} numbers an event" if size > 1 else f"one number for each {self.row}",
+                got=f"{self.row}s with other lengths",
+            )
+
+    def conditions(self, conditions: Sequence[ConditionConfig]) -> Float32:
+        """Checked values of conditions, (N, n_conditions).
+
+        Raises:
+            DataError: If a value is not finite, has no logarithm, or is not a known category or a whole number where
+                the condition asks for one.
+        """
+        return np.concatenate([self._condition(condition) for condition in conditions], axis=1)
+
+    def targets(self, targets: Sequence[TargetConfig]) -> Float32:
+        """Checked values of targets, (N, n_targets).
+
+        Raises:
+            DataError: If a value is not finite, or has no logarithm where the target asks for it.
+        """
+        return np.concatenate([self._column(target, atoms=target.atoms) for target in targets], axis=1)
+
+    def _condition(self, condition: ConditionConfig) -> Float32:
+        column = self._column(condition)
+        bad, expected, remedy = np.zeros(column.shape, np.bool_), "", ""
+        if condition.categories:
+            bad = ~np.isin(column, np.asarray([*condition.categories.values()], np.float32))
+            known = ", ".join(f"{name} = {value:g}" for name, value in condition.categories.items())
+            expected, remedy = f"one of the categories {known}", "add it to them"
+        elif condition.integer:
+            bad = column != np.rint(column)
+            expected, remedy = "whole numbers (integer = true)", "leave integer out"
+        if bad.any():
+            self.reject(
+                bad,
+                name=condition.expression,
+                expected=expected,
+                got=f"other values such as {column[bad][0]:g}",
+                remedy=f"{remedy}, or leave such {self.row}s out with data.cut",
+            )
+        return column
+
+    def _column(self, number: ConditionConfig | TargetConfig, *, atoms: Sequence[float] = ()) -> Float32:
+        """Finite values of a condition or target, (N, 1); positive or an atom if the logarithm is taken."""
+        column = self.dense(number.expression, ())
+        self.reject_infinite(column, name=number.expression)
+        if number.transform == "log":
+            self.reject(
+                (column <= 0) & ~np.isin(column, np.asarray(atoms, np.float32)),
+                name=number.expression,
+                expected='values > 0 (transform = "log")',
+                got="values <= 0",
+            )
+        return column
+
+    def reject(
+        self,
+        bad: NDArray[np.bool_],
+        *,
+        name: str | Callable[[int], str],
+        expected: str,
+        got: str,
+        remedy: str = "",
+    ) -> None:
+        """Stop at bad values.
+
+        Args:
+            bad: (N, columns), true where a value is bad.
+            name: The branch, or a function that gives the branch of a column.
+            expected: Description of good values.
+            got: Description of the bad values.
+            remedy: What to do; default: exclude them with the cut.
+
+        Raises:
+            DataError: If any value is bad; with their number and the first entry.
+        """
+        if not bad.any():
+            return
+        bad_rows = bad.any(axis=1)
+        row = int(np.argmax(bad_rows))
+        if callable(name):
+            name = name(int(np.argmax(bad[row])))
+        raise DataError(
+            f"{self.path}: {name!r}: expected {expected}, got {bad.sum()} {got} in {bad_rows.sum()} {self.row}s of "
+            f"entries {self.entries[0]} to {self.entries[-1]}, the first in entry {self.entries[row]}; "
+            f"{remedy or f'leave such {self.row}s out with data.cut or repair the file'}"
+        )
+
+    def reject_infinite(self, values: Float32, *, name: str | Callable[[int], str]) -> None:
+        """Stop at NaN and infinity; arguments as in `reject`."""
+        self.reject(~np.isfinite(values), name=name, expected="finite values", got="NaN or infinite")
+
+    def reject_energies(self, values: Float32, *, name: str | Callable[[int], str]) -> None:
+        """Stop at energies that are negative or not finite; arguments as in `reject`."""
+        self.reject_infinite(values, name=name)
+        self.reject(values < 0, name=name, expected="energies >= 0", got="negative values")
+
+
+def value_type(values: Any) -> str:
+    """Type of the value in one row of an awkward array, for messages."""
+    return str(values.type.content)
+
+
+def is_jagged(values: Any) -> bool:
+    """Whether the number of values differs from row to row (a text counts as one value)."""
+    row = values.type.content
+    return isinstance(row, ak.types.ListType) and "__array__" not in row.parameters

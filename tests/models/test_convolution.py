@@ -1,4 +1,4 @@
-"""Convolutions know no position, locally connected layers do; both make the same shapes and export."""
+"""Convolutional layers and maps in place of locally connected ones: same shapes, no dependence on the position."""
 
 import pytest
 import torch

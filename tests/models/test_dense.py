@@ -1,4 +1,4 @@
-"""Generator and critic of observables, before any game: what statistics know, and what is exact."""
+"""Dense generator of tracks and its critic before any training: exact values, their frequency, angles."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ THRESHOLD = 10.0  # GeV: below it the second target is equal to the first
 
 
 def toy(n=N, *, seed=0):
-    """Momentum, number of tracks, species -> two targets with a threshold, an outside and a species' difference."""
+    """Two targets given momentum, number of tracks and species: a threshold, sentinels, a difference of species."""
     rng = np.random.default_rng(seed)
     momentum = np.exp(rng.uniform(np.log(2), np.log(100), n))
     number = rng.integers(20, 300, n)
@@ -52,7 +52,7 @@ def recipe(**model):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A generator that is fitted, not trained, and the sample."""
+    """A generator that is fitted but not trained, and its training events."""
     config = recipe()
     events = TensorEvents.of(toy(), config.data)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Linear correlations at each condition."""
+"""Whitening: unit spreads and no linear correlations at each condition."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Generators of a few hundred weights, and how their data are read."""
+"""Small generators for tests (a few hundred weights), with their configurations and training events."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hepgan import toys
-from hepgan.config import Config, DataConfig, parse
+from hepgan.config import CaloModelConfig, Config, DataConfig, parse
 from hepgan.data.tensors import TensorEvents
 from hepgan.geometry import Calorimeter
-from hepgan.models import MODELS
+from hepgan.models import MODELS, CaloGenerator
 
 LAYERS: list[dict[str, Any]] = [
     {"shape": [2, 3], "x": [-10.0, 10.0], "y": [-15.0, 15.0], "z": [0.0, 10.0]},
@@ -31,8 +31,28 @@ def tiny_data(**calorimeter: Any) -> DataConfig:
     return parse({"data": {"files": ["none.root"], "conditions": CONDITIONS, "calorimeter": table}}).data
 
 
+def tiny_showers(*, n: int = 2000) -> TensorEvents:
+    """Showers of `tiny_data` with empty cells; energies grow with the incident energy and with the cell's number."""
+    rng = torch.Generator().manual_seed(0)
+    condition = torch.stack([torch.exp(4 * torch.rand(n, generator=rng)), torch.rand(n, generator=rng)], 1)
+    cells = torch.exp(torch.randn(n, 10, generator=rng) + torch.linspace(-2, 2, 10)) * condition[:, :1]
+    return TensorEvents(condition, (torch.relu(cells - 4), torch.rand(n, 2, generator=rng)), torch.ones(n))
+
+
+def tiny_calo_generator(model: CaloModelConfig, *, moved: float = 0.3) -> CaloGenerator:
+    """The generator of showers fitted to `tiny_showers`, with every weight moved as after some training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = CaloGenerator(tiny_data(), model)
+        generator.fit(tiny_showers(), rng=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            for parameter in generator.parameters():
+                parameter.add_(moved * torch.randn_like(parameter))
+    return generator
+
+
 class TinyGenerator(nn.Module):
-    """Sparse, non-negative cells that grow with the energy (first condition)."""
+    """Generate sparse, non-negative cells that grow with the energy (the first condition)."""
 
     condition_range: Tensor
 
@@ -82,7 +102,7 @@ def tracks_config(*, model: dict[str, Any] | None = None, **data: Any) -> Config
 
 
 def tracks_events(config: Config, *, n: int = 4000) -> TensorEvents:
-    """Tracks of the toy RICH."""
+    """Tracks of the toy RICH, as `config` describes them."""
     arrays = toys.rich_tracks(n, rng=np.random.default_rng(3), species=["pi", "K", "p"])
     condition, targets = (
         torch.from_numpy(np.stack([arrays[c.expression] for c in columns], axis=1).astype(np.float32))
@@ -95,7 +115,7 @@ def tracks_generator(config: Config, *, n: int = 4000, moved: float = 0.1) -> An
     """The generator fitted to the toy RICH, with every weight of its network moved as after some training."""
     with torch.random.fork_rng(), mock.patch("hepgan.models.tracks._CHANCE_STEPS", 50):
         torch.manual_seed(2)
-        generator = MODELS[config.model.name][0](config.data, config.model)
+        generator = MODELS[config.model.name].generator(config.data, config.model)
         generator.fit(tracks_events(config, n=n), rng=torch.Generator().manual_seed(4))
         with torch.no_grad():
             for weight in generator.network.parameters():

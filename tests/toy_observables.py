@@ -1,4 +1,4 @@
-"""Two observables that bend and part with a condition, and what every model of observables has to do with them."""
+"""Two observables with two modes and a curved correlation, and a check that every model of tracks has to pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N = 8000
 
 
 def banana(n: int, *, seed: int) -> dict[str, NDArray[Any]]:
-    """Two branches of x that part with the condition c, and y on a parabola of x."""
+    """Draw c, x and y: x has two modes whose distance grows with the condition c, y follows a parabola of x."""
     rng = np.random.default_rng(seed)
     c = rng.random(n)
     x = rng.choice([-1, 1], n) * (0.5 + c) + 0.2 * rng.standard_normal(n)
@@ -30,7 +30,7 @@ def banana(n: int, *, seed: int) -> dict[str, NDArray[Any]]:
 
 
 def write_banana(path: Path) -> Path:
-    """The training file."""
+    """Write the training file."""
     branches = banana(N, seed=1)
     with uproot.recreate(path) as file:
         file.mktree("events", dict.fromkeys(branches, np.float32))
@@ -39,7 +39,7 @@ def write_banana(path: Path) -> Path:
 
 
 def recipe(file: Path, model: dict[str, Any], objective: str, *, steps: int, **training: Any) -> Config:
-    """A small model of it."""
+    """Configure a small model of the training file."""
     settings = {
         "steps": steps,
         "lr_generator": 3e-3,
@@ -67,7 +67,7 @@ def recipe(file: Path, model: dict[str, Any], objective: str, *, steps: int, **t
 
 
 def check_stop_and_resume(build: Any, folder: Path) -> None:
-    """Twenty steps, stopped and resumed, are twenty steps; loaded and exported, the generator gives the same."""
+    """Check that a run that is stopped and resumed equals one that is not, and that the exported generator agrees."""
     straight = train(build(steps=20, validate_every=10), folder / "straight", progress=False)
     stopped = train(build(steps=20, validate_every=10, max_minutes=1e-9), folder / "stopped", progress=False)
     states = [checkpoint.load(run / "checkpoint" / "state.safetensors") for run in (straight, stopped)]
@@ -82,21 +82,25 @@ def check_stop_and_resume(build: Any, folder: Path) -> None:
     assert all(np.isfinite(value) for value in last.values())
 
     generator, config, _ = load_generator(straight)
-    model = OnnxGenerator(straight / "model.onnx")
+    exported = OnnxGenerator(straight / "model.onnx")
     assert config.model.name == generator.model.name
-    assert all(passed for _, passed, _ in model.check())
+    assert all(passed for _, passed, _ in exported.check())
     condition = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None]
     latent = np.random.default_rng(0).standard_normal((50, generator.n_latent), dtype=np.float32)
     with torch.no_grad():
         (expected,) = generator(torch.from_numpy(condition), torch.from_numpy(latent))
-    (got,) = model(condition, latent)
+    (got,) = exported(condition, latent)
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def distances(run: Path) -> list[float]:
-    """KS distances to fresh data of x, y, and of y at c above 1/2: 0.01 is what 20,000 events know."""
+    """KS distances of x, of y, and of y at c > 1/2 to fresh data; 0.01 is the resolution of 20,000 events."""
     data = banana(20_000, seed=2)
-    (made,) = OnnxGenerator(run / "model.onnx").sample(data["c"][:, None], seed=1, extrapolate=True)
+    (generated,) = OnnxGenerator(run / "model.onnx").sample(data["c"][:, None], seed=1, extrapolate=True)
     high = data["c"] > 0.5
-    pairs = ((data["x"], made[:, 0]), (data["y"], made[:, 1]), (data["y"][high], made[high, 1]))
+    pairs = (
+        (data["x"], generated[:, 0]),
+        (data["y"], generated[:, 1]),
+        (data["y"][high], generated[high, 1]),
+    )
     return [float(ks_2samp(a, b).statistic) for a, b in pairs]

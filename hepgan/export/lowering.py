@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepgan.models.dense import DllGenerator
-from hepgan.transforms.quantiles import differences, wound, wrapped
+from hepgan.transforms.angles import from_periodic, wrapped
+from hepgan.transforms.quantiles import differences
 
 __all__ = ["STEEP", "Compact", "Dense", "Lowered", "lower"]
 
@@ -300,7 +301,7 @@ class Compact(nn.Module):
             h = h + self._leaky(self._linear(f"block_{number}", h))
         y = self._linear("last", h)
         if self.angles:
-            y = wound(y, self.angles, self.get_buffer("winding"))
+            y = from_periodic(y, self.angles, self.get_buffer("winding"))
         values = self._linear("copies", torch.relu(self._linear("bends", y)))
         if self.exponential:
             values = torch.where(self.get_buffer("exponentiated"), torch.exp(values), values)

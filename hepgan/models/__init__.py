@@ -1,11 +1,31 @@
-"""Models: one table from the name in the configuration to the classes."""
+"""Models: generators, critics, and the table that maps ``model.name`` of the configuration to them.
+
+A generator maps (condition, latent) in physical units to outputs in physical units; its ``fit`` sets scalings and other
+statistics before any training. A critic scores events: ``critic.view(generator, events)`` gives real and generated
+events in the representation that the critic scores, ``critic(x, context)`` the scores. Interface:
+
+- ``generator.fit(events, rng=...)``, ``generator(condition, latent)``, ``generator.n_latent``,
+  ``generator.condition_range``; with a loss of its own, ``generator.loss(events, rng=...)``
+- ``critic.fit(generator, events)``, ``critic.view(generator, events)`` (a `CriticView`), ``critic(x, context)``
+
+================== ========= ===================================================================================
+module             model     what it holds
+================== ========= ===================================================================================
+`showers`          "calo"    generator and critic of calorimeter showers
+`tracks`                     base class of all generators of tracks (continuous observables with point masses)
+`dense`            "dll"     dense generator of tracks, and the critic of all generators of tracks
+`vae`              "vae"     variational autoencoder of tracks, and alpha-GAN
+`flow`             "flow"    normalising flow of tracks
+================== ========= ===================================================================================
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from hepgan.models.dense import DllCritic, DllGenerator
 from hepgan.models.flow import FlowGenerator
+from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.showers import CaloCritic, CaloGenerator
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.vae import VaeGenerator
@@ -17,18 +37,29 @@ __all__ = [
     "DllCritic",
     "DllGenerator",
     "FlowGenerator",
+    "LocallyConnected2d",
+    "ModelClasses",
     "ObservablesGenerator",
     "VaeGenerator",
 ]
 
-MODELS: dict[str, tuple[type[Any], type[Any]]] = {
-    "calo": (CaloGenerator, CaloCritic),
-    "dll": (DllGenerator, DllCritic),
-    "vae": (VaeGenerator, DllCritic),
-    "flow": (FlowGenerator, DllCritic),
-}
-"""Conditional generator and its critic.
 
-A generator maps (condition, latent) in physical units to the outputs, and `fit` sets what statistics alone can know; a
-critic says what it sees of real and of generated events (`see`), and how it scores them.
-"""
+class ModelClasses(NamedTuple):
+    """Classes of a model.
+
+    Attributes:
+        generator: Called with the tables ``data`` and ``model`` of the configuration.
+        critic: Called with a generator and the table ``model``; ``scores=`` sets the number of scores per event.
+    """
+
+    generator: type[Any]
+    critic: type[Any]
+
+
+MODELS: dict[str, ModelClasses] = {
+    "calo": ModelClasses(CaloGenerator, CaloCritic),
+    "dll": ModelClasses(DllGenerator, DllCritic),
+    "vae": ModelClasses(VaeGenerator, DllCritic),
+    "flow": ModelClasses(FlowGenerator, DllCritic),
+}
+"""Classes of each model, by ``model.name`` of the configuration."""

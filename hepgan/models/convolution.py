@@ -1,14 +1,14 @@
-"""Convolutions in the place of locally connected layers: weights that are the same at every position.
+"""Convolutions in place of locally connected layers: weights that are the same at every position.
 
-What locally connected layers buy is seen by leaving them out. `Convolution2d` takes the place of each one, and
-`Enlarge` that of the dense layer to all cells: as in DCGAN (arXiv:1511.06434), a dense layer gives few coarse maps, and
-each doubling of the cells halves their number. Three things are not DCGAN's:
+They show what locally connected layers are worth, by leaving them out (``paint = "convolution"``). `Convolution2d`
+replaces each locally connected layer, and `Enlarge` the dense layer to all cells: as in DCGAN (arXiv:1511.06434), a
+dense layer gives few coarse maps, and each doubling of the cells halves the number of maps. Differences from DCGAN:
 
-- A doubling repeats cells and convolves, where DCGAN has a transposed convolution; that one leaves a checkerboard
-  (Odena et al., Distill 2016), and is not among the operators of the ONNX contract.
-- Maps are normalised cell by cell over the channels (arXiv:1710.10196, section 4.2) and not over the batch: a shower
-  then does not depend on its companions, and there are no running averages that could lag behind the weights.
-- Nothing is normalised in the critic, whose penalty is defined for each event alone.
+- A doubling repeats cells and convolves; the transposed convolution of DCGAN leaves a checkerboard (Odena et al.,
+  Distill 2016) and is not an operator of the ONNX contract.
+- Maps are normalised over the channels of each cell (arXiv:1710.10196, section 4.2) and not over the batch: a shower
+  then does not depend on the others of its batch, and there are no running averages that could lag behind the weights.
+- The critic has no normalisation, because its penalty is defined for each event alone.
 """
 
 from __future__ import annotations
@@ -24,20 +24,25 @@ from hepgan.models.feature_maps import SLOPE, Resample, images
 
 __all__ = ["Convolution2d", "Enlarge", "coarser"]
 
-_DOUBLINGS = 2  # from the coarse maps to the cells
-_TINY = 1e-8
+_DOUBLINGS = 2  # from the coarse maps to the cells of the layer
+_TINY = 1e-8  # added to the mean square of the channels, as in arXiv:1710.10196, section 4.2
 
 
 class Convolution2d(nn.Conv2d):
-    """A convolution with the arguments of `hepgan.models.locally_connected.LocallyConnected2d`.
+    """Convolution that takes the arguments of `hepgan.models.locally_connected.LocallyConnected2d`.
+
+    Its ``forward`` maps (B, C_in, H, W) to (B, C_out, H_out, W_out).
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Filters.
-        size: Height and width of the input.
-        kernel_size: Window.
-        stride: Step of the window along both axes.
-        padding: Zeros added on all sides.
+        in_channels: Number C_in of channels of the input.
+        out_channels: Number C_out of filters.
+        size: Height H and width W of the input.
+        kernel_size: Height and width of the window.
+        stride: Step of the window, along both axes or along H and W.
+        padding: Number of zeros added on all sides.
+
+    Attributes:
+        output_size: (H_out, W_out).
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Convolution2d(nn.Conv2d):
 
 
 def coarser(layer: CaloLayer) -> CaloLayer:
-    """The layer with two cells joined to one along both axes; one is left alone where their number is odd."""
+    """Copy of a layer with pairs of cells joined along both axes; of an odd number of cells, the last stays alone."""
 
     def every_second(edges: tuple[float, ...]) -> tuple[float, ...]:
         return (*edges[:-1:2], edges[-1])
@@ -69,17 +74,19 @@ def coarser(layer: CaloLayer) -> CaloLayer:
 
 
 def _normalised(maps: Tensor) -> Tensor:
-    """Maps (B, C, H, W) divided by the root mean square over the channels of their cell."""
+    """Divide maps (B, C, H, W) by the root mean square over the channels of each cell."""
     return maps / torch.sqrt((maps * maps).mean(1, keepdim=True) + _TINY)
 
 
 class Enlarge(nn.Module):
-    """From the numbers of the trunk to maps of a layer.
+    """Make maps of a layer from the output of the trunk: a dense layer to coarse maps, then two doublings.
+
+    The coarse maps have four times as many channels, on cells that are four times as wide and four times as high.
 
     Args:
-        width: Numbers.
-        channels: Maps; there are four times as many at first, on cells that are four times as wide and as high.
-        layer: The grid.
+        width: Outputs of the trunk.
+        channels: Channels C of the maps.
+        layer: The layer, with (H, W) cells.
     """
 
     def __init__(self, width: int, channels: int, layer: CaloLayer) -> None:
@@ -97,7 +104,7 @@ class Enlarge(nn.Module):
         )
 
     def forward(self, trunk: Tensor) -> Tensor:
-        """Map (B, width) to (B, channels, H, W)."""
+        """Map (B, width) to (B, C, H, W)."""
         coarse = torch.matmul(self.first.weight, trunk.T) + self.first.bias[:, None]
         maps = images(coarse, self.channels, self.shape)
         for enlarge, convolve in zip(self.enlarge, self.convolve, strict=True):

@@ -1,9 +1,9 @@
-r"""A Gaussian copula with a factor structure that follows the incident energy.
+r"""Gaussian copula with a factor structure that depends on the incident energy.
 
-In the numbers of `ConditionalQuantile` each variable is standard normal at every energy; what is left of the
-statistics is how they fluctuate together. :math:`z = \Lambda(E)\,g + \psi(E)\,\varepsilon` describes it with few
-shared normal numbers g and one own normal number :math:`\varepsilon` a variable. `FactorCopula` is this start of a
-generator; its tables are parameters, which the training goes on to change.
+`hepgan.transforms.energy.ConditionalQuantile` makes each variable standard normal at every energy; the copula describes
+how the variables fluctuate together: :math:`z = \Lambda(E)\,g + \psi(E)\,\varepsilon`, with a few shared standard
+normal numbers g and one own number :math:`\varepsilon` per variable. `FactorCopula` is the starting point of the shower
+generator; its tables are parameters, which the training changes further.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from hepgan.transforms.energy import EnergyNodes
 
 __all__ = ["FactorCopula", "censored_factor_model", "factor_model"]
 
-_NOISE_FLOOR = 0.01  # smallest variance of a variable's own noise
-_MOST_EVENTS = 7_000  # at each energy: correlations are then known to about 1 %
-_SWEEPS = 5  # of drawing the censored values; more change the loadings by less than their uncertainty
-_FEWEST = 100  # events at an energy: fewer say nothing about correlations
-_MULTINOMIAL = 2**24  # torch.multinomial takes no more
-_TINY = 1e-6  # probability: keeps the normal quantile finite
+_NOISE_FLOOR = 0.01  # smallest variance of the own noise of a variable
+_MOST_EVENTS = 7_000  # most events of an energy node; correlations are then known to about 1 %
+_SWEEPS = 5  # draws of the censored values; more change the loadings by less than their uncertainty
+_FEWEST = 100  # fewest events of an energy node; with fewer, correlations are unknown
+_MULTINOMIAL = 2**24  # largest number of categories of torch.multinomial
+_TINY = 1e-6  # distance of probabilities from 0 and 1: keeps the normal quantile finite
 
 
 def factor_model(
@@ -28,14 +28,14 @@ def factor_model(
 ) -> tuple[Tensor, Tensor]:
     r"""Fit :math:`z = \Lambda g + \psi \varepsilon` with standard normal g and :math:`\varepsilon`.
 
-    Principal-factor iteration: given the noise variances, the loadings are the leading eigenvectors of the
+    Principal-factor iteration: for given noise variances, the loadings are the leading eigenvectors of the
     noise-whitened covariance (Bishop, Pattern Recognition and Machine Learning, section 12.2.4).
 
     Args:
         z: (N, V) sample.
-        factors: Number of factors K; at most V are not zero.
-        noise: (V,) standard deviations to start from; default: half the variance.
-        iterations: Alternations between loadings and noise.
+        factors: Number of factors K; at most V of them are not zero.
+        noise: (V,) noise standard deviations to start from; by default half of each variance is noise.
+        iterations: Number of alternations between loadings and noise.
 
     Returns:
         Loadings (V, K) and noise standard deviations (V,).
@@ -57,27 +57,28 @@ def factor_model(
 def censored_factor_model(
     z: Tensor, censored: Tensor, factors: int, *, rng: torch.Generator, sweeps: int = _SWEEPS
 ) -> tuple[Tensor, Tensor]:
-    r"""Fit the factor model where some values are only known to lie below their threshold.
+    r"""Fit the factor model to values some of which are only known to lie below a threshold.
 
-    Stochastic EM: draw the shared numbers given all values, then each censored value given the shared numbers
-    (a normal cut at its threshold), then fit again. Drawing censored values without regard to the others, as the
-    first sweep does, would dilute the correlations of cells that are mostly empty.
+    Stochastic EM: draw the shared numbers given all values, then each censored value given the shared numbers (from a
+    normal distribution cut at its threshold), then fit again. Drawing each censored value on its own, as the first
+    sweep does, would dilute the correlations of cells that are mostly empty.
 
     Args:
-        z: (N, V) standard normal numbers; where censored, the threshold.
-        censored: (N, V) which values are thresholds.
+        z: (N, V) standard normal numbers; the threshold for censored values.
+        censored: (N, V) bool, true for values that are thresholds.
         factors: Number of factors K.
         rng: Source of the draws.
-        sweeps: Alternations between drawing and fitting.
+        sweeps: Number of alternations between drawing and fitting.
 
     Returns:
-        Loadings (V, K) and noise (V,), scaled so that each variable has variance one.
+        Loadings (V, K) and noise standard deviations (V,), scaled so that each variable has variance one.
 
     References:
         Celeux and Diebolt, Computational Statistics Quarterly 2 (1985) 73 (the SEM algorithm).
     """
 
     def below(mean: Tensor | float, spread: Tensor | float) -> Tensor:
+        """Draw (N, V) values below z from normal distributions with mean and spread that broadcast to (N, V)."""
         share = torch.rand(z.shape, generator=rng) * torch.special.ndtr((z - mean) / spread)
         drawn: Tensor = mean + spread * torch.special.ndtri(share.clamp(_TINY, 1 - _TINY))
         return drawn
@@ -96,16 +97,21 @@ def censored_factor_model(
 
 
 class FactorCopula(nn.Module):
-    """Shared and own normal numbers -> correlated normal numbers, at every incident energy.
+    r"""Map shared and own normal numbers to correlated normal numbers, at every incident energy.
 
-    Loadings and noise are tabulated at a few energies and interpolated. A factor model is defined up to a rotation of
-    the shared numbers; each energy's is turned towards its neighbour's (orthogonal Procrustes), so that what lies
-    between is a factor model too, of variance one within a few per cent.
+    :math:`z = \Lambda(E)\,g + \psi(E)\,\varepsilon`. The loadings :math:`\Lambda` and the noise :math:`\psi` are
+    tabulated at a few energies and interpolated. A factor model is defined up to a rotation of the shared numbers; the
+    rotation of each energy is aligned with its neighbour (orthogonal Procrustes problem), so that the interpolation is
+    a factor model too, with variances of one within a few per cent.
 
     Args:
         variables: Number of variables V.
         factors: Number of shared numbers K.
-        nodes: Energies of the table.
+        nodes: Number of energies of the table.
+
+    Attributes:
+        loadings: (nodes, V, K).
+        noise: (nodes, V) standard deviations.
     """
 
     def __init__(self, variables: int, factors: int, *, nodes: int = 3) -> None:
@@ -124,10 +130,17 @@ class FactorCopula(nn.Module):
         *,
         rng: torch.Generator,
     ) -> None:
-        """Fit to (N, V) normal numbers, of which `censored` (N, V) ones are thresholds, at (N,) energies.
+        """Fit the factor model at each energy of the table.
 
-        Events are drawn by their weight; those of negative weight, for which there is no such thing, are left out.
-        Energies with too few events take their neighbours' entries; without any, the variables stay independent.
+        Events are drawn in proportion to their weight; events of negative weight cannot be drawn and are left out.
+        Energies with too few events copy their neighbours; if no energy has enough, the variables stay independent.
+
+        Args:
+            z: (N, V) standard normal numbers; the threshold for censored values.
+            censored: (N, V) bool, true for values that are thresholds.
+            incident_energy: (N,).
+            weights: (N,).
+            rng: Source of the draws.
         """
         self.nodes.fit(incident_energy)
         place = self.nodes.position(incident_energy)
@@ -152,7 +165,7 @@ class FactorCopula(nn.Module):
             self.noise.copy_(self.nodes.filled(self.noise, known))
 
     def forward(self, shared: Tensor, own: Tensor, incident_energy: Tensor) -> Tensor:
-        """Map (B, K) shared and (V, B) own numbers at (B,) energies to (V, B) correlated numbers."""
+        """Map (B, K) shared and (V, B) own normal numbers at (B,) energies to (V, B) correlated normal numbers."""
         basis = self.nodes(incident_energy)
         z = torch.zeros_like(own)
         for k in range(self.nodes.nodes):

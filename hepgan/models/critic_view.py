@@ -1,4 +1,4 @@
-"""A batch as a critic gets it: real events, generated events, and the context that both share."""
+"""A batch as its critic sees it: real events, generated events, and the context that both share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ __all__ = ["CriticView"]
 
 @dataclass(frozen=True)
 class CriticView:
-    """Real and generated events of the same conditions, as numbers for a critic.
+    """Real and generated events of the same conditions, in the representation that a critic scores.
 
     Attributes:
-        context: (B, L) numbers that describe what a real event and the generated one share.
-        real: (B, F) numbers of the real events, without gradients.
-        fake: From (B, n_latent) latent numbers to (B, F) numbers of generated events.
-        codes: From (B, n_latent) latent numbers to others, some of which the model's encoder gives for the real events:
-            `fake` of them are reconstructions. Without an encoder they stay as they are.
+        context: (B, n_context) numbers that a real event and the generated one share: conditions, and the pattern of
+            point masses if there is one.
+        real: (B, F) representation of the real events, without gradients.
+        fake: Generates events from (B, n_latent) latent numbers and gives their (B, F) representation.
+        codes: Maps (B, n_latent) latent numbers to (B, n_latent), with a part replaced by encoder codes of the real
+            events, so that `fake` reconstructs those. Without an encoder, nothing is replaced.
     """
 
     context: Tensor

@@ -1,15 +1,16 @@
-"""Conditional generator and critic of observables: one number each, of a track or event.
+"""Dense generator and critic of tracks: ``model.name = "dll"``, a conditional GAN of continuous observables.
 
-The line is that of conditional WGANs for the DLLs of a RICH detector (arXiv:1905.11825): dense networks, targets made
-normal by a quantile transform. What differs, and why, besides the frame (`hepgan.models.tracks`):
+It follows the conditional WGANs for the DLLs of a RICH detector (arXiv:1905.11825): dense networks, and targets made
+normal by a quantile transform. `hepgan.models.tracks` has the parts that all track generators share. Differences from
+the paper, and their reasons:
 
-- The game is played on the continuous targets alone, between real and generated events of the same condition and
+- The critic compares only the continuous targets, of real and generated tracks with the same conditions and the same
   pattern of point masses.
-- The critic, and the energy score before it, see the targets whitened too: likelihoods of similar hypotheses differ by
-  a thousandth of their range, which no distance between samples resolves otherwise.
-- Angles are the direction of two numbers for the generator, and cosine and sine for the critic: neither knows where a
-  turn begins.
-- A dense layer and its activation are one node of the exported graph, and few: a track costs microseconds.
+- The critic, and the energy score in front of it, get the targets whitened too: likelihoods of similar hypotheses
+  differ by a thousandth of their range, which no distance between samples resolves otherwise.
+- An angle is the direction of two network outputs for the generator, and cosine and sine for the critic, so that
+  neither sees where a turn begins.
+- A dense layer and its activation are one node of the exported graph, and there are few: a track takes microseconds.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.whitening import Whitening
-from hepgan.transforms.quantiles import wound
+from hepgan.transforms.angles import from_periodic
 
 __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
-_SLOPE = 0.1  # of LeakyReLU
-_MOST = 30.0  # spreads; a whitened target further out counts as this far
-_WHITENING_EVENTS = 100_000  # a regression of a few hundred numbers needs no more
+_SLOPE = 0.1  # slope of LeakyReLU for negative inputs
+_MOST = 30.0  # standard deviations; whitened targets are clipped to +- this value
+_WHITENING_EVENTS = 100_000  # enough to fit the few hundred coefficients of the whitening
 
 
 class ResidualNetwork(nn.Module):
-    """Dense layers, each added to what came before: h + f(W h + b).
+    r"""Dense network with residual layers: :math:`h \leftarrow h + f(W h + b)`, with f = LeakyReLU.
 
     Args:
-        inputs: Numbers in.
-        width: Units.
-        depth: Residual layers after the first.
-        outputs: Numbers out.
+        inputs: Number of inputs.
+        width: Units of each layer.
+        depth: Number of residual layers after the first layer.
+        outputs: Number of outputs.
     """
 
     def __init__(self, inputs: int, width: int, depth: int, outputs: int) -> None:
@@ -58,14 +59,14 @@ class ResidualNetwork(nn.Module):
 
 
 class DllGenerator(ObservablesGenerator):
-    """Dense network of label and latent numbers.
+    """Generate the continuous targets of tracks with a dense network of context and latent numbers.
 
-    An angle is the direction of two of its numbers. One that goes around the circle would do on paper; but once it has
-    spread over a turn, all directions are alike, and no small step leads from there to two peaks.
+    An angle is the direction of two network outputs. A single angle would suffice in principle, but once it covers
+    2 pi, gradients no longer lead to two peaks.
 
     Args:
         data: Conditions and targets.
-        model: Sizes.
+        model: Sizes of the network.
     """
 
     model: DllModelConfig
@@ -75,65 +76,69 @@ class DllGenerator(ObservablesGenerator):
 
     def _make(self) -> None:
         self.network = ResidualNetwork(
-            self.n_label + self.n_noise, self.model.width, self.model.depth, len(self.scaling.seen)
+            self.n_context + self.n_noise,
+            self.model.width,
+            self.model.depth,
+            len(self.scaling.periodic_targets),
         )
 
-    def normal(self, label: Tensor, latent: Tensor) -> Tensor:
-        """Continuous targets as normal numbers (B, V), from (B, n_label) and (B, >= n_noise)."""
-        x: Tensor = self.network(torch.cat([label, latent[:, : self.n_noise]], 1))
-        return wound(x, self.scaling.angles, self.scaling.winding) if self.scaling.angles else x
+    def normal(self, context: Tensor, latent: Tensor) -> Tensor:
+        """Generate normal numbers (B, V); arguments as in `ObservablesGenerator.normal`."""
+        x: Tensor = self.network(torch.cat([context, latent[:, : self.n_noise]], 1))
+        return from_periodic(x, self.scaling.angles, self.scaling.winding) if self.scaling.angles else x
 
 
 class DllCritic(nn.Module):
-    """Score of the continuous targets of a track, given its conditions and pattern.
+    """Score tracks of any `ObservablesGenerator` by their continuous targets, given conditions and pattern.
 
-    It sees the targets twice: as normal numbers (angles: cosine and sine), and whitened (`Whitening`), where the thin
-    ridges between similar hypotheses are as wide as everything else.
+    Its input has the targets twice: as W periodic numbers (normal numbers; cosine and sine of angles), and whitened
+    (`Whitening`), which makes the thin ridges between similar hypotheses as wide as everything else.
 
     Args:
-        generator: The generator it judges.
-        model: Sizes.
-        scores: Numbers S that it gives of each track.
+        generator: Generator whose events it scores.
+        model: Sizes of the network.
+        scores: Number S of scores per track.
     """
 
     def __init__(
         self, generator: ObservablesGenerator, model: ObservablesModelConfig, *, scores: int = 1
     ) -> None:
         super().__init__()
-        n_seen = len(generator.scaling.seen)
-        self.whitening = Whitening(n_seen, generator.n_label)
-        inputs = 2 * n_seen + generator.n_label
+        n_periodic = len(generator.scaling.periodic_targets)
+        self.whitening = Whitening(n_periodic, generator.n_context)
+        inputs = 2 * n_periodic + generator.n_context
         self.network = ResidualNetwork(inputs, model.critic_width, model.critic_depth, scores)
 
     def fit(self, generator: ObservablesGenerator, events: TensorEvents) -> None:
-        """Learn the linear correlations at each condition."""
+        """Fit the whitening to the training events."""
         first, scaling = events[:_WHITENING_EVENTS], generator.scaling
-        label, z, free = generator.seen(first)
-        self.whitening.fit(scaling.periodic(z), label, free[:, scaling.seen], first.weights)
+        context, z, free = generator.representation(first)
+        self.whitening.fit(scaling.periodic(z), context, free[:, scaling.periodic_targets], first.weights)
 
     def view(self, generator: ObservablesGenerator, events: TensorEvents) -> CriticView:
-        """Periodic and whitened targets (B, 2 W) under conditions and pattern (B, n_label).
+        """Represent B real tracks, and generated ones with the same conditions and patterns.
 
-        They are zero where the pattern leaves no freedom; generated tracks have the patterns of the real ones.
+        The representation (B, 2 W) has periodic, then whitened numbers, which are zero for targets that the pattern
+        fixes; the context (B, n_context) has conditions and pattern.
         """
         scaling = generator.scaling
         with torch.no_grad():
-            label, z, free = generator.seen(events)
-            each = free[:, scaling.seen]
-            whiten = self.whitening.at(label, each)
+            context, z, free = generator.representation(events)
+            free_periodic = free[:, scaling.periodic_targets]
+            whiten = self.whitening.at(context, free_periodic)
 
-        def seen(z: Tensor) -> Tensor:
+        def represent(z: Tensor) -> Tensor:
             x = scaling.periodic(z)
-            return torch.cat([each * x, whiten(x).clamp(-_MOST, _MOST)], 1)
+            return torch.cat([free_periodic * x, whiten(x).clamp(-_MOST, _MOST)], 1)
 
         return CriticView(
-            label,
-            seen(z),
-            lambda latent: seen(generator.normal(label, latent)),
-            lambda latent: generator.codes(label, free * z, latent),
+            context,
+            represent(z),
+            lambda latent: represent(generator.normal(context, latent)),
+            lambda latent: generator.codes(context, free * z, latent),
         )
 
-    def forward(self, event: Tensor, label: Tensor) -> Tensor:
-        """Score (B, 2 W) periodic and whitened numbers under (B, n_label): (B, S)."""
-        score: Tensor = self.network(torch.cat([event, label], 1))
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Score (B, 2 W) representations in (B, n_context) contexts: (B, S)."""
+        score: Tensor = self.network(torch.cat([x, context], 1))
         return score

@@ -1,7 +1,7 @@
-"""Feature maps of calorimeter layers: how they lie in memory, and how they get from one grid to another.
+"""Feature maps of calorimeter layers: their memory layout, and resampling from one grid to another.
 
-Inside the models, batches are innermost in memory as in `hepgan.models.locally_connected`: (F, B) for numbers,
-(H, W, C, B) for maps, shown as (B, C, H, W). `images`, `numbers` and `stack` keep it so.
+The models keep the batch innermost in memory, as `hepgan.models.locally_connected` needs it: numbers are (F, B), maps
+are (H, W, C, B) in memory and (B, C, H, W) as tensors. `images`, `numbers` and `stack` preserve this layout.
 """
 
 from __future__ import annotations
@@ -13,54 +13,67 @@ from hepgan.geometry import CaloLayer
 
 __all__ = ["SLOPE", "Resample", "images", "numbers", "stack"]
 
-SLOPE = 0.1  # of LeakyReLU
+SLOPE = 0.1
+"""Slope of LeakyReLU for negative inputs, in all layers on maps."""
+
+_LEAST_OVERLAP = 1e-9  # in the unit of length; makes 0/0 zero
 
 
 def images(values: Tensor, channels: int, shape: tuple[int, int]) -> Tensor:
-    """(H * W * C, B) numbers as (B, C, H, W) maps, without a copy."""
+    """View (H * W * C, B) numbers as (B, C, H, W) maps, without a copy."""
     return values.reshape(*shape, channels, -1).permute(3, 2, 0, 1)
 
 
 def numbers(maps: Tensor) -> Tensor:
-    """(B, C, H, W) maps as (H * W * C, B) numbers, without a copy."""
+    """View (B, C, H, W) maps as (H * W * C, B) numbers, without a copy."""
     return maps.permute(2, 3, 1, 0).flatten(0, 2)
 
 
 def stack(maps: list[Tensor]) -> Tensor:
-    """Maps (B, C_k, H, W) one behind the other along the channels."""
+    """Concatenate maps (B, C_k, H, W) along the channels to (B, sum of C_k, H, W)."""
     return torch.cat([m.permute(2, 3, 1, 0) for m in maps], 2).permute(3, 2, 0, 1)
 
 
 def _overlap(source: tuple[float, ...], target: tuple[float, ...]) -> Tensor:
-    """Average of source bins over target bins: (len(target) - 1, len(source) - 1), rows sum to one."""
+    """Matrix that averages over bins: the share of each source bin in each target bin.
+
+    Args:
+        source: Edges of n bins.
+        target: Edges of m bins.
+
+    Returns:
+        (m, n) matrix, each row with sum 1, or 0 if no source bin overlaps the target bin.
+    """
     a, b = torch.tensor(source, dtype=torch.float64), torch.tensor(target, dtype=torch.float64)
     low = torch.maximum(b[:-1, None], a[:-1])
     high = torch.minimum(b[1:, None], a[1:])
     shared = (high - low).clamp(min=0)
-    return (shared / shared.sum(1, keepdim=True).clamp(min=1e-9)).float()
+    return (shared / shared.sum(1, keepdim=True).clamp(min=_LEAST_OVERLAP)).float()
 
 
 class Resample(nn.Module):
-    """Carry feature maps from one layer's grid to another one by overlap of the cells.
+    r"""Resample feature maps from the cells of one layer to those of another by their overlap.
+
+    :math:`y_{h'w'} = \sum_{hw} R_{h'h}\, C_{w'w}\, x_{hw}` for each channel, an average over the area of each cell.
 
     Args:
-        source: The grid they are on.
-        target: The grid to carry them to.
+        source: Layer whose cells the maps are on.
+        target: Layer whose cells they are resampled to.
     """
 
-    rows: Tensor
-    columns: Tensor
+    row_overlap: Tensor  # (H', H), the matrix R
+    column_overlap: Tensor  # (W', W), the matrix C
 
     def __init__(self, source: CaloLayer, target: CaloLayer) -> None:
         super().__init__()
-        self.register_buffer("rows", _overlap(source.x, target.x), persistent=False)
-        self.register_buffer("columns", _overlap(source.y, target.y), persistent=False)
+        self.register_buffer("row_overlap", _overlap(source.x, target.x), persistent=False)
+        self.register_buffer("column_overlap", _overlap(source.y, target.y), persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H', W')."""
-        height, width = self.rows.shape[0], self.columns.shape[0]
+        height, width = self.row_overlap.shape[0], self.column_overlap.shape[0]
         channels = maps.shape[1]
         inner = maps.permute(2, 3, 1, 0)  # (H, W, C, B)
-        rows = torch.matmul(self.rows, inner.flatten(1)).reshape(height, inner.shape[1], -1)
-        both = torch.matmul(self.columns, rows)  # (H', W', C * B)
+        rows = torch.matmul(self.row_overlap, inner.flatten(1)).reshape(height, inner.shape[1], -1)
+        both = torch.matmul(self.column_overlap, rows)  # (H', W', C * B)
         return both.reshape(height, width, channels, -1).permute(3, 2, 0, 1)

@@ -1,14 +1,13 @@
 """Locally connected layers: convolution windows whose weights are not shared between positions.
 
-A calorimeter image is not translation invariant: the shower axis sits at one place, and a cell's
-neighbourhood means something else in the core than in the tail. `LocallyConnected2d` gives each output
-cell weights of its own, as CaloGAN does (arXiv:1705.02355), and torch has no such layer.
+A calorimeter image is not translation invariant: the shower axis is at one place, and the neighbours of a cell mean
+something else in the core than in the tail. `LocallyConnected2d` has separate weights for each output cell, as CaloGAN
+(arXiv:1705.02355); torch has no such layer.
 
-The speed comes from the memory layout. Activations lie with the batch innermost, (H, W, C, B); then the
-kw x C_in inputs of an output cell in one kernel row are ONE contiguous block, so that each kernel row is
-a matrix product of an overlapping view and nothing is unfolded or copied. Tensors keep the usual (B, C, H, W)
-shape outside: the layout is in the strides only, as with torch's channels_last, and a stack of layers passes
-it on without transposing.
+The memory layout makes it fast. Activations have the batch innermost, (H, W, C, B), so that the kw x C_in inputs of an
+output cell in one row of the kernel are ONE contiguous block, and each row of the kernel is a matrix product with an
+overlapping view; nothing is unfolded or copied. Outside, tensors have the usual shape (B, C, H, W): only the strides
+differ, as with channels_last of torch, and a stack of layers passes the layout on without transposing.
 """
 
 from __future__ import annotations
@@ -20,31 +19,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hepgan.transforms.exporting import exporting
+from hepgan.transforms.exporting import is_exporting
 
 __all__ = ["LocallyConnected2d", "locally_connected2d"]
 
 Pair = tuple[int, int]
+"""A value along H and a value along W."""
 
 
 def _windows(x: Tensor, width: int, kernel_width: int, stride: int) -> tuple[Tensor, ...]:
-    """For each row of (H, W, C, B), its windows: overlapping (width, kernel_width * C, B) views, no copies."""
+    """Windows of each row of (H, W, C, B) activations: H overlapping (width, kernel_width * C, B) views, no copies."""
     height, _, channels, batch = x.shape
     size = (height, width, kernel_width * channels, batch)
     return x.as_strided(size, (x.stride(0), stride * channels * batch, batch, 1)).unbind(0)
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+    """Call an autograd function, with a type that mypy knows."""
     result: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
     return result
 
 
-# The layer is linear in its input x and in its weight w. With a cotangent g for the output there is one
-# trilinear form T(x, w, g) = sum g * layer(x, w), and all three functions below are derivatives of it: `_Output`
-# in g, `_InputGradient` in x, `_WeightGradient` in w. Each one's derivatives are therefore the other two, to any order.
+# The layer is linear in its input x and in its weight w. With a cotangent g of the output, T(x, w, g) =
+# sum(g * layer(x, w)) is linear in all three, and the three functions below are its derivatives: `_Output` in g,
+# `_InputGradient` in x, `_WeightGradient` in w. The derivatives of each function are therefore the other two, to any
+# order. Shapes: x (H, W, C_in, B), w (H', kh, W', C_out, kw, C_in), g and the output (H', W', C_out, B).
 
 
 class _Output(torch.autograd.Function):
+    """The layer itself: (x, w) to the output."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, stride: Pair) -> Tensor:
         ctx.save_for_backward(x, w)
@@ -69,10 +73,12 @@ class _Output(torch.autograd.Function):
 
 
 class _InputGradient(torch.autograd.Function):
+    """Gradient of the input: (g, w) to a tensor of the shape of x."""
+
     @staticmethod
     def forward(ctx: Any, g: Tensor, w: Tensor, stride: Pair, shape: tuple[int, ...]) -> Tensor:
-        # An input column c is seen by output columns v through kernel column j = c - v * stride: windows again,
-        # over the cotangent spread out by the stride, with the weights gathered in reverse order.
+        # Input column c contributes to output column v through kernel column j = c - v * stride: windows again, over
+        # the cotangent spread out by the stride, with the weights gathered in reverse order.
         ctx.save_for_backward(g, w)
         ctx.stride = stride
         height, kernel_height, width, out, kernel_width, _ = w.shape
@@ -81,9 +87,9 @@ class _InputGradient(torch.autograd.Function):
         last = kernel_width - 1 + stride[1] * (width - 1)
         spread[:, kernel_width - 1 : last + 1 : stride[1]] = g
         place = torch.arange(columns)[:, None] + torch.arange(kernel_width) - (kernel_width - 1)
-        seen = (place // stride[1]).clamp(0, width - 1).to(w.device)  # where there is none, spread is zero
+        output = (place // stride[1]).clamp(0, width - 1).to(w.device)  # beyond the edges, spread is zero
         reverse = torch.arange(kernel_width - 1, -1, -1, device=w.device)
-        gathered = w.permute(0, 1, 2, 4, 5, 3)[:, :, seen, reverse]  # (H', kh, W, kw, C_in, C_out)
+        gathered = w.permute(0, 1, 2, 4, 5, 3)[:, :, output, reverse]  # (H', kh, W, kw, C_in, C_out)
         matrices = gathered.transpose(3, 4).flatten(4).flatten(0, 1).contiguous().unbind(0)
         windows = _windows(spread, columns, kernel_width, 1)
         x = g.new_zeros(shape)
@@ -103,6 +109,8 @@ class _InputGradient(torch.autograd.Function):
 
 
 class _WeightGradient(torch.autograd.Function):
+    """Gradient of the weight: (x, g) to a tensor of the shape of w."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, g: Tensor, stride: Pair, shape: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(x, g)
@@ -126,7 +134,7 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _gathered(x: Tensor, w: Tensor, stride: Pair) -> Tensor:
-    """The same layer from Gather and MatMul only, for exported graphs: x (H, W, C_in, B) -> (H', W', C_out, B)."""
+    """Compute the same layer with Gather and MatMul only, for exported graphs; shapes as for `_Output`."""
     height, kernel_height, width, out, kernel_width, channels = w.shape
     rows = torch.arange(height)[:, None] * stride[0] + torch.arange(kernel_height)
     columns = torch.arange(width)[:, None] * stride[1] + torch.arange(kernel_width)
@@ -140,17 +148,17 @@ def _gathered(x: Tensor, w: Tensor, stride: Pair) -> Tensor:
 def locally_connected2d(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: Pair = (1, 1), padding: Pair = (0, 0)
 ) -> Tensor:
-    r"""Apply windows with weights of their own at each position.
+    r"""Apply windows with separate weights at each position.
 
     .. math::
         y_{b,o,h,w} = \beta_{o,h,w} + \sum_{i,j,c} W_{h,i,w,o,j,c}\; x_{b,\,c,\,h s_h + i - p_h,\,w s_w + j - p_w}
 
     Args:
         x: (B, C_in, H, W).
-        weight: (H_out, kernel_height, W_out, C_out, kernel_width, C_in); the order in which it is read.
-        bias: (H_out, W_out, C_out) or None.
-        stride: Step of the window along H and W.
-        padding: Zeros added on both sides of H and W.
+        weight: W, (H_out, kernel_height, W_out, C_out, kernel_width, C_in), in the order in which it is read.
+        bias: :math:`\beta`, (H_out, W_out, C_out), or None.
+        stride: Step s of the window along H and W.
+        padding: Number p of zeros added on both sides of H and W.
 
     Returns:
         (B, C_out, H_out, W_out), with the batch innermost in memory.
@@ -158,7 +166,7 @@ def locally_connected2d(
     inner = x.permute(2, 3, 1, 0)
     if any(padding):
         inner = functional.pad(inner, (0, 0, 0, 0, padding[1], padding[1], padding[0], padding[0]))
-    export = exporting()
+    export = is_exporting()
     y = _gathered(inner, weight, stride) if export else _apply(_Output, inner.contiguous(), weight, stride)
     if bias is not None:
         y = y + bias[..., None]
@@ -166,16 +174,24 @@ def locally_connected2d(
 
 
 class LocallyConnected2d(nn.Module):
-    """Locally connected layer on images of a fixed size.
+    r"""Locally connected layer: a convolution whose weights differ from position to position.
+
+    .. math::
+        y_{b,o,h,w} = \beta_{o,h,w} + \sum_{i,j,c} W_{h,i,w,o,j,c}\; x_{b,\,c,\,h s_h + i - p_h,\,w s_w + j - p_w}
+
+    It works on images of one size, and has derivatives of any order (a gradient penalty needs the second).
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Filters at each position.
-        size: Height and width of the input.
-        kernel_size: Window.
-        stride: Step of the window.
-        padding: Zeros added on both sides.
-        bias: Whether each filter of each position has a bias.
+        in_channels: Number C_in of channels of the input.
+        out_channels: Number C_out of filters at each position.
+        size: Height H and width W of the input.
+        kernel_size: Height and width of the window.
+        stride: Step of the window along H and W.
+        padding: Number of zeros added on both sides of H and W.
+        bias: Whether each filter has a bias at each position.
+
+    Attributes:
+        output_size: (H_out, W_out).
 
     Raises:
         ValueError: If the window does not fit into the padded input, or an input has another shape.
@@ -215,7 +231,7 @@ class LocallyConnected2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weights and biases uniformly with bound 1/sqrt(fan in), as torch does for its own layers."""
+        """Draw weights and biases uniformly within +-1/sqrt(fan in), as the convolutions of torch do."""
         bound = 1 / math.sqrt(self.in_channels * math.prod(self.kernel_size))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -230,7 +246,7 @@ class LocallyConnected2d(nn.Module):
         return locally_connected2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
     def extra_repr(self) -> str:
-        """Say the constructor's arguments."""
+        """Arguments of the constructor, for ``repr``."""
         return (
             f"{self.in_channels}, {self.out_channels}, size={self.size}, kernel_size={self.kernel_size}, "
             f"stride={self.stride}, padding={self.padding}, bias={self.bias is not None}"
@@ -238,4 +254,5 @@ class LocallyConnected2d(nn.Module):
 
 
 def _pair(value: int | Pair) -> Pair:
+    """Repeat a single value for both axes."""
     return (value, value) if isinstance(value, int) else value

@@ -1,18 +1,18 @@
-"""Conditional generator and critic of calorimeter showers, one image a layer.
+"""Generator and critic of calorimeter showers, one image per layer: ``model.name = "calo"``.
 
-The line is CaloGAN's (arXiv:1705.02355): a trunk that every layer shares, one stream a layer painted by locally
-connected layers, information handed from each layer to the next. What differs, and why:
+It follows CaloGAN (arXiv:1705.02355): all layers share a trunk, each layer has its own stream of locally connected
+layers, and each stream passes information on to the next. Differences from CaloGAN, and their reasons:
 
-- Every cell has a latent number of its own next to the shared ones. Cells of an electromagnetic shower fluctuate almost
-  independently, and a short latent vector cannot paint hundreds of independent cells.
-- The network works in the space of `ConditionalQuantile`, where each variable is standard normal at every energy.
-  Before any training the generator is a Gaussian copula (`FactorCopula`): right spectrum, occupancy and linear
-  correlations. The streams start at zero and learn, against the critic, what that leaves.
-- The critic sees standardised logarithms of cells and energies, and the shower shapes, never batch statistics: a
-  per-event penalty allows no batch normalisation (arXiv:1704.00028, section 4).
+- Every cell has its own latent number beside the shared ones. Cells of an electromagnetic shower fluctuate almost
+  independently, which a short latent vector cannot produce.
+- The network works on variables that `ConditionalQuantile` has made standard normal at every energy. Before any
+  training the generator is a Gaussian copula (`FactorCopula`), with the right spectra, occupancy and linear
+  correlations. The streams start at zero and learn, against the critic, what the copula leaves.
+- The critic gets standardised logarithms of all energies and the shower shapes. It has no batch normalisation, because
+  its penalty is defined for each event alone (arXiv:1704.00028, section 4).
 
-Two options take away what knows the position of a cell, to show what it is worth: convolutions in the place of locally
-connected layers (`hepgan.models.convolution`), and statistics of whole layers in the place of those of cells.
+Two options remove what depends on the position of a cell, to show what that is worth: convolutions in place of locally
+connected layers (`hepgan.models.convolution`), and statistics of whole layers in place of those of cells.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ __all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]
 
 logger = logging.getLogger(__name__)
 
-_MOST_RESPONSE = 2.0  # E_tot/E_inc; no calorimeter measures twice what came in
+_MOST_RESPONSE = 2.0  # largest credible mean E_tot/E_inc; more means that units differ
+_LONG = 8  # cells along an axis from which on the windows of the critic move in steps of two
 
 
 class _Spread(nn.Linear):
-    """From the numbers of the trunk to maps of a layer, each cell with weights of its own.
+    """Make maps of a layer from the output of the trunk with a dense layer: each cell has its own weights.
 
     Args:
-        width: Numbers.
-        channels: Maps.
-        layer: The grid.
+        width: Outputs of the trunk.
+        channels: Channels C of the maps.
+        layer: The layer, with (H, W) cells.
     """
 
     def __init__(self, width: int, channels: int, layer: CaloLayer) -> None:
@@ -59,7 +60,7 @@ class _Spread(nn.Linear):
         self.shape, self.channels = layer.shape, channels
 
     def forward(self, trunk: Tensor) -> Tensor:
-        """Map (B, width) to (B, channels, H, W)."""
+        """Map (B, width) to (B, C, H, W)."""
         return images(torch.matmul(self.weight, trunk.T) + self.bias[:, None], self.channels, self.shape)
 
 
@@ -67,11 +68,17 @@ _PAINT: dict[str, tuple[Any, Any]] = {
     "locally-connected": (LocallyConnected2d, _Spread),
     "convolution": (Convolution2d, Enlarge),
 }
-"""The layers that look at images, and the one that makes images from numbers."""
+"""By ``model.paint``: the class of layers on images, and the class that makes images from the output of the trunk."""
 
 
 class _Stream(nn.Module):
-    """Paint one layer: corrections to the cells' normal numbers from trunk, noise and the layer before."""
+    """Correct the normal numbers of the cells of one layer, given the trunk, noise and the maps of the previous layer.
+
+    Args:
+        layer: The layer, with (H, W) cells.
+        previous: The previous layer, or None for the first.
+        model: Sizes, and the kind of layers.
+    """
 
     def __init__(self, layer: CaloLayer, previous: CaloLayer | None, model: CaloModelConfig) -> None:
         super().__init__()
@@ -91,38 +98,39 @@ class _Stream(nn.Module):
     def forward(
         self, trunk: Tensor, base: Tensor, noise: Tensor, previous: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Paint.
+        """Compute the corrections.
 
         Args:
-            trunk: (B, width).
-            base: (n_cells, B) normal numbers of the cells before correction.
-            noise: (noise, n_cells, B) the cells' own latent numbers.
-            previous: (B, channels, H, W) maps of the layer before.
+            trunk: (B, width) output of the trunk.
+            base: (H * W, B) normal numbers of the cells before correction.
+            noise: (n_own, H * W, B) own latent numbers of the cells.
+            previous: (B, channels, H_previous, W_previous) maps of the previous layer, or None for the first.
 
         Returns:
-            Corrections (n_cells, B) and this layer's maps.
+            Corrections (H * W, B) and the maps (B, channels, H, W) of this layer.
         """
-        shown = [self.spread(trunk)]
+        inputs = [self.spread(trunk)]
         if previous is not None and self.resample is not None and self.gate is not None:
             carried = self.resample(previous)
-            attention = torch.sigmoid(self.gate(stack([shown[0], carried])))
-            shown.append(attention * carried)
-        shown.append(images(base, 1, self.shape))
-        shown += [images(own, 1, self.shape) for own in noise.unbind(0)]
-        maps = functional.leaky_relu(self.paint(stack(shown)), SLOPE)
+            attention = torch.sigmoid(self.gate(stack([inputs[0], carried])))
+            inputs.append(attention * carried)
+        inputs.append(images(base, 1, self.shape))
+        inputs += [images(own, 1, self.shape) for own in noise.unbind(0)]
+        maps = functional.leaky_relu(self.paint(stack(inputs)), SLOPE)
         return numbers(self.finish(maps)), maps
 
 
 class CaloGenerator(nn.Module):
-    """Conditions and latent numbers -> showers, all in physical units.
+    """Generate showers from conditions and latent numbers, all in physical units.
 
     Args:
         data: Conditions and calorimeter.
-        model: Sizes.
-        calorimeter: The geometry; default: the one of `data`.
+        model: Sizes and options of the network.
+        calorimeter: The geometry; by default the one of `data`.
 
     Attributes:
-        condition_range: (n_conditions, 2) smallest and largest condition seen in `fit`.
+        n_latent: Number of latent numbers of a shower: n_shared, and n_own for each variable of `scaling`.
+        condition_range: (n_conditions, 2) smallest and largest value of each condition in the training events.
     """
 
     condition_range: Tensor
@@ -164,18 +172,18 @@ class CaloGenerator(nn.Module):
         )
 
     def incident_energy(self, condition: Tensor) -> Tensor:
-        """(B,) incident energies in the unit of the cells."""
+        """Incident energy (B,) in the unit of the cells, from (B, n_conditions) conditions."""
         return condition[:, self.energy_index] * self.energy_unit
 
     def fit(self, events: TensorEvents, *, rng: torch.Generator) -> None:
-        """Set everything that statistics alone can know: scalings, quantiles, factor model.
+        """Fit scalings, quantiles and the copula to the training events, before any game.
 
         Args:
-            events: Showers.
-            rng: Source of the random numbers that stand in for empty cells in the copula's fit.
+            events: Training events.
+            rng: Source of the normal numbers that replace empty cells in the fit of the copula.
 
         Raises:
-            ValueError: If there are too few events, or nothing but empty cells.
+            DataError: If there are too few events, or only empty cells.
         """
         (cells, overflow), condition, weights = events.outputs, events.condition, events.weights
         with torch.no_grad():
@@ -200,7 +208,13 @@ class CaloGenerator(nn.Module):
             self.copula.fit(z, censored, energy, weights, rng=rng)
 
     def _pool(self, variables: Tensor, energy: Tensor, weights: Tensor) -> None:
-        """Give all cells of a layer the quantiles that they have together."""
+        """Give all cells of a layer the same quantiles, those of all its cells together.
+
+        Args:
+            variables: (N, n_variables).
+            energy: (N,) incident energies.
+            weights: (N,).
+        """
         n_global = self.scaling.n_global
         for s in self.calorimeter.slices():
             cells, table = (x[..., n_global:][..., s] for x in (variables, self.quantile.table))
@@ -215,16 +229,16 @@ class CaloGenerator(nn.Module):
 
         Args:
             condition: (B, n_conditions) in physical units.
-            latent: (B, n_latent) standard normal numbers: the shared ones, then those of each variable.
+            latent: (B, n_latent) standard normal numbers: the shared ones, then the own ones of each variable.
 
         Returns:
-            Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the calorimeter's unit.
+            Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the unit of the calorimeter.
         """
         energy = self.incident_energy(condition)
         return self.scaling.inverse(self.quantile.from_normal(self.normal(condition, latent), energy), energy)
 
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
-        """The same showers as (B, n_variables) normal numbers, before the quantiles."""
+        """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
@@ -241,11 +255,11 @@ class CaloGenerator(nn.Module):
 
 
 class ShowerRepresentation(nn.Module):
-    """What the critic sees of a shower: standardised logarithms of all energies, and shower shapes.
+    """Represent a shower for the critic: logarithms of all energies, and shower shapes, standardised at each energy.
 
     Args:
         calorimeter: The geometry.
-        n_overflow: Overflow numbers per shower.
+        n_overflow: Number of overflow energies per shower: one per layer, or 0.
     """
 
     def __init__(self, calorimeter: Calorimeter, *, n_overflow: int) -> None:
@@ -258,31 +272,41 @@ class ShowerRepresentation(nn.Module):
         self.moments = ConditionalMoments(self.n_features)
 
     def _raw(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
+        """Features (B, n_features) before they are standardised; arguments as in `forward`."""
         return torch.cat([self.scaling(cells, overflow, energy), self.shapes(cells, overflow, energy)], 1)
 
     def fit(self, cells: Tensor, overflow: Tensor, energy: Tensor, weights: Tensor) -> None:
-        """Standardise on a sample: (N, n_cells), (N, n_overflow), (N,) in the cells' unit, (N,)."""
+        """Fit the standardisation to showers with (N,) weights; the other arguments as in `forward`."""
         with torch.no_grad():
             self.scaling.fit(cells, overflow, weights)
             self.shapes.softness.copy_(self.scaling.offset)
             self.moments.fit(self._raw(cells, overflow, energy), energy, weights)
 
     def forward(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
-        """Map energies (see `fit`) to (B, n_features): energies, cells, shapes."""
+        """Compute the representation.
+
+        Args:
+            cells: (B, n_cells) energies.
+            overflow: (B, n_overflow) energies, in the unit of the cells.
+            energy: (B,) incident energies in the unit of the cells.
+
+        Returns:
+            (B, n_features): response and layer energies, cells, shower shapes.
+        """
         event: Tensor = self.moments(self._raw(cells, overflow, energy), energy)
         return event
 
 
 class CaloCritic(nn.Module):
-    """Score of a shower given its conditions; unbounded, a Wasserstein critic.
+    """Score showers given their conditions; the scores are unbounded.
 
-    Locally connected layers (or convolutions) look at each layer's image, dense layers at what they found together with
-    the energies, the shower shapes and the condition.
+    Locally connected layers (or convolutions) process the image of each layer; dense layers combine their outputs with
+    the energies, the shower shapes and the conditions.
 
     Args:
-        generator: The generator it judges; gives geometry, conditions and units.
-        model: Sizes.
-        scores: Numbers S that it gives of each shower.
+        generator: Generator whose showers it scores; gives geometry, conditions and units.
+        model: Sizes of the network.
+        scores: Number S of scores per shower.
     """
 
     def __init__(self, generator: CaloGenerator, model: CaloModelConfig, *, scores: int = 1) -> None:
@@ -290,7 +314,7 @@ class CaloCritic(nn.Module):
         self.calorimeter = generator.calorimeter
         self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
         streams, (local, _) = [], _PAINT[model.paint]
-        found = (
+        fan_in = (
             self.representation.n_features - self.calorimeter.n_cells + generator.condition_scaling.n_features
         )
         for layer in self.calorimeter.layers:
@@ -304,42 +328,43 @@ class CaloCritic(nn.Module):
                 steps += [step, nn.LeakyReLU(SLOPE)]
                 size, channels = step.output_size, model.critic_channels
             streams.append(nn.Sequential(*steps))
-            found += size[0] * size[1] * channels
+            fan_in += size[0] * size[1] * channels
         self.streams = nn.ModuleList(streams)
         dense: list[nn.Module] = []
         for _ in range(model.critic_depth):
-            dense += [nn.Linear(found, model.critic_width), nn.LeakyReLU(SLOPE)]
-            found = model.critic_width
-        self.dense = nn.Sequential(*dense, nn.Linear(found, scores))
+            dense += [nn.Linear(fan_in, model.critic_width), nn.LeakyReLU(SLOPE)]
+            fan_in = model.critic_width
+        self.dense = nn.Sequential(*dense, nn.Linear(fan_in, scores))
 
     def fit(self, generator: CaloGenerator, events: TensorEvents) -> None:
-        """Standardise what it sees on a sample."""
+        """Fit the standardisation of the representation to the training events."""
         cells, overflow = events.outputs
         self.representation.fit(cells, overflow, generator.incident_energy(events.condition), events.weights)
 
     def view(self, generator: CaloGenerator, events: TensorEvents) -> CriticView:
-        """(B, n_features) representations of showers under (B, n_conditions) standardised conditions."""
+        """Represent B real showers, and generated ones with the same conditions.
+
+        The representation is (B, n_features), see `ShowerRepresentation`; the context (B, n_context) has the
+        standardised conditions.
+        """
         energy = generator.incident_energy(events.condition)
 
-        def seen(cells: Tensor, overflow: Tensor) -> Tensor:
+        def represent(cells: Tensor, overflow: Tensor) -> Tensor:
             event: Tensor = self.representation(cells, overflow, energy)
             return event
 
         with torch.no_grad():
-            label, real = generator.condition_scaling(events.condition), seen(*events.outputs)
-        return CriticView(label, real, lambda latent: seen(*generator(events.condition, latent)))
+            context, real = generator.condition_scaling(events.condition), represent(*events.outputs)
+        return CriticView(context, real, lambda latent: represent(*generator(events.condition, latent)))
 
-    def forward(self, event: Tensor, condition: Tensor) -> Tensor:
-        """Score (B, n_features) representations under (B, n_conditions) standardised conditions: (B, S)."""
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Score (B, n_features) representations in (B, n_context) contexts: (B, S)."""
         first, last = self.representation.n_global, self.representation.n_global + self.calorimeter.n_cells
-        values = event.T.contiguous()
-        parts = [values[:first], values[last:], condition.T]
+        values = x.T.contiguous()
+        parts = [values[:first], values[last:], context.T]
         for stream, layer, s in zip(
             self.streams, self.calorimeter.layers, self.calorimeter.slices(), strict=True
         ):
             parts.append(numbers(stream(images(values[first:last][s], 1, layer.shape))))
         score: Tensor = self.dense(torch.cat(parts).T)
         return score
-
-
-_LONG = 8  # cells along an axis from which the critic's windows move in steps of two

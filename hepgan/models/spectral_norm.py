@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from torch import nn
 
+from hepgan.errors import ConfigError
 from hepgan.models.locally_connected import LocallyConnected2d
 
 __all__ = ["normalise_spectrum"]
 
 
 def normalise_spectrum(critic: nn.Module) -> None:
-    """Divide the matrix of each layer by its largest singular value.
+    """Divide the weight matrix of each dense or convolutional layer by its largest singular value, in place.
 
     Raises:
-        ValueError: If a layer is locally connected: one matrix for each cell, each of which reads cells of others, and
-            no singular value of one of them bounds the layer.
+        ConfigError: If a layer is locally connected. It has one matrix per cell, and as their windows overlap, no
+            singular value of a single matrix bounds the layer.
     """
     for name, layer in list(critic.named_modules()):
         if isinstance(layer, LocallyConnected2d):
-            raise ValueError(
+            raise ConfigError(
                 "objective.spectral_norm: expected a critic of dense and convolutional layers, got the locally "
                 f"connected layer {name!r}; leave it out, a regulariser such as 'wgan-gp' takes its place"
             )

@@ -1,13 +1,15 @@
-"""Generators of observables, one number each, of a track or event: what all of them share.
+"""Generators of tracks: the parts that all models of continuous observables share.
 
-The frame is that of `hepgan.models.dense`; models differ in the network inside, which maps latent numbers to
-normal ones.
+Targets are numbers of a track or event, such as DLLs, momenta or angles. The models (`hepgan.models.dense`,
+`hepgan.models.vae`, `hepgan.models.flow`) differ only in the network that maps latent numbers to normal ones. Around
+it, `ObservablesGenerator` does the rest:
 
-- Conditions enter as tent functions on their quantiles (`Tents`), so that a network of a few thousand weights
-  follows Cherenkov thresholds, which change the distributions within a per cent of momentum.
+- Conditions are expanded into tent functions on their quantiles (`hepgan.transforms.conditions.Tents`), so that a
+  network of a few thousand weights can follow Cherenkov thresholds, which change the distributions within a per cent of
+  momentum.
 - Point masses are drawn, not smeared: a small classifier gives the probability of each pattern of atoms and ties
-  (`hepgan.transforms.point_masses`) at the given conditions, and an extra latent number chooses one.
-- The continuous targets are made normal by a quantile transform.
+  (`hepgan.transforms.point_masses`) at the given conditions, and one more latent number chooses the pattern.
+- Continuous targets are made standard normal by a quantile transform (`hepgan.transforms.quantiles`).
 """
 
 from __future__ import annotations
@@ -26,26 +28,30 @@ from hepgan.transforms.quantiles import QuantileScaling
 
 __all__ = ["ObservablesGenerator"]
 
-_CHANCE_WIDTH = 64  # units of the classifier of patterns
+# The classifier that gives the probability (chance) of each pattern, and its training:
+_CHANCE_WIDTH = 64  # units of its hidden layer
 _CHANCE_STEPS = 1500
-_CHANCE_BATCH = 4096
-_LEAST_CHANCE = 1e-6
-_CHANCE_RATE = 3e-3  # learning rate at the beginning; falls to zero
+_CHANCE_BATCH = 4096  # events per step
+_LEAST_CHANCE = 1e-6  # smallest probability under the logarithm of the loss
+_CHANCE_RATE = 3e-3  # learning rate at the beginning; it falls to zero
 
 
 class ObservablesGenerator(nn.Module):
-    """Conditions and latent numbers -> targets, all in physical units.
+    """Generate V targets of tracks from conditions and latent numbers, all in physical units.
 
-    A model of the family says how many latent numbers its network takes, makes the network (`_make`), and maps latent
-    numbers to normal ones with it (`normal`). One that brings a loss of its own has ``loss``, see docs/objectives.md.
+    Base class. A model passes the number of latent numbers of its network to the constructor, builds the network in
+    `_make`, and maps latent numbers to normal ones in `normal`. A model with its own loss has ``loss(events,
+    rng=...)``, see docs/objectives.md.
 
     Args:
         data: Conditions and targets.
-        model: Sizes.
-        noise: Latent numbers that the network takes.
+        model: Sizes of the networks.
+        noise: Number of latent numbers of the network.
 
     Attributes:
-        condition_range: (n_conditions, 2) smallest and largest condition seen in `fit`.
+        n_latent: Number of latent numbers of an event.
+        n_context: Number of features of conditions and pattern.
+        condition_range: (n_conditions, 2) smallest and largest value of each condition in the training events.
     """
 
     condition_range: Tensor
@@ -63,21 +69,21 @@ class ObservablesGenerator(nn.Module):
         self._build()
 
     def _build(self) -> None:
-        """Make the networks for the number of patterns that there is."""
+        """Build the networks for the present number of patterns."""
         n_features = self.condition_scaling.n_features + self.tents.n_features
         k = self.patterns.n_patterns
-        self.n_label = n_features + k
+        self.n_context = n_features + k
         self.chance = nn.Sequential(
             nn.Linear(n_features, _CHANCE_WIDTH), nn.ReLU(), nn.Linear(_CHANCE_WIDTH, k), nn.Softmax(1)
         ).requires_grad_(False)
         self._make()
 
     def _make(self) -> None:
-        """Make the model's own networks."""
+        """Build the networks of the model; they need `n_context`."""
         raise NotImplementedError
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load weights of any number of patterns."""
+        """Load weights; the networks are rebuilt if the number of patterns differs."""
         code = state_dict.get("patterns.code")
         if code is not None and code.shape != self.patterns.code.shape:
             self.patterns.code = code.to(self.patterns.code)
@@ -86,12 +92,12 @@ class ObservablesGenerator(nn.Module):
 
     @property
     def n_latent(self) -> int:
-        """Latent numbers of an event: one more than the network's where there is a pattern to choose."""
+        """Number of latent numbers of an event: those of the network, and one that chooses between patterns."""
         return self.n_noise + (self.patterns.n_patterns > 1)
 
     @property
     def target_scale(self) -> Tensor:
-        """Typical size (V,) of the continuous part of each target, in its unit: half of its central 68 %."""
+        """Scale (V,) of the continuous part of each target, in its unit: half the width of its central 68 %."""
         ends = torch.tensor([[-1.0], [1.0]], device=self.condition_range.device).expand(2, self.n_targets)
         low, high = self.scaling.from_normal(ends)
         scale: Tensor = 0.5 * (high - low)
@@ -99,14 +105,14 @@ class ObservablesGenerator(nn.Module):
         return scale
 
     def fit(self, events: TensorEvents, *, rng: torch.Generator) -> None:
-        """Set everything that statistics alone can know: scalings, quantiles, patterns and their probabilities.
+        """Fit scalings, quantiles, patterns and their probabilities to the training events, before any game.
 
         Args:
-            events: Tracks.
-            rng: Source of the batches of the patterns' classifier.
+            events: Training events.
+            rng: Source of the batches that the classifier of patterns is trained on.
 
         Raises:
-            ValueError: If a target is constant.
+            DataError: If a target is constant, or angles cover more than a turn.
         """
         condition, weights, targets = events.condition, events.weights, events.outputs[0]
         with torch.no_grad():
@@ -114,16 +120,17 @@ class ObservablesGenerator(nn.Module):
             self.condition_scaling.fit(condition, weights)
             self.tents.fit(self.condition_scaling.numbers(condition), weights)
             self.patterns.fit(targets, weights)
-            pattern = self.patterns.which(targets)
+            pattern = self.patterns.one_hot(targets)
             self.scaling.fit(targets, weights, pattern @ self.patterns.continuous > 0)
         self._build()
         if self.patterns.n_patterns > 1:
             self._fit_chance(events, rng=rng)
 
     def _fit_chance(self, events: TensorEvents, *, rng: torch.Generator) -> None:
-        """Probability of each pattern, by cross entropy: its means are right where the network cannot follow.
+        """Train the classifier of patterns with cross entropy.
 
-        Logarithms end at `_LEAST_CHANCE`, so that events of negative weight cannot run away with it.
+        With this loss, mean probabilities are right even where the network cannot follow the conditions. Probabilities
+        under the logarithm are at least `_LEAST_CHANCE`, so that events of negative weight cannot make it diverge.
         """
         self.chance.requires_grad_(True)
         optimizer = torch.optim.Adam(self.chance.parameters(), lr=_CHANCE_RATE)
@@ -131,8 +138,8 @@ class ObservablesGenerator(nn.Module):
         for _ in range(_CHANCE_STEPS):
             batch = events.batch(min(_CHANCE_BATCH, len(events)), rng=rng)
             with torch.no_grad():
-                features, wanted = self.features(batch.condition), self.patterns.which(batch.outputs[0])
-            surprise = -(wanted * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)
+                features, pattern = self.features(batch.condition), self.patterns.one_hot(batch.outputs[0])
+            surprise = -(pattern * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)
             optimizer.zero_grad(set_to_none=True)
             (batch.weights * surprise).mean().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -140,40 +147,62 @@ class ObservablesGenerator(nn.Module):
         self.chance.requires_grad_(False)
 
     def features(self, condition: Tensor) -> Tensor:
-        """What the networks see of (B, n_conditions) conditions."""
+        """Map (B, n_conditions) physical conditions to (B, n_features): numbers, one-hot categories, tents."""
         numbers = self.condition_scaling.numbers(condition)
         return torch.cat([numbers, *self.condition_scaling.indicators(condition), self.tents(numbers)], 1)
 
-    def label(self, condition: Tensor, pattern: Tensor) -> Tensor:
-        """Conditions (B, n_conditions) and pattern (B, K) as the networks see them, (B, n_label)."""
+    def context(self, condition: Tensor, pattern: Tensor) -> Tensor:
+        """Join features of (B, n_conditions) physical conditions and a (B, K) one-hot pattern to (B, n_context)."""
         return torch.cat([self.features(condition), pattern], 1)
 
-    def normal(self, label: Tensor, latent: Tensor) -> Tensor:
-        """Continuous targets as normal numbers (B, V), from (B, n_label) and (B, >= n_noise)."""
+    def normal(self, context: Tensor, latent: Tensor) -> Tensor:
+        """Generate the continuous targets as normal numbers, before the quantile transform.
+
+        Args:
+            context: (B, n_context).
+            latent: (B, n_latent) standard normal numbers; the network uses the first n_noise.
+
+        Returns:
+            (B, V) normal numbers; those of targets that the pattern fixes have no meaning.
+        """
         raise NotImplementedError
 
-    def codes(self, label: Tensor, z: Tensor, latent: Tensor) -> Tensor:
-        """Latent numbers (B, n_latent) some of which reconstruct the (B, V) events, where the model can do that."""
+    def codes(self, context: Tensor, z: Tensor, latent: Tensor) -> Tensor:
+        """Replace part of a latent batch by encoder codes of the real events; without an encoder, nothing.
+
+        Args:
+            context: (B, n_context).
+            z: (B, V) normal numbers of the real events, zero for targets that the pattern fixes.
+            latent: (B, n_latent) standard normal numbers.
+
+        Returns:
+            (B, n_latent) latent numbers.
+        """
         return latent
 
-    def seen(self, events: TensorEvents) -> tuple[Tensor, Tensor, Tensor]:
-        """Label (B, n_label), normal numbers (B, V), and ones (B, V) where they are free, of events."""
-        pattern = self.patterns.which(events.outputs[0])
+    def representation(self, events: TensorEvents) -> tuple[Tensor, Tensor, Tensor]:
+        """Represent B events in network units.
+
+        Returns:
+            Context (B, n_context); normal numbers (B, V) of the targets; ones (B, V) for targets that are free, zeros
+            for those that the pattern fixes.
+        """
+        pattern = self.patterns.one_hot(events.outputs[0])
         return (
-            self.label(events.condition, pattern),
+            self.context(events.condition, pattern),
             self.scaling.to_normal(events.outputs[0]),
             pattern @ self.patterns.free,
         )
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor]:
-        """Generate.
+        """Generate tracks.
 
         Args:
             condition: (B, n_conditions) in physical units.
-            latent: (B, n_latent) standard normal numbers; the last one chooses the pattern.
+            latent: (B, n_latent) standard normal numbers; if there are several patterns, the last one chooses.
 
         Returns:
-            Targets (B, V) in physical units.
+            Targets (B, V) in physical units, in a tuple of one.
         """
         features = self.features(condition)
         if self.patterns.n_patterns > 1:

@@ -1,4 +1,4 @@
-"""Conditions in physical units to what networks see."""
+"""Conditions in physical units to network inputs: standardised numbers, one-hot categories, tent functions."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from hepgan.transforms.quantiles import TINY, differences, weighted_quantiles
 
 __all__ = ["ConditionScaling", "Tents"]
 
-_LEAST_GAP = 1e-4  # between nodes, in spreads of the condition
+_LEAST_GAP = 1e-4  # smallest distance between two nodes, in standard deviations of the condition
 
 
 class ConditionScaling(nn.Module):
-    """Conditions in physical units -> what networks see.
+    r"""Standardise numeric conditions and one-hot encode categories.
 
-    First the numbers, log(x) or x as the configuration says, standardised; then for each category as many zeros and
-    ones as it has values, one of them one.
+    A number x becomes :math:`(t(x) - \mu) / \sigma` with t = log or identity as configured; a category with n values
+    becomes n numbers, one of which is 1 and the others 0. Numbers come first.
 
     Args:
-        conditions: Name and transform of each condition.
+        conditions: Transform and categories of each condition.
+
+    Attributes:
+        n_numbers: Number of numeric conditions C.
+        n_features: Number of outputs: C and the values of all categories.
     """
 
     mean: Tensor
@@ -44,7 +48,7 @@ class ConditionScaling(nn.Module):
         self.register_buffer("scale", torch.ones(self.n_numbers))
 
     def fit(self, condition: Tensor, weights: Tensor) -> None:
-        """Set mean and scale from (N, n_conditions) physical values and (N,) weights."""
+        """Set mean and standard deviation from (N, n_conditions) physical values and (N,) weights."""
         x = self._transformed(condition.double())
         w = (weights.double() / weights.double().sum())[:, None]
         mean = (w * x).sum(0)
@@ -52,47 +56,50 @@ class ConditionScaling(nn.Module):
         self.scale.copy_((w * (x - mean) ** 2).sum(0).clamp(min=TINY).sqrt())
 
     def _transformed(self, condition: Tensor) -> Tensor:
+        """Numeric conditions (N, C), those with transform "log" as their logarithm."""
         x = condition[:, self.columns] if self.categories else condition
         if not self.any_log:
             return x
         return torch.where(self.logarithmic, torch.log(x.clamp(min=TINY)), x)
 
     def numbers(self, condition: Tensor) -> Tensor:
-        """Map (B, n_conditions) physical to (B, n_numbers) standardised; categories are left out."""
+        """Map (B, n_conditions) physical values to (B, C) standardised numbers, without the categories."""
         x = condition[:, self.columns] if self.categories else condition
         centred = x - self.mean
-        if self.any_log:  # log(x / x0), not log x - log x0: float32 keeps a digit more
+        if self.any_log:  # log(x / x0) keeps one more digit in float32 than log x - log x0
             middle = torch.exp(torch.where(self.logarithmic, self.mean, 0))
             centred = torch.where(self.logarithmic, torch.log((x / middle).clamp(min=TINY)), centred)
         return centred / self.scale
 
     def indicators(self, condition: Tensor) -> list[Tensor]:
-        """Zeros and ones (B, n_values) for each category in (B, n_conditions)."""
-        found = []
+        """One-hot codes (B, n_values) of each category in (B, n_conditions) physical values."""
+        codes = []
         for k, values in self.categories.items():
             value = torch.tensor(values, device=condition.device)
             gap = min((abs(a - b) for a in values for b in values if a != b), default=1.0)
-            found.append(torch.relu(1 - (condition[:, k : k + 1] - value).abs() / gap))
-        return found
+            codes.append(torch.relu(1 - (condition[:, k : k + 1] - value).abs() / gap))
+        return codes
 
     def forward(self, condition: Tensor) -> Tensor:
-        """Map (B, n_conditions) physical to (B, n_features)."""
+        """Map (B, n_conditions) physical values to (B, n_features) network inputs."""
         parts = [self.numbers(condition), *self.indicators(condition)]
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 class Tents(nn.Module):
-    r"""Each condition as tent functions on its quantiles: linear interpolation, ready for a network.
+    r"""Expand each condition into H tent functions with nodes on its quantiles.
 
-    A dense network that is given these responds to a threshold (of momentum, say) as sharply as its events allow. The
-    tents of a condition sum to one; outside the fitted range the outermost stays at one.
+    Tent h is 1 at node h, falls linearly to 0 at the neighbouring nodes and stays 0 beyond, so a linear layer of tents
+    is a piecewise-linear function of the condition. A dense network behind them follows a threshold (of the momentum,
+    for example) as sharply as the number of events allows. The tents of a condition sum to 1; outside the fitted range
+    the outermost one stays at 1.
 
     Args:
         numbers: Number of conditions C.
-        nodes: Tents H of each (>= 2).
+        nodes: Tents H of each condition (>= 2).
     """
 
-    place: Tensor
+    place: Tensor  # (C, H) nodes, increasing
     weight: Tensor
     bias: Tensor
 
@@ -106,7 +113,7 @@ class Tents(nn.Module):
         self.register_buffer("bias", bias.repeat(numbers), persistent=False)
 
     def fit(self, x: Tensor, weights: Tensor) -> None:
-        """Put the nodes on quantiles of (N, C) standardised conditions under (N,) weights."""
+        """Put the nodes on evenly spaced quantiles of (N, C) standardised conditions with (N,) weights."""
         levels = torch.linspace(0, 1, self.nodes, dtype=torch.float64)
         quantiles = weighted_quantiles(x.double(), weights.double(), levels).T.contiguous()
         quantiles[:, 0], quantiles[:, -1] = x.amin(0), x.amax(0)
@@ -115,9 +122,9 @@ class Tents(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C) standardised conditions to (B, C * H) numbers from 0 to 1."""
-        # how far x has come from each node to the next one: 1 in the pieces behind it, 0 in those ahead
-        numbers, pieces = self.place.shape[0], self.nodes - 1
+        # the part of each interval between nodes that lies below x: 1 for intervals below, 0 for intervals above
+        numbers, intervals = self.place.shape[0], self.nodes - 1
         slope = 1 / (self.place[:, 1:] - self.place[:, :-1])
-        spread = torch.eye(numbers, device=x.device).repeat_interleave(pieces, 0) * slope.flatten()[:, None]
-        way = nn.functional.linear(x, spread, -(slope * self.place[:, :-1]).flatten()).clamp(0, 1)
-        return nn.functional.linear(way, self.weight, self.bias)
+        own = torch.eye(numbers, device=x.device).repeat_interleave(intervals, 0) * slope.flatten()[:, None]
+        covered = nn.functional.linear(x, own, -(slope * self.place[:, :-1]).flatten()).clamp(0, 1)
+        return nn.functional.linear(covered, self.weight, self.bias)

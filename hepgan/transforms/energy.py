@@ -1,26 +1,35 @@
-"""Statistics that follow the incident energy: tables interpolated in its logarithm."""
+"""Means, spreads and quantiles that depend on the incident energy: tables, interpolated linearly in log E.
+
+`EnergyNodes` gives the interpolation weights, `ConditionalMoments` standardises variables with a tabulated mean and
+spread, and `ConditionalQuantile` makes them standard normal with tabulated quantiles.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from hepgan.transforms.exporting import exporting
+from hepgan.errors import DataError
+from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
 __all__ = ["ConditionalMoments", "ConditionalQuantile", "EnergyNodes"]
 
-_FEWEST = 30  # events per energy node: below it not even the quartiles are known to 20 %
-_SLOPE_EVENTS = 100.0  # events above the floor from which a slope in energy counts half
-_RIDGE = 1e-6  # of the weight sum: makes nodes without events solvable
-_LEAST_VARIANCE = (
-    0.05  # of the variance over all energies: a variable that is constant at some energy stays finite
-)
-_CONSTANT = 1e-4  # spread relative to 1 + size, up to which a variable counts as constant
+_FEWEST = 30  # fewest events of an energy node; with fewer, even quartiles are uncertain by more than 20 %
+_SLOPE_EVENTS = 100.0  # number of events above the floor at which a fitted slope in energy is halved
+_RIDGE = 1e-6  # ridge of the regression, relative to the sum of weights: makes nodes without events solvable
+_LEAST_VARIANCE = 0.05  # relative to the variance over all energies; a variable may be constant at one energy
+_LEAST_STEP = 1e-6  # smallest distance between two nodes in log E: a sample may have only one energy
+_CONSTANT = 1e-4  # a variable whose spread is below this share of 1 + its mean magnitude counts as constant
+_LEAST_DISTANCE = 1e-6  # of a non-zero deposit from the floor, in units of the variable
+_LEAST_INTERVAL = 0.1  # smallest distance in z between the end of the point mass and the next knot
 
 
 class EnergyNodes(nn.Module):
-    """Weights that interpolate a table linearly in the logarithm of the incident energy.
+    r"""Interpolation weights of a table whose entries (nodes) are equally spaced in the log of the incident energy.
+
+    With the position :math:`p = (\log E - \log E_0) / \Delta` among the nodes, node k has the weight
+    :math:`\max(0, 1 - |p - k|)`.
 
     Args:
         nodes: Number of energies at which the table has entries (>= 2).
@@ -38,21 +47,27 @@ class EnergyNodes(nn.Module):
         self.register_buffer("number", torch.arange(nodes, dtype=torch.float32), persistent=False)
 
     def fit(self, incident_energy: Tensor) -> None:
-        """Spread the nodes evenly in log energy over the range of (N,) energies."""
+        """Spread the nodes evenly in log E over the range of (N,) incident energies (any unit, always the same)."""
         log_energy = torch.log(incident_energy.double())
         self.low.copy_(log_energy.min())
-        self.step.copy_(((log_energy.max() - log_energy.min()) / (self.nodes - 1)).clamp(min=1e-6))
+        self.step.copy_(((log_energy.max() - log_energy.min()) / (self.nodes - 1)).clamp(min=_LEAST_STEP))
 
     def position(self, incident_energy: Tensor) -> Tensor:
-        """Place of (B,) energies among the nodes, clipped to the fitted range."""
+        """Position p (B,) of (B,) energies among the nodes, from 0 to nodes - 1; energies out of range are clipped."""
         return ((torch.log(incident_energy) - self.low) / self.step).clamp(0, self.nodes - 1)
 
     def reach(self, node: int) -> float:
-        """How far around a node its events are taken from: shorter where there are some on one side only."""
+        """Largest distance |p - node| of the events that a node is fitted to.
+
+        It is shorter for the outermost nodes, which have events on one side only.
+        """
         return 0.25 if node in (0, self.nodes - 1) else 0.5
 
     def filled(self, table: Tensor, known: list[int]) -> Tensor:
-        """Fill the entries (nodes, ...) of energies without events: a line between neighbours, their value outside."""
+        """Fill table entries (nodes, ...) that have too few events of their own.
+
+        Entries between two `known` nodes are interpolated linearly, entries outside copy the nearest known one.
+        """
         result = table.clone()
         for k in set(range(self.nodes)) - set(known):
             below = max((j for j in known if j < k), default=min(known))
@@ -62,12 +77,14 @@ class EnergyNodes(nn.Module):
         return result
 
     def forward(self, incident_energy: Tensor) -> Tensor:
-        """Map (B,) energies to (B, nodes) non-negative weights that sum to one."""
+        """Map (B,) energies to (B, nodes) interpolation weights, which are non-negative and sum to one."""
         return torch.relu(1 - (self.position(incident_energy)[:, None] - self.number).abs())
 
 
 class ConditionalMoments(nn.Module):
-    """Standardise variables with a mean and a spread that depend on the incident energy.
+    r"""Standardise variables with a mean and a spread that depend on the incident energy.
+
+    :math:`x \mapsto (x - \mu(E)) / \sigma(E)`, with both tabulated at a few energies.
 
     Args:
         variables: Number of variables V.
@@ -84,10 +101,15 @@ class ConditionalMoments(nn.Module):
         self.register_buffer("scale", torch.ones(nodes, variables))
 
     def fit(self, values: Tensor, incident_energy: Tensor, weights: Tensor) -> None:
-        """Fit mean (least squares) and spread (of its residuals) of (N, V) values at (N,) energies.
+        """Fit the mean by least squares and the spread from the squared residuals.
 
-        A variable that is constant in the sample (the occupancy of a layer that is always full) has no spread to be
-        measured in, and keeps its own unit.
+        A variable that is constant in the sample (such as the occupancy of a layer that is always full) has no spread;
+        its scale is 1.
+
+        Args:
+            values: (N, V).
+            incident_energy: (N,).
+            weights: (N,).
         """
         self.nodes.fit(incident_energy)
         basis = self.nodes(incident_energy)
@@ -103,27 +125,28 @@ class ConditionalMoments(nn.Module):
         self.scale.copy_(torch.where(constant, torch.ones_like(scale), scale))
 
     def forward(self, values: Tensor, incident_energy: Tensor) -> Tensor:
-        """Map (B, V) values at (B,) energies to residuals in units of the spread."""
+        """Map (B, V) values at (B,) energies to (B, V) residuals in units of the spread."""
         basis = self.nodes(incident_energy)
         residual: Tensor = (values - basis @ self.mean) / (basis @ self.scale)
         return residual
 
 
 class ConditionalQuantile(nn.Module):
-    """Monotone map between variables and standard normal numbers, at every incident energy.
+    r"""Monotone map between variables and standard normal numbers, at every incident energy.
 
-    Quantiles are tabulated on a grid of energies and of normal numbers, and interpolated linearly in both. A point
-    mass at the lower end `floor` (an empty cell) is a censored value: normal numbers below the mass's share map
-    to values below the floor, which the caller cuts.
+    Quantiles :math:`Q(\Phi(z), E)` are tabulated on a grid of energies E and of normal numbers z, and interpolated
+    linearly in both. A point mass at the lower end `floor` (an empty cell) is treated as a censored value: if a share p
+    of the events is empty, normal numbers below :math:`\Phi^{-1}(p)` map to values below the floor, which the caller
+    cuts off.
 
     Args:
         variables: Number of variables V.
         floor: Values at or below it are censored.
-        nodes: Energies of the table.
-        knots: Normal numbers of the table, from -4 to 4.
+        nodes: Number of energies of the table.
+        knots: Number of normal numbers of the table, evenly spaced from -4 to 4.
     """
 
-    table: Tensor
+    table: Tensor  # (nodes, knots, V)
 
     def __init__(self, variables: int, *, floor: float = 0.0, nodes: int = 9, knots: int = 17) -> None:
         super().__init__()
@@ -139,13 +162,18 @@ class ConditionalQuantile(nn.Module):
         return torch.linspace(-KNOT_RANGE, KNOT_RANGE, self.knots)
 
     def fit(self, values: Tensor, incident_energy: Tensor, weights: Tensor) -> None:
-        """Tabulate the quantiles of (N, V) values at (N,) energies under (N,) weights.
+        """Tabulate the quantiles of the training events.
 
-        Energies with too few events take the entries of their neighbours, so that a sample of one energy is fine.
-        Discrete energies that fall between nodes are met only roughly; the network has to learn the rest.
+        Nodes with too few events copy their neighbours, so that a sample of a single energy works. Discrete energies
+        that fall between nodes are described only roughly; the network has to learn the rest.
+
+        Args:
+            values: (N, V).
+            incident_energy: (N,).
+            weights: (N,), of either sign.
 
         Raises:
-            ValueError: If there are too few events at all energies.
+            DataError: If no energy has enough events.
         """
         self.nodes.fit(incident_energy)
         place = self.nodes.position(incident_energy)
@@ -158,40 +186,48 @@ class ConditionalQuantile(nn.Module):
                 self.table[k] = self._column(moved, weights[near], grid).to(self.table)
                 known.append(k)
         if not known:
-            raise ValueError(
+            raise DataError(
                 f"training events: expected at least {_FEWEST} of similar energy, got {len(values)} spread over "
                 f"{self.nodes.nodes} energies; give more events"
             )
         self.table.copy_(self.nodes.filled(self.table, known))
 
     def _moved_to_node(self, values: Tensor, distance: Tensor, weights: Tensor) -> Tensor:
-        """Carry (N, V) values from their events' energies to the node's, along a straight line.
+        """Extrapolate (N, V) values from the energies of their events to the energy of the node, along a fitted line.
 
-        Without it the window's width would smear every variable that follows the energy. Values at the floor stay.
-        The slope of a variable with few values above the floor is drawn towards zero.
+        Without it, the width of the energy window would smear every variable that depends on the energy. Values at the
+        floor stay there. The slope of a variable with few values above the floor is shrunk towards zero.
+
+        Args:
+            values: (N, V).
+            distance: (N,) position of each event relative to the node, in nodes.
+            weights: (N,).
         """
         w = weights.clamp(min=0)[:, None] * (values > self.floor)
         number, d = w.sum(0).clamp(min=TINY), distance[:, None]
         centre, mean = (w * d).sum(0) / number, (w * values).sum(0) / number
         covariance = (w * (d - centre) * (values - mean)).sum(0)
         slope = covariance / ((w * (d - centre) ** 2).sum(0) + TINY) * number / (number + _SLOPE_EVENTS)
-        return torch.where(values > self.floor, (values - slope * d).clamp(min=self.floor + 1e-6), values)
+        return torch.where(
+            values > self.floor, (values - slope * d).clamp(min=self.floor + _LEAST_DISTANCE), values
+        )
 
     def _column(self, values: Tensor, weights: Tensor, grid: Tensor) -> Tensor:
+        """Quantiles (knots, V) of (N, V) values of one energy at the normal numbers `grid` (knots,)."""
         quantiles = weighted_quantiles(values, weights, torch.special.ndtr(grid)).double()
         w = weights.double() / weights.double().sum()
         empty = (w[:, None] * (values <= self.floor)).sum(0)
         limit = 1 / (2 * len(values))
-        threshold = torch.special.ndtri(empty.clamp(limit, 1 - limit))  # normal number where the mass ends
+        threshold = torch.special.ndtri(empty.clamp(limit, 1 - limit))  # where the point mass ends
         above = (grid[:, None] > threshold) & (quantiles > self.floor)
-        # first tabulated point above the mass, and the line from the end of the mass to it
+        # the first tabulated point above the mass, and the line from the end of the mass to it
         infinity = torch.tensor(torch.inf, dtype=torch.float64)
         value = torch.where(above, quantiles, infinity).amin(0)
         number = torch.where(above, grid[:, None], infinity).amin(0)
         never = ~above.any(0)
         value = torch.where(never, torch.full_like(value, self.floor + 1), value)
         number = torch.where(never, torch.full_like(number, KNOT_RANGE + 1), number)
-        slope = (value - self.floor) / (number - threshold).clamp(min=0.1)
+        slope = (value - self.floor) / (number - threshold).clamp(min=_LEAST_INTERVAL)
         line = self.floor - slope * (threshold - grid[:, None])
         has_mass = empty > limit
         table = torch.where(
@@ -203,9 +239,9 @@ class ConditionalQuantile(nn.Module):
         """Map (B, V) normal numbers at (B,) energies to (B, V) values."""
         basis = self.nodes(incident_energy)
         place: Tensor = ((z + KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
-        if exporting():
+        if is_exporting():
             value = torch.zeros_like(z)
-            for k in range(self.knots):  # two terms are not zero: no rounding is added up
+            for k in range(self.knots):  # at most two terms are not zero, so rounding does not add up
                 value = value + (basis @ self.table[:, k]) * torch.relu(1 - (place - k).abs())
             return value
         table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, z.shape[1])
@@ -216,7 +252,10 @@ class ConditionalQuantile(nn.Module):
         return between
 
     def to_normal(self, values: Tensor, incident_energy: Tensor) -> Tensor:
-        """Undo `from_normal`; values at the floor give the normal number where the mass ends."""
+        """Map (B, V) values at (B,) energies to (B, V) normal numbers: the inverse of `from_normal`.
+
+        Values at the floor give the normal number where the point mass ends.
+        """
         basis = self.nodes(incident_energy)
         table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, values.shape[1])
         index = (table <= values[:, None]).sum(1, keepdim=True).sub(1).clamp(0, self.knots - 2)

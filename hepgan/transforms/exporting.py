@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["exporting"]
+__all__ = ["is_exporting"]
 
 
-def exporting() -> bool:
-    """Whether a graph is being written, for which only the operators of the ONNX contract will do."""
+def is_exporting() -> bool:
+    """Whether torch is tracing or compiling a graph, in which only operators of the ONNX contract are allowed."""
     return torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling()

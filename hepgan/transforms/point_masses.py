@@ -1,10 +1,10 @@
 """Point masses among continuous observables: sentinels, exact zeros, and observables that are exactly equal.
 
-A detector's observables are not all continuous: a track outside the acceptance has -999, and hypotheses below threshold
-share one likelihood. A continuous generator smears such values. Here each event belongs to a *pattern*: which targets
-sit on which exact value (atom), which are equal to which other (tie), and which are free. The generator draws the
-pattern first (a classifier knows the probabilities at each condition), then the free targets, and `Patterns.assemble`
-puts exact values where the pattern says so.
+Some values of a detector's observables are exact: a track outside the acceptance has -999, and hypotheses below
+threshold share one likelihood. A continuous generator would smear them. Here each event has a *pattern*, which says for
+each target whether it has an exact value (atom), equals another target (tie), or is free. The generator draws the
+pattern first, with probabilities that a classifier gives at each condition, then the free targets; `Patterns.assemble`
+puts in the exact values.
 """
 
 from __future__ import annotations
@@ -17,20 +17,29 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
+from hepgan.errors import DataError
 from hepgan.transforms.quantiles import differences
 
 __all__ = ["Patterns", "draw"]
 
 logger = logging.getLogger(__name__)
 
-_RAREST = 1e-4  # share of the events below which a pattern is left out
-_FEWEST = 10  # events, likewise
+_RAREST = 1e-4  # smallest share of the weights of a pattern that is generated
+_FEWEST = 10  # smallest number of training events of a pattern that is generated
 
 
 def draw(probabilities: Tensor, normal: Tensor) -> Tensor:
-    """Choose one of K with an event's probabilities (B, K) and a normal number (B, 1): exact zeros and ones (B, K)."""
+    r"""Choose one of K patterns for each event by inverting the cumulative probability.
+
+    Args:
+        probabilities: (B, K), each row with sum 1.
+        normal: (B, 1) standard normal number, whose :math:`u = \Phi(z)` chooses.
+
+    Returns:
+        (B, K) one-hot code: exact zeros and ones.
+    """
     n = int(probabilities.shape[1])
-    # uniform > p_1 + ... + p_k, as 2 uniform - 1 > p_1 + ... + p_k - p_(k+1) - ... - p_n: fewer operations
+    # u > p_1 + ... + p_k is written as 2 u - 1 > p_1 + ... + p_k - p_(k+1) - ... - p_n, which takes fewer operations
     sides = 2 * probabilities.new_ones(n, n - 1).triu() - 1
     passed = (torch.erf(normal / math.sqrt(2)) > probabilities @ sides).to(probabilities.dtype)
     weight, bias = differences(n - 1, device=normal.device)
@@ -38,11 +47,15 @@ def draw(probabilities: Tensor, normal: Tensor) -> Tensor:
 
 
 class Patterns(nn.Module):
-    """Which exact values and equalities occur together in the targets.
+    """Table of the K combinations of exact values and equalities (patterns) that occur in V targets.
 
     Args:
-        atoms: For each of V targets, by name, the values that are point masses.
-        ties: Whether targets that are exactly equal stay so.
+        atoms: Exact values (point masses) of each of V targets, by the name of the target.
+        ties: Whether targets that are exactly equal form a pattern.
+
+    Attributes:
+        code: (K, V) integers, one row for each pattern, the most frequent first. -1 - n stands for the n-th atom of the
+            target; a number v >= 0 for "equal to target v", which is the target's own index if it is free.
     """
 
     code: Tensor
@@ -56,11 +69,11 @@ class Patterns(nn.Module):
 
     @property
     def n_patterns(self) -> int:
-        """Number K of patterns; the first is the most frequent one."""
+        """Number K of patterns."""
         return len(self.code)
 
     def codes(self, targets: Tensor) -> Tensor:
-        """Pattern of (N, V) targets, (N, V): for an atom -1 - its number, else the first target of the same value."""
+        """Code (N, V) of the pattern of each event, from (N, V) targets; see the attribute `code`."""
         code = torch.arange(targets.shape[1], device=targets.device).expand_as(targets).clone()
         for v, values in enumerate(self.atoms):
             for number, value in enumerate(values):
@@ -73,20 +86,20 @@ class Patterns(nn.Module):
         return code
 
     def fit(self, targets: Tensor, weights: Tensor) -> None:
-        """Find the patterns of (N, V) targets under (N,) weights.
+        """List the patterns of (N, V) targets with (N,) weights.
 
         Raises:
-            ValueError: If a target is the same in all events.
+            DataError: If a target has the same value in all events.
         """
         codes = self.codes(targets)
         for v, column in enumerate(targets.T):
             if bool((column == column[0]).all()):
-                raise ValueError(
+                raise DataError(
                     f"target {self.names[v]!r}: expected values that vary, got {float(column[0]):g} in all "
                     f"{len(column)} events; leave the target out, or loosen the cut"
                 )
-        found, member, counts = torch.unique(codes, dim=0, return_inverse=True, return_counts=True)
-        total = torch.zeros(len(found), dtype=torch.float64, device=weights.device)
+        patterns, member, counts = torch.unique(codes, dim=0, return_inverse=True, return_counts=True)
+        total = torch.zeros(len(patterns), dtype=torch.float64, device=weights.device)
         total.index_add_(0, member, weights.double())
         share = total / total.sum()
         kept = (share >= _RAREST) & (counts >= _FEWEST)
@@ -97,26 +110,34 @@ class Patterns(nn.Module):
                 left,
                 _RAREST,
             )
-        self.code = found[order]
+        self.code = patterns[order]
 
-    def which(self, targets: Tensor) -> Tensor:
-        """Pattern of (B, V) targets as zeros and ones (B, K); all zero for a combination that is not known."""
+    def one_hot(self, targets: Tensor) -> Tensor:
+        """One-hot pattern (B, K) of (B, V) targets; all zero for a combination that is not in the table."""
         same: Tensor = (self.codes(targets)[:, None] == self.code).all(2)
         return same.to(targets.dtype)
 
     @property
     def free(self) -> Tensor:
-        """(K, V) ones where a pattern's target is generated: no atom, and not equal to one before it."""
+        """(K, V) ones for targets that are generated: neither an atom nor equal to an earlier target."""
         own = torch.arange(self.code.shape[1], device=self.code.device)
         return (self.code == own).float()
 
     @property
     def continuous(self) -> Tensor:
-        """(K, V) ones where a pattern's target has no atom."""
+        """(K, V) ones for targets that are not an atom."""
         return (self.code >= 0).float()
 
     def assemble(self, values: Tensor, pattern: Tensor) -> Tensor:
-        """Targets (B, V) from continuous values (B, V) and the pattern as zeros and ones (B, K)."""
+        """Put exact values into the targets.
+
+        Args:
+            values: (B, V) continuous values in physical units; those of targets that are not free are ignored.
+            pattern: (B, K) one-hot pattern.
+
+        Returns:
+            (B, V) targets in physical units.
+        """
         k, v = self.code.shape
         if k == 1 and bool((self.free == 1).all()):
             return values

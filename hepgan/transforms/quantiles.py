@@ -1,4 +1,4 @@
-"""Targets to normal numbers of equal rank and back, and quantiles under weights of either sign."""
+"""Quantiles with weights of either sign, and the quantile transform between targets and standard normal numbers."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["QuantileScaling", "differences", "weighted_quantiles", "wound", "wrapped"]
+from hepgan.errors import DataError
+from hepgan.transforms.angles import TURN, wrapped
 
-TINY = 1e-12
-KNOT_RANGE = 4.0  # standard deviations; one number in 16,000 lies outside and is moved to the edge
+__all__ = ["KNOT_RANGE", "TINY", "QuantileScaling", "differences", "weighted_quantiles"]
+
+TINY = 1e-12  # keeps quotients, logarithms and square roots finite
+KNOT_RANGE = 4.0  # standard deviations that a table covers; one normal number in 16,000 lies outside
 _LEAST_SLOPE = 1e-3  # of a quantile transform, relative to its mean slope: keeps it invertible
-_TURN = 2 * math.pi
-_TURN_DIGITS = 1e-6  # by which angles in single precision may go beyond a turn
+_TURN_TOLERANCE = 1e-6  # rad; rounding of angles in single precision at the ends of a turn
 
 
 def weighted_quantiles(values: Tensor, weights: Tensor, probabilities: Tensor) -> Tensor:
-    """Quantiles of each column under weights of either sign.
+    """Quantiles of each column, with weights of either sign.
 
-    The cumulative weight is made monotone by its running maximum, so that events of negative weight (sWeights)
-    subtract without ever turning the order around.
+    The cumulative weight is replaced by its running maximum, so that events of negative weight (sWeights) subtract but
+    the quantiles stay in order.
 
     Args:
         values: (N, V).
         weights: (N,).
-        probabilities: (P,) in 0..1.
+        probabilities: (P,) from 0 to 1.
 
     Returns:
-        (P, V).
+        (P, V) quantiles.
 
     Raises:
-        ValueError: If the weights do not have a positive sum.
+        DataError: If the sum of the weights is not positive.
     """
     total = weights.sum()
     if not total > 0:
-        raise ValueError(f"weights: expected a positive sum, got {float(total):g}; check the weight branch")
+        raise DataError(f"weights: expected a positive sum, got {float(total):g}; check the weight branch")
     ordered, order = values.sort(0)
     cumulative = (weights[order].cumsum(0) - 0.5 * weights[order]) / total  # middle of each event's step
     cumulative = cumulative.cummax(0).values
@@ -48,7 +50,13 @@ def weighted_quantiles(values: Tensor, weights: Tensor, probabilities: Tensor) -
 
 
 def differences(n: int, *, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Weight (n + 1, n) and bias (n + 1,) that turn n numbers falling from 1 to 0 into their n + 1 steps."""
+    """Linear layer that takes differences: (x_1, ..., x_n) to (1 - x_1, x_1 - x_2, ..., x_n).
+
+    Cumulative probabilities that fall from 1 to 0 become n + 1 probabilities that sum to 1.
+
+    Returns:
+        Weight (n + 1, n) and bias (n + 1,).
+    """
     weight = torch.zeros(n + 1, n, device=device)
     k = torch.arange(n, device=device)
     weight[k + 1, k], weight[k, k] = 1.0, -1.0
@@ -57,40 +65,26 @@ def differences(n: int, *, device: torch.device | None = None) -> tuple[Tensor, 
     return weight, bias
 
 
-def wrapped(angle: Tensor, start: Tensor | float) -> Tensor:
-    """The same directions (rad) in the turn from `start` on, without its end."""
-    turns = (angle - start) / _TURN
-    part = turns - torch.floor(turns)
-    return start + _TURN * (
-        part - torch.floor(part)
-    )  # rounding may have made a whole turn of a tiny negative one
-
-
-def wound(x: Tensor, angles: Sequence[int], winding: Tensor) -> Tensor:
-    """Undo `QuantileScaling.periodic`, whatever the lengths of its pairs are: (B, V + A) to (B, V)."""
-    columns = list(torch.split(x, 1, 1))
-    sines = columns[len(columns) - len(angles) :]
-    for k, sine, turned in zip(angles, sines, winding, strict=True):
-        columns[k] = torch.atan2(sine, columns[k]) / turned
-    return torch.cat(columns[: len(columns) - len(angles)], 1)
-
-
 class QuantileScaling(nn.Module):
-    """Targets in physical units <-> normal numbers of equal rank, target by target.
+    r"""Map each target in physical units to a standard normal number and back.
 
-    Piecewise-linear and strictly monotone between `knots` normal numbers from -4 to 4, with the slopes of the first and
-    last piece beyond, hence invertible everywhere. ``linear``, ``log`` and ``angle`` targets are a single straight line
-    (of x or of log x) instead. The line of an angle is wound around the circle: every number is a direction, and the
-    way there from any other is free of jumps. On the way back its seam is opposite to the mean direction; whatever
-    compares events looks at `periodic` numbers, which have none.
+    The map is piecewise linear between K knots, normal numbers from -4 to 4, and strictly monotone; beyond them it
+    goes on with the slope of the first or last piece, so it is invertible everywhere. The form depends on the target:
+
+    - ``quantile``: knot z maps to the quantile of the data at :math:`\Phi(z)`.
+    - ``linear``, ``log``: a single straight line, :math:`x = \mu + \sigma z` or :math:`\log x = \mu + \sigma z`.
+    - ``angle``: also :math:`\mu + \sigma z`, wrapped into one turn, so that every normal number is a direction. The
+      inverse cuts the circle opposite the mean direction; compare events with `periodic` (cos, sin), which is
+      continuous.
 
     Args:
         transforms: For each of V targets "quantile", "linear", "log" or "angle".
-        knots: Knots K of each.
+        knots: Number of knots K.
 
     Attributes:
-        angles: Which of the targets are angles, A of them.
-        start: (A,) where their turn begins: at 0, or at -pi where some of the data are negative.
+        angles: Indices of the A targets that are angles.
+        start: (A,) beginning of the turn of each angle (rad): 0, or -pi if some of the data are negative.
+        table: (V, K) value of each target (or of its logarithm) at the knots.
     """
 
     table: Tensor
@@ -108,7 +102,7 @@ class QuantileScaling(nn.Module):
         grid = torch.linspace(-KNOT_RANGE, KNOT_RANGE, knots)
         self.register_buffer("grid", grid, persistent=False)
         self.register_buffer("table", grid.repeat(len(self.transforms), 1))
-        # where each piece begins, seen from the middle, and in which direction it goes
+        # the inner end of each piece, as seen from the middle knot, and the direction that leads away from the middle
         bends = torch.cat([grid[1 : self.middle + 1], grid[self.middle : -1]])
         self.register_buffer("bends", bends, persistent=False)
         self.register_buffer(
@@ -116,25 +110,25 @@ class QuantileScaling(nn.Module):
         )
 
     def fit(self, values: Tensor, weights: Tensor, continuous: Tensor) -> None:
-        """Tabulate the quantiles, or mean and spread, of (N, V) values under (N,) weights.
+        """Tabulate the quantiles, or mean and standard deviation, of each target.
 
         Args:
-            values: (N, V).
+            values: (N, V) targets in physical units.
             weights: (N,), of either sign.
-            continuous: (N, V) bool: which values count; the others are atoms.
+            continuous: (N, V) bool, false for values that are atoms, which are left out.
 
         Raises:
-            ValueError: If angles cover more than a turn.
+            DataError: If angles cover more than a turn.
         """
         levels = torch.special.ndtr(self.grid.double())
         for k, transform in enumerate(self.transforms):
             chosen = continuous[:, k]
             x, w = values[chosen, k].double(), weights[chosen].double()
             if len(x) < 2 or not w.sum() > 0:
-                continue  # nothing but atoms
+                continue  # the target has only atoms; keep the initial table
             x = torch.log(x) if transform == "log" else x
             if transform == "angle":
-                x = self._unwound(k, x, w)
+                x = self._centred_angles(k, x, w)
             if transform == "quantile":
                 column = weighted_quantiles(x[:, None], w, levels)[:, 0]
             else:
@@ -146,12 +140,12 @@ class QuantileScaling(nn.Module):
             steps = gap * torch.arange(len(column))
             self.table[k] = ((column - steps).cummax(0).values + steps).to(self.table)
 
-    def _unwound(self, k: int, x: Tensor, weights: Tensor) -> Tensor:
-        """Angles (N,) of target k within half a turn of their mean direction; notes where their turn begins."""
+    def _centred_angles(self, k: int, x: Tensor, weights: Tensor) -> Tensor:
+        """Wrap angles (N,) of target k to within half a turn of their mean direction, and set their `start`."""
         low, high = float(x.min()), float(x.max())
         start = -math.pi if low < 0 else 0.0
-        if low < start - _TURN_DIGITS or high > start + _TURN + _TURN_DIGITS:
-            raise ValueError(
+        if low < start - _TURN_TOLERANCE or high > start + TURN + _TURN_TOLERANCE:
+            raise DataError(
                 f"target {k + 1}: expected angles from 0 to 2 pi, or from -pi to pi (rad), got {low:g} to {high:g}; "
                 "convert them in an expression of the branch, such as 0.0174533 * degrees, or list sentinels as atoms"
             )
@@ -161,37 +155,42 @@ class QuantileScaling(nn.Module):
 
     @property
     def winding(self) -> Tensor:
-        """Angle (A,) by which a normal number of 1 turns (rad)."""
+        """Angle per unit of the normal number (A,), in rad: the standard deviation of each angle."""
         m = self.middle
         slope: Tensor = (self.table[:, m + 1] - self.table[:, m]) / (self.grid[m + 1] - self.grid[m])
         return slope[self.angles]
 
     @property
-    def seen(self) -> list[int]:
-        """The target that each of the `periodic` numbers is about."""
+    def periodic_targets(self) -> list[int]:
+        """Index of the target that each of the V + A `periodic` numbers describes."""
         return [*range(len(self.transforms)), *self.angles]
 
     def periodic(self, z: Tensor) -> Tensor:
-        """Map (B, V) normal numbers to (B, V + A): cosines in the place of angles, and their sines at the end."""
+        r"""Map (B, V) normal numbers to (B, V + A) numbers that are continuous around the circle.
+
+        Angles are replaced by :math:`\sqrt 2 \cos`, and their :math:`\sqrt 2 \sin` is appended; both have variance 1
+        if all directions are equally likely. Undone by `hepgan.transforms.angles.from_periodic`.
+        """
         if not self.angles:
             return z
         columns = list(torch.split(z, 1, 1))
         phase = torch.split(z[:, self.angles] * self.winding, 1, 1)
         for k, angle in zip(self.angles, phase, strict=True):
-            columns[k] = math.sqrt(2) * torch.cos(angle)  # of variance one, if all directions are alike
+            columns[k] = math.sqrt(2) * torch.cos(angle)
         return torch.cat([*columns, *(math.sqrt(2) * torch.sin(angle) for angle in phase)], 1)
 
     def from_normal(self, z: Tensor) -> Tensor:
-        """Map (B, V) normal numbers to (B, V) values."""
-        # a sum of rectified numbers, outwards from the middle: two matrix products, and little to cancel
+        """Map (B, V) normal numbers to (B, V) values in physical units."""
+        # table[middle] + sum over bends of (change of slope) * relu(distance beyond the bend), outwards from the
+        # middle: two matrix products in the exported graph, and terms that hardly cancel
         slope = (self.table[:, 1:] - self.table[:, :-1]) / (self.grid[1:] - self.grid[:-1])
         inner, outer, m = slope[:, :-1], slope[:, 1:], self.middle
-        turn = torch.cat([(inner - outer)[:, : m - 1], slope[:, m - 1 : m + 1], (outer - inner)[:, m:]], 1)
+        change = torch.cat([(inner - outer)[:, : m - 1], slope[:, m - 1 : m + 1], (outer - inner)[:, m:]], 1)
         own = torch.eye(len(self.table), device=z.device, dtype=z.dtype)[:, :, None]
-        way = nn.functional.linear(
+        beyond = nn.functional.linear(
             z, (own * self.sign).transpose(1, 2).flatten(0, 1), (-self.sign * self.bends).repeat(len(own))
         )
-        x = nn.functional.linear(torch.relu(way), (own * self.sign * turn).flatten(1), self.table[:, m])
+        x = nn.functional.linear(torch.relu(beyond), (own * self.sign * change).flatten(1), self.table[:, m])
         if not {"log", "angle"} & {*self.transforms}:
             return x
         columns = [
@@ -203,7 +202,7 @@ class QuantileScaling(nn.Module):
         return torch.cat(columns, 1)
 
     def to_normal(self, values: Tensor) -> Tensor:
-        """Undo `from_normal`; (B, V) to (B, V), and never further out than 8."""
+        """Map (B, V) values to (B, V) normal numbers from -8 to 8: the inverse of `from_normal`."""
         logs = torch.log(values.clamp(min=TINY))
         columns = [(logs if t == "log" else values)[:, k] for k, t in enumerate(self.transforms)]
         for k in self.angles:

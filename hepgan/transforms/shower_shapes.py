@@ -1,11 +1,11 @@
-"""Shower shapes: the numbers by which physicists tell showers apart.
+"""Shower shapes: observables of one shower (depth, widths, occupancy, ...), computed from its cell energies.
 
-`ShowerShapes` computes them all from flat cell energies, as one differentiable module, so that the same
-definitions serve the critic, the evaluation and the report. Definitions follow CaloGAN (arXiv:1705.02355,
-section 4) with the layer energy, not the total, as the reference of a layer's own shapes.
+`ShowerShapes` computes them as one differentiable module, so that critic, evaluation and report share one definition.
+Definitions follow CaloGAN (arXiv:1705.02355, section 4), but the shapes of a layer refer to the energy of that layer
+and not to the total.
 
-`challenge_low_level` and `challenge_high_level` are what the classifiers of the CaloChallenge (arXiv:2410.21611) see,
-and what its FPD and KPD are made of: for values that can be compared with published ones.
+`challenge_low_level` and `challenge_high_level` are the inputs of the classifiers of the CaloChallenge
+(arXiv:2410.21611) and of its FPD and KPD; use them for values that are compared with published ones.
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ __all__ = [
     "energy_factor",
 ]
 
-ENERGY_UNITS = {"eV": 1e-6, "keV": 1e-3, "MeV": 1.0, "GeV": 1e3, "TeV": 1e6}  # in MeV
+ENERGY_UNITS = {"eV": 1e-6, "keV": 1e-3, "MeV": 1.0, "GeV": 1e3, "TeV": 1e6}
+"""Units of energy in MeV."""
 
-_TINY = 1e-12  # keeps 0/0 at 0; far below any deposit relative to a shower's energy
-_WIDTH_FLOOR = {  # by the unit of length, squared; keeps the slope of the square root finite for showers of one cell
+_TINY = 1e-12  # in the unit of the cells; makes 0/0 zero, and is far below any deposit
+
+# Added under square roots, whose derivative would be infinite at zero:
+_WIDTH_FLOOR = {
     "mm": 1e-2,
     "": 1e-6,
-}
-_MASS_FLOOR = 1e-6  # of the squared energy of a jet; likewise
-_DEPTH_FLOOR = 1e-6  # layers^2; likewise, for showers in one layer
+}  # to the variance within a layer (unit of length squared); showers of one cell
+_MASS_FLOOR = 1e-6  # to the squared mass of a jet, relative to its squared energy; massless jets
+_DEPTH_FLOOR = 1e-6  # to the variance of the depth (layers squared); showers in one layer
 
-_CHALLENGE_ENERGY = (
-    1e-8  # added to energies under the logarithm; as all below from CaloChallenge/homepage, code/
-)
+# From the code of the CaloChallenge (github.com/CaloChallenge/homepage, folder code/):
+_CHALLENGE_ENERGY = 1e-8  # MeV; added to energies under the logarithm
 _CHALLENGE_LENGTH = 100.0  # mm; unit of centres and widths
-_CHALLENGE_TINY = 1e-16  # MeV; keeps 0/0 at 0
+_CHALLENGE_TINY = 1e-16  # MeV; makes 0/0 zero
 
 
 def energy_factor(source: str, target: str) -> float:
-    """Factor from one unit of energy to another.
+    """Factor that converts energies from the unit `source` to the unit `target`.
 
     Raises:
         ValueError: If a unit is not one of `ENERGY_UNITS`.
@@ -56,33 +58,44 @@ def energy_factor(source: str, target: str) -> float:
 
 
 class ShowerShapes(nn.Module):
-    r"""Shower-shape features of batches of showers.
+    r"""Compute the shower shapes of batches of showers.
 
-    For a layer with cell energies :math:`e_i` at :math:`(x_i, y_i)` and sum :math:`E_l`:
-    fraction :math:`E_l / \sum_l E_l`, centre :math:`\langle x \rangle = \sum e_i x_i / E_l`, lateral width
-    :math:`\sqrt{\langle x^2 \rangle - \langle x \rangle^2}`, occupancy (share of cells above threshold),
-    brightest share :math:`e_1 / E_l` and energy ratio :math:`(e_1 - e_2)/(e_1 + e_2)` of the two brightest
-    cells. For the shower: response :math:`E_{tot} / E_{inc}` (with overflow), depth
-    :math:`s_d = \sum_l l E_l / \sum_l E_l` and its width. An empty layer has all shapes zero, widths at
-    their floor (0.1 mm, which is added in quadrature).
+    Shapes of the shower: response :math:`E_{tot} / E_{inc}` (with overflow), depth
+    :math:`s_d = \sum_l l E_l / \sum_l E_l` (in layers) and its width. Shapes of a layer with cell energies :math:`e_i`
+    at :math:`(x_i, y_i)`, brightest first, and sum :math:`E_l`: the energy itself, fraction :math:`E_l / \sum_l E_l`,
+    centre :math:`\langle x \rangle = \sum_i e_i x_i / E_l`, lateral width
+    :math:`\sqrt{\langle x^2 \rangle - \langle x \rangle^2}`, occupancy (share of cells above threshold), brightest
+    share :math:`e_1 / E_l` and energy ratio :math:`(e_1 - e_2)/(e_1 + e_2)`. All shapes of an empty layer are zero but
+    the widths, which have a floor (0.1 mm, added in quadrature).
 
-    If all layers are in eta and phi, the cells hold transverse momenta, and the jet that they are together has a mass
-    :math:`\sqrt{(\sum E)^2 - (\sum \vec p)^2}` and a transverse momentum :math:`|\sum \vec p_T|`, each cell being
-    massless and at its centre (arXiv:1701.05927, section 4).
+    If all layers are in eta and phi, the cells hold transverse momenta and together are a jet, with the mass
+    :math:`\sqrt{(\sum E)^2 - (\sum \vec p)^2}` and the transverse momentum :math:`|\sum \vec p_T|`; each cell counts
+    as a massless particle at its centre (arXiv:1701.05927, section 4).
 
     Args:
         calorimeter: The geometry.
-        n_overflow: Overflow numbers per shower: one a layer, or 0.
-        threshold: A cell counts as hit above this energy (cell unit).
-        softness: If positive, the occupancy passes a gradient: its value stays the share of hit cells, its
-            derivative is that of 1 - exp(-e / softness) (a straight-through estimator, arXiv:1308.3432; cell unit).
+        n_overflow: Number of overflow energies per shower: one per layer, or 0.
+        threshold: A cell counts as hit above this energy (unit of the cells).
+        softness: If positive, the occupancy passes a gradient: its value stays the share of hit cells, its derivative
+            is that of 1 - exp(-e / softness) (straight-through estimator, arXiv:1308.3432; unit of the cells).
 
     Attributes:
-        names: Name of each feature, in order of the columns.
-        units: Unit of each feature ("" where it has none).
+        names: Name of each shape, in order of the columns.
+        units: Unit of each shape ("" for dimensionless ones).
+
+    Raises:
+        ValueError: If the number of overflow energies does not fit the geometry.
+
+    Example:
+        >>> from hepgan.geometry import Calorimeter
+        >>> layer = {"shape": (3, 4), "x": (-30, 30), "y": (-40, 40), "z": (0, 10)}
+        >>> shapes = ShowerShapes(Calorimeter.from_dicts([layer]))
+        >>> values = shapes(torch.ones(5, 12), torch.zeros(5, 0), torch.full((5,), 24.0))
+        >>> values.shape, shapes.names[0], values[0, 0].item()
+        (torch.Size([5, 12]), 'response', 0.5)
     """
 
-    centres: Tensor
+    centres: Tensor  # (n_cells, 3) mm, or eta and phi in the place of x and y
     softness: Tensor
 
     def __init__(
@@ -126,15 +139,15 @@ class ShowerShapes(nn.Module):
             self.units += [calorimeter.unit] * len(_JET_SHAPES)
 
     def forward(self, cells: Tensor, overflow: Tensor, incident_energy: Tensor) -> Tensor:
-        """Compute all features.
+        """Compute all shapes.
 
         Args:
             cells: (B, n_cells) energies.
-            overflow: (B, n_overflow) energies outside the window.
+            overflow: (B, n_overflow) energies outside the window of each layer.
             incident_energy: (B,) in the unit of the cells.
 
         Returns:
-            (B, n_features).
+            (B, n_shapes) values in the units of `units`.
         """
         slices = self.calorimeter.slices()
         layer_energy = torch.stack([cells[:, s].sum(1) for s in slices], 1)
@@ -153,6 +166,7 @@ class ShowerShapes(nn.Module):
         return torch.stack(columns, 1)
 
     def _jet_shapes(self, momenta: Tensor) -> list[Tensor]:
+        """Mass and transverse momentum, each (B,), of cells with (B, n_cells) transverse momenta."""
         eta, phi = self.centres[:, 0], self.centres[:, 1]
         axes = torch.stack([torch.cosh(eta), torch.sinh(eta), torch.cos(phi), torch.sin(phi)], 1)
         energy, along, x, y = (momenta @ axes).unbind(1)
@@ -161,6 +175,7 @@ class ShowerShapes(nn.Module):
         return [torch.sqrt(square + _TINY), torch.sqrt(transverse + _TINY)]
 
     def _layer_shapes(self, energy: Tensor, centres: Tensor, floor: float) -> list[Tensor]:
+        """Shapes `_LAYER_SHAPES`, each (B,), of (B, n) cell energies at (n, 3) centres."""
         total = energy.sum(1)
         share = energy / (total + _TINY)[:, None]
         columns = []
@@ -185,26 +200,28 @@ _JET_SHAPES = ("jet_mass", "jet_pt")
 
 
 def _above(cells: Tensor, threshold: float) -> Tensor:
+    """Cell energies, zero if below the threshold."""
     return torch.where(cells < threshold, 0.0, cells)
 
 
 def challenge_low_level(cells: Tensor, incident_energy: Tensor, *, threshold: float = 0.0) -> Tensor:
-    """Inputs of CaloChallenge's low-level classifier: log10 of the incident energy, and each cell's share of it.
+    """Inputs of the low-level classifier of the CaloChallenge: cell energies relative to the incident energy.
 
     Args:
-        cells: (B, n_cells) energies; MeV, for values that can be compared.
+        cells: (B, n_cells) energies; in MeV, if the result is compared with published values.
         incident_energy: (B,) in the unit of the cells.
-        threshold: Cells below are empty (cell unit). The challenge's: 1 MeV in data set 1, 15.15 keV in 2 and 3.
+        threshold: Energy below which a cell counts as empty (unit of the cells). The challenge uses 1 MeV in data set
+            1, 15.15 keV in data sets 2 and 3.
 
     Returns:
-        (B, 1 + n_cells).
+        (B, 1 + n_cells): log10 of the incident energy, then e / E_inc of each cell.
     """
     shares = _above(cells, threshold) / incident_energy[:, None]
     return torch.cat([torch.log10(incident_energy)[:, None], shares], dim=1)
 
 
 def _transverse(calorimeter: Calorimeter) -> list[int]:
-    """Layers that are segmented around the axis: where a polar layer is not, its cells have no x and y."""
+    """Indices of the layers whose cells have x and y: all but polar layers that are not segmented in the angle."""
     return [
         k for k, layer in enumerate(calorimeter.layers) if layer.coordinates != "polar" or layer.shape[0] > 1
     ]
@@ -213,18 +230,18 @@ def _transverse(calorimeter: Calorimeter) -> list[int]:
 def challenge_high_level(
     cells: Tensor, incident_energy: Tensor, calorimeter: Calorimeter, *, threshold: float = 0.0
 ) -> Tensor:
-    r"""Inputs of CaloChallenge's high-level classifier: its shower shapes.
+    r"""Inputs of the high-level classifier of the CaloChallenge: its own set of shower shapes.
 
-    In this order: :math:`\log_{10} E_{inc}`; :math:`\log_{10}(E_l + 10^{-8})` of each layer; centres of energy in eta,
-    then in phi, then the widths in eta, then in phi, of each layer that is segmented around the axis;
-    :math:`\log_{10}(E_{tot} + 10^{-8})`; share of empty cells of each layer; radial centre, then radial width, of each
-    layer. Centres and widths in units of 100 mm, 0 for an empty layer. What the challenge calls eta and phi are the
-    transverse x and y in mm.
+    In this order: :math:`\log_{10} E_{inc}`; :math:`\log_{10}(E_l + 10^{-8})` of each layer; centres of energy in x,
+    then in y, then widths in x, then in y, of each layer that is segmented around the axis;
+    :math:`\log_{10}(E_{tot} + 10^{-8})`; share of empty cells of each layer; radial centres, then radial widths, of
+    each layer. Centres and widths are in units of 100 mm, and 0 for an empty layer. The challenge calls x and y eta
+    and phi.
 
     Args:
-        cells: (B, n_cells) energies; MeV, for values that can be compared.
+        cells: (B, n_cells) energies; in MeV, if the result is compared with published values.
         incident_energy: (B,) in the unit of the cells.
-        calorimeter: The geometry. In polar layers a cell is in the middle of its ring and angle.
+        calorimeter: The geometry. Cells of polar layers are placed at the middle of their ring and angle.
         threshold: As in `challenge_low_level`.
 
     Returns:
@@ -251,18 +268,20 @@ def challenge_high_level(
     columns += [width(f"width_{axis}_{n}") / _CHALLENGE_LENGTH for axis in "xy" for n in segmented]
     columns += [log_energy(cells.sum(1))]
     columns += [1 - column[f"occupancy_{n}"] for n in names]
-    columns += [value / _CHALLENGE_LENGTH for which in (0, 1) for value in (r[which] for r in radial)]
+    centres, widths = zip(*radial, strict=True)
+    columns += [value / _CHALLENGE_LENGTH for value in (*centres, *widths)]
     return torch.stack(columns, dim=1)
 
 
 def _centre_and_width(energy: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (B,) of (n,) positions, weighted with (B, n) energies."""
     share = energy / (energy.sum(1) + _CHALLENGE_TINY)[:, None]
     centre = share @ position
     return centre, torch.sqrt((share * (position - centre[:, None]) ** 2).sum(1))
 
 
 def challenge_high_level_names(calorimeter: Calorimeter) -> list[str]:
-    """Names of the columns of `challenge_high_level`."""
+    """Names of the columns of `challenge_high_level`, in order."""
     layers = calorimeter.names
     segmented = [layers[k] for k in _transverse(calorimeter)]
     return [

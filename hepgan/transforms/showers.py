@@ -1,17 +1,16 @@
-r"""Energies of a shower to dimensionless numbers and back.
+r"""Energies of a shower to dimensionless variables and back, with energy sums conserved.
 
-The chain for a calorimeter shower has two invertible steps:
+A calorimeter shower becomes standard normal numbers in two invertible steps:
 
-1. `ShowerScaling`: energies -> dimensionless logarithms. Response :math:`c = E_{tot}/E_{inc}`; energy of each layer
-   but the main one, :math:`\log(1 + D_l/\epsilon)`, overflow of each layer and energy of each cell likewise. The way
-   back rebuilds the layers from the total, the overflow and the cells from their layer, so that sums are
-   conserved whatever the network says, and :math:`\max(0, e^y - 1)` gives exact zeros.
-2. `ConditionalQuantile`: each of these variables -> a number that is standard normal at every incident energy.
-   A latent normal number per cell therefore already has the cell's spectrum and occupancy; the network learns what
-   is left: how cells fluctuate together.
+1. `ShowerScaling`: energies to dimensionless logarithms (formulas there). The inverse rebuilds the layer energies from
+   the total energy, and the overflow and the cells from their layer, so that sums are conserved for any network
+   output; :math:`\max(0, e^y - 1)` gives exact zeros.
+2. `hepgan.transforms.energy.ConditionalQuantile`: each variable to a number that is standard normal at every incident
+   energy. A latent normal number per cell then already has the cell's spectrum and occupancy; the network only learns
+   how cells fluctuate together.
 
-The offset :math:`\epsilon` is an absolute energy, because the smallest deposits of a detector are: it makes
-occupancy follow the incident energy as it should.
+The offset :math:`\epsilon` of the logarithms is an absolute energy, because the smallest deposits of a detector are
+absolute; occupancy then follows the incident energy as in the data.
 """
 
 from __future__ import annotations
@@ -19,25 +18,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hepgan.errors import DataError
 from hepgan.geometry import Calorimeter
 from hepgan.transforms.quantiles import TINY
 
 __all__ = ["ShowerScaling"]
 
-_LEAST = 1e-3  # log(1 + e/offset) of the brightest cell of a layer, at least: an energy of a per mille of the offset
+_LEAST = 1e-3  # smallest log(1 + e/offset) of the brightest cell of a layer: an energy of 0.1 % of the offset
+_OFFSET_QUANTILE = 0.05  # the offset is this quantile of the non-zero deposits
+_OFFSET_DEPOSITS = 1_000_000  # about as many deposits are used for it
 
 
 class ShowerScaling(nn.Module):
-    r"""Energies of a shower <-> dimensionless variables, with sums conserved on the way back.
+    r"""Map the energies of a shower to dimensionless variables and back, with sums conserved.
 
-    Variables, in this order: response :math:`c = E_{tot}/E_{inc}`; for each layer but the main one, from the least
-    to the most energetic, :math:`\log(1 + D_l/\epsilon)` of its energy with overflow; for each layer (if there is
-    overflow) :math:`\log(1 + O_l/\epsilon)`; for each cell :math:`\log(1 + e/\epsilon)`. Zero is the floor of all
-    but the first.
+    With the energy :math:`E_l` (overflow included) and overflow :math:`O_l` of layer l, cell energies e and the offset
+    :math:`\epsilon`, the variables are, in this order:
+
+    - response :math:`c = E_{tot} / E_{inc}`,
+    - :math:`\log(1 + E_l/\epsilon)` of all layers but the most energetic one, in order of mean energy,
+    - :math:`\log(1 + O_l/\epsilon)` of each layer, if there is overflow,
+    - :math:`\log(1 + e/\epsilon)` of each cell.
+
+    The floor of all but the first is 0.
 
     Args:
         calorimeter: The geometry.
-        n_overflow: Overflow numbers: one a layer, or 0.
+        n_overflow: Number of overflow energies: one per layer, or 0.
+        order: Indices of the layers from the least to the most energetic; `fit` sets it.
     """
 
     offset: Tensor
@@ -51,29 +59,37 @@ class ShowerScaling(nn.Module):
 
     @property
     def n_global(self) -> int:
-        """Variables that are not cells."""
+        """Number of variables that are not cells: response, layer energies, overflow."""
         return self.calorimeter.n_layers + self.n_overflow
 
     @property
     def n_variables(self) -> int:
-        """All variables."""
+        """Number of all variables."""
         return self.n_global + self.calorimeter.n_cells
 
     def fit(self, cells: Tensor, overflow: Tensor, weights: Tensor) -> None:
-        """Choose the offset (5 % quantile of the non-zero deposits, without weights) and the order of the layers.
+        """Set the offset and the order of the layers.
+
+        The offset is the 5 % quantile of the non-zero deposits (without weights).
+
+        Args:
+            cells: (N, n_cells) energies.
+            overflow: (N, n_overflow) energies.
+            weights: (N,).
 
         Raises:
-            ValueError: If all cells are empty.
+            DataError: If all cells are empty.
         """
         deposits = cells[cells > 0]
         if len(deposits) == 0:
-            raise ValueError("cells: expected deposits, got only zeros; check the branches of the layers")
-        sample = deposits[:: max(1, len(deposits) // 1_000_000)]
-        self.offset.copy_(torch.quantile(sample.double(), 0.05))
+            raise DataError("cells: expected deposits, got only zeros; check the branches of the layers")
+        sample = deposits[:: max(1, len(deposits) // _OFFSET_DEPOSITS)]
+        self.offset.copy_(torch.quantile(sample.double(), _OFFSET_QUANTILE))
         mean = weights @ self._layer_energy(cells, overflow)
         self.order = torch.argsort(mean).tolist()
 
     def _layer_energy(self, cells: Tensor, overflow: Tensor) -> Tensor:
+        """Energy of each layer with its overflow, (B, n_layers)."""
         energy = torch.stack([cells[:, s].sum(1) for s in self.calorimeter.slices()], 1)
         return energy + overflow if self.n_overflow else energy
 
@@ -81,12 +97,12 @@ class ShowerScaling(nn.Module):
         """Map energies to variables.
 
         Args:
-            cells: (B, n_cells).
-            overflow: (B, n_overflow).
+            cells: (B, n_cells) energies.
+            overflow: (B, n_overflow) energies, in the unit of the cells.
             incident_energy: (B,) in the unit of the cells.
 
         Returns:
-            (B, n_variables).
+            (B, n_variables) dimensionless variables.
         """
         energy = self._layer_energy(cells, overflow)
         response = energy.sum(1, keepdim=True) / incident_energy[:, None]
@@ -94,7 +110,15 @@ class ShowerScaling(nn.Module):
         return torch.cat([response, torch.log1p(parts / self.offset)], 1)
 
     def inverse(self, variables: Tensor, incident_energy: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, n_variables) back to (B, n_cells) and (B, n_overflow) energies, all >= 0."""
+        """Map variables back to energies, all >= 0, for any values of the variables.
+
+        Args:
+            variables: (B, n_variables).
+            incident_energy: (B,).
+
+        Returns:
+            Cells (B, n_cells) and overflow (B, n_overflow), in the unit of the incident energy.
+        """
         layers, n_global = self.calorimeter.n_layers, self.n_global
         total = torch.relu(variables[:, :1]) * incident_energy[:, None]
         parts = torch.relu(torch.exp(variables[:, 1:n_global]) - 1) * self.offset
@@ -111,14 +135,14 @@ class ShowerScaling(nn.Module):
         for layer, s in enumerate(self.calorimeter.slices()):
             inside = energy[layer] - overflow[:, layer : layer + 1] if self.n_overflow else energy[layer]
             logs = variables[:, n_global:][:, s]
-            # a layer whose cells are all below the floor is raised until its brightest cell takes the energy
+            # if all cells of a layer are below the floor, raise them until the brightest one can take the energy
             logs = logs - torch.clamp(logs.max(1, keepdim=True).values - _LEAST, max=0)
             raw = torch.relu(torch.exp(logs) - 1)
             cells.append(raw * (inside / (raw.sum(1, keepdim=True) + TINY)))
         return torch.cat(cells, 1), overflow
 
     def get_extra_state(self) -> Tensor:
-        """The order of the layers, saved with the weights."""
+        """Order of the layers, saved with the weights."""
         return torch.tensor(self.order)
 
     def set_extra_state(self, state: Tensor) -> None:

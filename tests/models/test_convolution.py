@@ -1,12 +1,10 @@
-"""Convolutions know no position, locally connected layers do; both make the same shapes and export."""
+"""Convolutional layers and maps in place of locally connected ones: same shapes, no dependence on the position."""
 
 import pytest
 import torch
-from tiny_generator import tiny_data
+from tiny_generator import tiny_calo_generator, tiny_data, tiny_showers
 
 from hepgan.config import CaloModelConfig
-from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import OPERATORS, OnnxGenerator, write
 from hepgan.geometry import CaloLayer
 from hepgan.models.convolution import Convolution2d, Enlarge, coarser
 from hepgan.models.locally_connected import LocallyConnected2d
@@ -32,29 +30,13 @@ def rng():
 
 
 @pytest.fixture
-def events(rng):
-    condition = torch.stack(
-        [torch.exp(4 * torch.rand(2000, generator=rng)), torch.rand(2000, generator=rng)], 1
-    )
-    place = torch.linspace(
-        -2, 2, 10
-    )  # later cells have more; few layers are empty, which the scaling would fill
-    cells = torch.exp(torch.randn(2000, 10, generator=rng) + place) * condition[:, :1]
-    return TensorEvents(
-        condition, (torch.relu(cells - 4), torch.rand(2000, 2, generator=rng)), torch.ones(2000)
-    )
+def events():
+    return tiny_showers()
 
 
 @pytest.fixture
-def generator(events):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        generator = CaloGenerator(tiny_data(), MODEL)
-        generator.fit(events, rng=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            for parameter in generator.parameters():  # as after some training
-                parameter += 0.3 * torch.randn(parameter.shape)
-    return generator
+def generator():
+    return tiny_calo_generator(MODEL)
 
 
 @pytest.mark.parametrize(("size", "stride"), [((3, 96), (1, 2)), ((12, 7), (2, 1)), ((1, 1), (1, 1))])
@@ -135,13 +117,3 @@ def test_penalty_of_a_convolutional_critic_trains_it(events, generator, rng):
     weights = {name: p.grad for name, p in critic.named_parameters() if name.endswith("weight")}
     assert all(grad is not None and grad.isfinite().all() for grad in weights.values())
     assert all(weights[f"streams.{k}.{i}.weight"].abs().max() > 0 for k in (0, 1) for i in (0, 2))
-
-
-def test_exported_file_has_torchs_numbers_and_the_operators_of_all_targets(generator, tmp_path, rng):
-    path = tmp_path / "model.onnx"
-    generator.condition_range.copy_(torch.tensor([[1.0, 54.0], [0.0, 1.0]]))
-    write(generator.eval(), path, data=tiny_data(), provenance={}, metrics={})
-    model = OnnxGenerator(path)
-    assert "Conv" in model.operators
-    assert model.operators <= OPERATORS
-    assert all(passed for _, passed, _ in model.check())

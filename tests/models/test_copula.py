@@ -29,9 +29,9 @@ def covariance(loadings, noise):
 
 def test_factor_model_recovers_its_own_covariance():
     expected = truth()
-    found = factor_model(sample(*expected, 100_000), 2)
-    torch.testing.assert_close(covariance(*found), covariance(*expected), atol=0.02, rtol=0)
-    torch.testing.assert_close(found[1], expected[1], atol=0.03, rtol=0)
+    result = factor_model(sample(*expected, 100_000), 2)
+    torch.testing.assert_close(covariance(*result), covariance(*expected), atol=0.02, rtol=0)
+    torch.testing.assert_close(result[1], expected[1], atol=0.03, rtol=0)
 
 
 def test_more_factors_than_variables_are_zero():
@@ -47,16 +47,16 @@ def test_censored_values_do_not_dilute_the_correlations():
     threshold = torch.linspace(-1, 1.5, 10)  # from 16 % to 93 % empty
     censored = z < threshold
     rng = torch.Generator().manual_seed(2)
-    found = censored_factor_model(torch.maximum(z, threshold), censored, 2, rng=rng, sweeps=20)
+    result = censored_factor_model(torch.maximum(z, threshold), censored, 2, rng=rng, sweeps=20)
     naive = censored_factor_model(torch.maximum(z, threshold), censored, 2, rng=rng, sweeps=0)
     off = ~torch.eye(10, dtype=torch.bool)
 
     def error(fit):
         return (covariance(*fit) - covariance(*expected))[off].abs().mean().item()
 
-    assert error(found) < 0.03
-    assert error(found) < 0.3 * error(naive)
-    torch.testing.assert_close(covariance(*found).diagonal(), torch.ones(10))
+    assert error(result) < 0.03
+    assert error(result) < 0.3 * error(naive)
+    torch.testing.assert_close(covariance(*result).diagonal(), torch.ones(10))
 
 
 def test_correlations_follow_the_energy_and_stay_normal_between():

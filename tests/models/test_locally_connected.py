@@ -1,10 +1,12 @@
 """LocallyConnected2d against a loop, its derivatives, and its memory layout."""
 
+import doctest
 import itertools
 
 import pytest
 import torch
 
+from hepgan.models import locally_connected
 from hepgan.models.locally_connected import LocallyConnected2d, _gathered, locally_connected2d
 
 GEOMETRIES = [
@@ -109,3 +111,7 @@ def test_wrong_input_is_named():
 
 def test_repr_says_the_arguments():
     assert "2, 3, size=(4, 7), kernel_size=(3, 3)" in repr(layer_of((4, 7), (3, 3), (1, 1), (1, 1)))
+
+
+def test_example_of_the_docstring_runs():
+    assert doctest.testmod(locally_connected) == (0, 2)

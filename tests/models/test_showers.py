@@ -6,7 +6,7 @@ import torch
 from hepgan.config import CaloModelConfig, parse
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
-from hepgan.models import MODELS, CaloCritic, CaloGenerator
+from hepgan.models import CaloCritic, CaloGenerator
 
 SMALL = CaloModelConfig(
     latent=6, width=16, depth=2, channels=2, critic_width=16, critic_depth=1, critic_channels=2
@@ -114,17 +114,6 @@ def test_layers_are_handed_on(model):
     assert torch.equal(generator.normal(condition, later)[:, n:][:, first], a[:, n:][:, first])
 
 
-@pytest.mark.parametrize("model", [SMALL, CONVOLUTION], ids=lambda model: model.paint)
-def test_batch_of_one_equals_batch_of_many(model):
-    data = tiny_config(2, overflow=True)
-    events = toy_showers(data)
-    generator = perturbed(fitted(data, events, model))
-    latent = torch.randn(20, generator.n_latent, generator=torch.Generator().manual_seed(2))
-    together = generator(events.condition[:20], latent)[0]
-    alone = torch.cat([generator(events.condition[k : k + 1], latent[k : k + 1])[0] for k in range(20)])
-    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
-
-
 @pytest.fixture(scope="module")
 def geant(request):
     """A generator fitted to the shipped Geant4 showers, not trained; with showers at the same energies."""
@@ -165,13 +154,3 @@ def test_untrained_generator_has_response_and_fractions_of_geant4(geant):
         data = (events.outputs[0][:, s].sum(1) / events.outputs[0].sum(1)).mean().item()
         made = (cells[:, s].sum(1) / cells.sum(1)).mean().item()
         assert made == pytest.approx(data, rel=0.03)
-
-
-def test_condition_range_is_what_was_seen(geant):
-    generator, events, _, _ = geant
-    low, high = generator.condition_range[0].tolist()
-    assert (low, high) == (events.condition.min().item(), events.condition.max().item())
-
-
-def test_table_names_the_models():
-    assert MODELS["calo"] == (CaloGenerator, CaloCritic)

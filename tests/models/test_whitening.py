@@ -1,4 +1,4 @@
-"""Linear correlations at each condition."""
+"""Whitening: unit spreads and no linear correlations at each condition."""
 
 import torch
 
@@ -20,38 +20,38 @@ def sample(n=20_000):
 
 
 def test_ridges_become_as_wide_as_everything_else():
-    label, z = sample()
-    whitening, ones = Whitening(3, label.shape[1]), torch.ones(len(z))
-    whitening.fit(z, label, torch.ones_like(z), ones)
-    y = whitening.at(label, torch.ones_like(z))(z)
+    context, z = sample()
+    whitening, ones = Whitening(3, context.shape[1]), torch.ones(len(z))
+    whitening.fit(z, context, torch.ones_like(z), ones)
+    y = whitening.at(context, torch.ones_like(z))(z)
     torch.testing.assert_close(y.std(0), torch.ones(3), atol=0.15, rtol=0)
     torch.testing.assert_close(torch.corrcoef(y.T), torch.eye(3), atol=0.05, rtol=0)
     wider = z.clone()
     wider[:, 1] += 0.03 * torch.randn(len(z), generator=torch.Generator().manual_seed(1))
-    seen = whitening.at(label, torch.ones_like(z))(wider)
-    assert seen[:, 1].std() > 5  # 1 % of the range, and plain to see
+    whitened = whitening.at(context, torch.ones_like(z))(wider)
+    assert whitened[:, 1].std() > 5  # 1 % of the range, and plain to see
 
 
 def test_targets_that_are_not_free_are_zero_and_do_not_count():
-    label, z = sample()
+    context, z = sample()
     free = torch.ones_like(z)
     free[::2, 1] = 0
     spoiled = torch.where(free > 0, z, torch.full_like(z, 1e3))
-    whitening = Whitening(3, label.shape[1])
-    whitening.fit(spoiled, label, free, torch.ones(len(z)))
-    y = whitening.at(label, free)(spoiled)
+    whitening = Whitening(3, context.shape[1])
+    whitening.fit(spoiled, context, free, torch.ones(len(z)))
+    y = whitening.at(context, free)(spoiled)
     assert (y[::2, 1] == 0).all()
     torch.testing.assert_close(y[1::2].std(0), torch.ones(3), atol=0.2, rtol=0)
 
 
 def test_negative_weights_subtract():
     """Signal plus background with weights that cancel the background, against the signal alone."""
-    label, z = sample()
+    context, z = sample()
     background = z.flip(0) * 0.5 + 1
-    both, labels = torch.cat([z, background, background]), torch.cat([label, label, label])
+    both, contexts = torch.cat([z, background, background]), torch.cat([context, context, context])
     weights = torch.cat([torch.ones(len(z)), torch.ones(len(z)), -torch.ones(len(z))])
-    pure, weighted = Whitening(3, label.shape[1]), Whitening(3, label.shape[1])
-    pure.fit(z, label, torch.ones_like(z), torch.ones(len(z)))
-    weighted.fit(both, labels, torch.ones_like(both), weights)
+    pure, weighted = Whitening(3, context.shape[1]), Whitening(3, context.shape[1])
+    pure.fit(z, context, torch.ones_like(z), torch.ones(len(z)))
+    weighted.fit(both, contexts, torch.ones_like(both), weights)
     mean = slice(0, 3)  # rows of the table
     torch.testing.assert_close(weighted.table[mean], pure.table[mean], atol=0.01, rtol=0.01)

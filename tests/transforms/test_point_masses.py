@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 
+from hepgan.errors import DataError
 from hepgan.transforms.point_masses import Patterns, draw
 
 ATOMS = {"e": [-999.0], "k": [-999.0, 0.0], "p": [-999.0, 0.0]}
@@ -27,7 +28,7 @@ def test_patterns_are_found_and_ordered_by_their_share():
     targets = tracks()
     patterns.fit(targets, torch.ones(len(targets)))
     assert patterns.code.tolist() == [[0, 1, 2], [0, 1, 1], [-1, -1, -1], [-1, -2, -2]]
-    share = patterns.which(targets).mean(0)
+    share = patterns.one_hot(targets).mean(0)
     torch.testing.assert_close(share, torch.tensor([0.6, 0.3, 0.08, 0.02]), atol=0.03, rtol=0)
     assert patterns.free.tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert patterns.continuous.tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]]
@@ -37,7 +38,7 @@ def test_assembling_the_own_pattern_gives_the_targets_back_exactly():
     patterns = Patterns(ATOMS, ties=True)
     targets = tracks()
     patterns.fit(targets, torch.ones(len(targets)))
-    pattern = patterns.which(targets)
+    pattern = patterns.one_hot(targets)
     free = pattern @ patterns.free
     other = torch.where(free > 0, targets, torch.full_like(targets, 1e6))  # whatever the network says there
     assert torch.equal(patterns.assemble(other, pattern), targets)
@@ -58,7 +59,7 @@ def test_rare_combinations_are_left_out_and_said(caplog):
     with caplog.at_level(logging.WARNING):
         patterns.fit(targets, torch.ones(len(targets)))
     assert "1 events have atoms or ties in a combination rarer than 0.0001" in caplog.text
-    assert patterns.which(targets[:1]).sum() == 0
+    assert patterns.one_hot(targets[:1]).sum() == 0
 
 
 def test_weights_of_either_sign_count_in_the_share():
@@ -76,7 +77,7 @@ def test_weights_of_either_sign_count_in_the_share():
 def test_constant_target_is_refused():
     patterns = Patterns({"a": [], "b": []}, ties=False)
     targets = torch.stack([torch.randn(100), torch.full((100,), 3.0)], 1)
-    with pytest.raises(ValueError, match=r"target 'b': expected values that vary, got 3 in all 100 events"):
+    with pytest.raises(DataError, match=r"target 'b': expected values that vary, got 3 in all 100 events"):
         patterns.fit(targets, torch.ones(100))
 
 

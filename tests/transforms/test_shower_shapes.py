@@ -1,8 +1,11 @@
+import doctest
+
 import numpy as np
 import pytest
 import torch
 
 from hepgan.geometry import Calorimeter
+from hepgan.transforms import shower_shapes
 from hepgan.transforms.shower_shapes import (
     ShowerShapes,
     challenge_high_level,
@@ -272,3 +275,7 @@ def test_challenge_inputs_of_real_showers(events, sample_config):
     total = high[:, challenge_high_level_names(calorimeter).index("log_energy")]
     assert torch.allclose(torch.log10(low[:, 1:].sum(1)) + low[:, 0], total, atol=1e-5)
     assert high.abs().max() < 10  # of order one, as a network wants its inputs
+
+
+def test_example_of_the_docstring_runs():
+    assert doctest.testmod(shower_shapes) == (0, 5)

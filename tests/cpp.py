@@ -17,7 +17,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def unavailable(reason: str) -> None:
-    """Skip; in continuous integration a machine without C++ is a failure."""
+    """Skip the test; in continuous integration, fail instead."""
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(f"C++ tests cannot run: {reason}")
     pytest.skip(f"C++ tests cannot run: {reason}")
@@ -26,6 +26,7 @@ def unavailable(reason: str) -> None:
 def run(
     *command: str | Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command in the root of the repository; `environment` is added to this process's variables."""
     return subprocess.run(
         [str(word) for word in command],
         capture_output=True,
@@ -37,7 +38,7 @@ def run(
 
 
 def runtime_library() -> str:
-    """The runtime library of the Python wheel."""
+    """The path of the ONNX Runtime library in the Python wheel."""
     libraries = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.*1*"))
     if not libraries:
         unavailable(f"onnxruntime {onnxruntime.__version__} has no shared library; install 1.23 or newer")
@@ -45,6 +46,7 @@ def runtime_library() -> str:
 
 
 def compiler(name: str) -> str:
+    """Return the name of a program, or skip the test if it is not installed."""
     if shutil.which(name) is None:
         unavailable(f"{name} not found; install cmake, make, g++ and clang")
     return name
@@ -66,7 +68,7 @@ def build(
     flags: str = "",
     targets: tuple[str, ...] = (),
 ) -> Path:
-    """Configure and compile a CMake project, with warnings as errors."""
+    """Configure and compile a CMake project in `folder`, with warnings as errors. Returns `folder`."""
     for program in ("cmake", "make"):
         compiler(program)
     cxx = compiler(cxx or os.environ.get("CXX", "c++"))

@@ -1,4 +1,4 @@
-# Finds the headers of ONNX Runtime: ONNXRUNTIME_ROOT, an installed CMake package, or the usual places.
+# Finds the headers of ONNX Runtime in ONNXRUNTIME_ROOT, in an installed CMake package, or in the usual folders.
 if(NOT ONNXRUNTIME_ROOT)
   find_package(onnxruntime CONFIG QUIET)
   if(TARGET onnxruntime::onnxruntime)

@@ -1,8 +1,8 @@
-// hepgan-fire: electrons of several energies and angles into a calorimeter, and their hits as CSV.
+// hepgan-fire: fires electrons of several energies and angles into a calorimeter, and writes their hits as CSV.
 //
 //   hepgan-fire MODEL.onnx HITS.csv [EVENTS [SEED]]
 //
-// Everything a framework does with a model of showers: conditions, noise that belongs to the event, hits in the world.
+// Shows each step of a framework with a model of showers: conditions, noise keyed by the event, hits in the world.
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -24,18 +24,18 @@ constexpr std::size_t n_energies = 5;
 constexpr std::array<double, 4> angles{0, 0.2, 0.4, 0.6};  // from the z axis, rad
 constexpr double threshold = 0.1;                          // MeV
 
-/// Conditions of an event: the first one takes five values across its range, with equal ratios; others stay in the middle.
+/// Conditions of an event: the first one takes five values across its range, with equal ratios; the others stay in the middle.
 std::vector<float> conditions(const hepgan::Generator& generator, std::size_t event) {
   std::vector<float> row;
   for (const hepgan::Condition& c : generator.conditions())
     row.push_back(static_cast<float>(c.categories.empty() ? 0.5 * (c.low + c.high) : c.categories.front().second));
   const hepgan::Condition& c = generator.conditions().front();
-  const double share = (static_cast<double>(event % n_energies) + 0.5) / static_cast<double>(n_energies);
-  row.front() = static_cast<float>(c.low * std::pow(c.high / c.low, share));
+  const double fraction = (static_cast<double>(event % n_energies) + 0.5) / static_cast<double>(n_energies);
+  row.front() = static_cast<float>(c.low * std::pow(c.high / c.low, fraction));
   return row;
 }
 
-/// Where an event goes: one of the angles, and all around the z axis.
+/// Direction of the particle of an event: one of the angles to the z axis, at an azimuth that differs from event to event.
 hepgan::Vector3 direction(std::size_t event) {
   const double theta = angles[event / n_energies % angles.size()], phi = 2.4 * static_cast<double>(event);
   return {std::sin(theta) * std::cos(phi), std::sin(theta) * std::sin(phi), std::cos(theta)};

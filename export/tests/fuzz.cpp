@@ -1,5 +1,6 @@
-// Damaged files give an exception, never a crash: fuzz MODEL.onnx FOLDER SECONDS SEED. Mutates bytes of the file and, with
-// digests that fit, the text of its description; loads each and generates one event. Prints what it did; crashes are crashes.
+// Damaged files give an error of hepgan, never a crash or another exception: fuzz MODEL.onnx FOLDER SECONDS SEED. Changes bytes of
+// the file or, with digests that still fit, the text of its description; loads each file and generates one event. Prints the
+// numbers of files by outcome.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -25,7 +26,7 @@ using Engine = std::mt19937_64;
 
 std::size_t below(Engine& engine, std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(engine); }
 
-/// A few random bytes changed, removed, inserted or repeated; or the end cut off.
+/// Change, remove, insert or repeat a few random bytes between `first` and `first + length`, or cut off the end.
 std::string mutate(std::string text, Engine& engine, std::size_t first, std::size_t length) {
   for (std::size_t change = 1 + below(engine, 3); change > 0 && text.size() > first + 1; --change) {
     length = std::min(length, text.size() - first);
@@ -62,7 +63,7 @@ std::string variable(std::uint64_t value) {
   return bytes + static_cast<char>(value);
 }
 
-/// A metadata entry as it stands in an ONNX file.
+/// The bytes of a metadata entry in an ONNX file.
 std::string property(const std::string& text) {
   const std::string key = "hepgan";
   const std::string entry = "\x0a" + variable(key.size()) + key + "\x12" + variable(text.size()) + text;
@@ -89,7 +90,7 @@ int main(int argc, char** argv) {
     if (done % 4 == 0) {
       changed = mutate(changed, engine, 0, changed.size());  // anywhere, most of it weights
     } else if (done % 4 == 1) {
-      changed = mutate(changed, engine, 0, 4096);  // the graph's nodes
+      changed = mutate(changed, engine, 0, 4096);  // the nodes of the graph
     } else {
       // the first kilobytes of the description have its structure, the rest is mostly cell centres and reference vectors
       changed.replace(place, whole.size(), property(mutate(text, engine, 0, done % 4 == 2 ? text.size() : 2000)));
@@ -102,13 +103,15 @@ int main(int argc, char** argv) {
         row.push_back(static_cast<float>(c.categories.empty() ? c.low : c.categories[0].second));
       generator.generate(row, engine);
       ++outcomes["generated"];
-    } catch (const std::invalid_argument&) {
+    } catch (const hepgan::ConditionRangeError&) {
       ++outcomes["refused to generate"];
-    } catch (const std::runtime_error& error) {
+    } catch (const hepgan::Error& error) {
       const std::string message = error.what();
       if (message.rfind("hepgan: " + path, 0) != 0 && message.rfind("hepgan: output", 0) != 0)
         return std::cerr << "fuzz: a message that names no file: " << message << "\n", 1;
       ++outcomes["refused to load"];
+    } catch (const std::exception& error) {
+      return std::cerr << "fuzz: not an error of hepgan: " << error.what() << "\n", 1;
     }
   }
   std::remove(path.c_str());

@@ -1,5 +1,5 @@
-// Steady state allocates nothing: test_allocation MODEL.onnx. The global allocation functions count what this program's own
-// code asks for, without the ONNX Runtime library.
+// After the first calls a generator allocates no memory: test_allocation MODEL.onnx. The global allocation functions count the
+// requests of this program, without those of the ONNX Runtime library.
 #include <dlfcn.h>
 
 #include <atomic>
@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
     hits.clear();
     maker->make({out.data(), generator.n_cells()}, {0, {1, 2, 3}, {0, 1, 1}}, hits);
   };
-  work();  // makes the working memory
+  work();  // allocates the working memory
   place();
   const std::size_t before = ours;
   for (int turn = 0; turn < 10; ++turn) {

@@ -29,12 +29,12 @@ void require_stop(const std::function<void()>& function, const std::string& part
     function();
   } catch (const StubException& error) {
     const std::string got = error.what();
-    return require(error.severity == severity && got.find(part) != std::string::npos, "'" + part + "', got '" + got + "'");
+    return require(error.severity == severity && contains(got, part), "'" + part + "', got '" + got + "'");
   }
   throw std::runtime_error("expected Geant4 to be stopped with '" + part + "'");
 }
 
-/// A particle at the middle of the front face, going in.
+/// A particle in the middle of the front face, going in.
 G4Track entering(double energy = 10 * GeV, const G4ParticleDefinition& particle = electron) {
   G4Track track;
   track.definition = &particle;
@@ -46,7 +46,7 @@ G4Track entering(double energy = 10 * GeV, const G4ParticleDefinition& particle 
 
 G4FastTrack fast(const G4Track& track) { return {track, box, shift}; }
 
-/// A track is offered as Geant4 does it; its deposits if the model took it, without the one that is wasted.
+/// Offer a track to the model as Geant4 does. Returns whether the model took it, and its deposits without the negligible first one.
 bool offer(Model& model, const G4Track& track, Deposits* deposits = nullptr, G4FastStep* result = nullptr) {
   if (!model.IsApplicable(*track.definition) || !model.ModelTrigger(fast(track))) return false;
   G4FastStep step;
@@ -74,7 +74,7 @@ bool same(const Deposits& a, const Deposits& b) {
   return true;
 }
 
-std::shared_ptr<const ToyGenerator> toy(const std::string& which = "toy") { return hepgan::share<ToyGenerator>(which); }
+std::shared_ptr<const ToyGenerator> toy(const std::string& path = "toy") { return hepgan::share<ToyGenerator>(path); }
 
 void energy() {
   hepgan::FastSimulation model("energy", static_cast<G4Envelope*>(nullptr), toy(), {"e-"});  // the generator's type is deduced
@@ -87,7 +87,7 @@ void energy() {
   const double cells = 1000 * expected.cells(0).sum();
   require(std::abs(sum(deposits) - cells) < 1e-9 * cells, "deposits that sum to the cells");
   require(step.deposited == track.kinetic_energy, "all energy accounted for");
-  // the toy's cells are zero where their number is a multiple of five
+  // the toy's energy is zero in every fifth cell
   require(deposits.size() == 24, "a deposit for each cell above zero");
   require((deposits[0].position - (shift + G4ThreeVector(-20, -2, -55))).mag() < 1e-12, "cell (0, 1) of layer 0 in the world");
   model.set_threshold(500);
@@ -108,7 +108,7 @@ void particles() {
   require(std::abs(sum(of_photon) - expected) < 1e-9 * expected, "the code as condition");
   Model some("some", nullptr, toy("species"), {"e+"});
   require(some.IsApplicable(positron) && !some.IsApplicable(electron), "both rules");
-  // Geant4 may remember that a model is for electrons when commands have changed that
+  // Geant4 may still offer electrons after a command has removed them
   require(G4UImanager::GetUIpointer()->ApplyCommand("/hepgan/particles/particle gamma, e+") == 0, "the command");
   require(!model.ModelTrigger(fast(entering())) && model.ModelTrigger(fast(entering(10 * GeV, positron))), "particles asked again");
 }
@@ -133,7 +133,7 @@ void trigger() {
   track = entering();
   track.direction = {std::sin(0.6), 0, std::cos(0.6)};
   require(!takes(track) && model.counts().out_of_range == 5, "other conditions");
-  // 120 mm of envelope: the toy's 100 mm fit, not 121, and not through the side
+  // the envelope is 120 mm deep: the toy's 100 mm fit, 121 mm do not, nor does a shower that leaves through the side
   track.direction = {std::sin(0.4), 0, std::cos(0.4)};
   require(takes(track), "a tilted particle in the middle");
   track.position = shift + G4ThreeVector(190, 0, -60);
@@ -248,10 +248,10 @@ void commands() {
   require(apply("noise engine") == 0 && offer(model, entering(), &other) && !same(one, other) && apply("noise none") == 2, "noise");
   require(apply("threshold 1 GeV") == 0 && offer(model, entering(), &other) && other.size() < one.size(), "a threshold");
   const auto failure = [&](const std::string& name) { return ui.commands.at("/hepgan/bare/" + name)->failure; };
-  require(apply("seed -1") == 3 && failure("seed").find("expected a whole number") != std::string::npos, "a bad seed refused");
-  require(apply("seed 99999999999999999999") == 3, "a seed that is too large refused");
-  require(apply("threshold -1 MeV") == 3 && failure("threshold").find(">= 0") != std::string::npos, "a bad threshold refused");
-  require(apply("model tracks") == 3 && failure("model").find("expected a generator of showers") != std::string::npos, "tracks refused");
+  require(apply("seed -1") == 3 && contains(failure("seed"), "expected a whole number"), "a bad seed refused");
+  require(apply("seed 99999999999999999999") == 3 && contains(failure("seed"), "2^64 - 1, got '9"), "a seed that is too large refused");
+  require(apply("threshold -1 MeV") == 3 && contains(failure("threshold"), ">= 0"), "a bad threshold refused");
+  require(apply("model tracks") == 3 && contains(failure("model"), "expected a generator of showers"), "tracks refused");
   require(model.ModelTrigger(fast(entering())), "the model it had before");
   require(apply("statistics") == 0 && !ui.commands.at("/hepgan/bare/statistics")->broadcast, "statistics of all threads, once");
 }
@@ -289,12 +289,29 @@ void failures() {
   require(model.counts().failed == 1 && model.counts().showers == 1, "one failure counted");
 }
 
+/// A network that does not fit its description, with an error that is not hepgan's.
+struct Misfit : ToyNetwork {
+  using ToyNetwork::ToyNetwork;
+  void prepare(const hepgan::Model&) const { throw std::runtime_error("it does not fit"); }
+};
+
+void errors() {
+  const auto require_input = require_error<hepgan::InputError, std::invalid_argument>;
+  require_input([] { Model("errors", nullptr, toy("tracks")); }, "hepgan: errors: expected a generator of showers");
+  Model model("errors", nullptr, toy(), {"e-"});
+  require_input([&] { model.use(nullptr); }, "expected a generator of showers, got one of tracks or none");
+  require_input([&] { model.set_threshold(-1); }, "threshold: expected a finite number >= 0");
+  require_error<hepgan::ModelFileError, std::runtime_error>([] { hepgan::share<hepgan::BasicGenerator<Misfit>>("toy"); },
+                                                            "hepgan: toy: it does not fit");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::map<std::string, void (*)()> tests{{"energy", energy},     {"particles", particles}, {"trigger", trigger},
                                                 {"frames", frames},     {"noise", noise},         {"threads", threads},
-                                                {"commands", commands}, {"conditions", conditions}, {"failures", failures}};
+                                                {"commands", commands}, {"conditions", conditions}, {"failures", failures},
+                                                {"errors", errors}};
   return run_tests(argc, argv, 1, "test_geant4 TEST...", [&](const std::string& name) {
     G4EventManager::GetEventManager()->event = G4Event();
     tests.at(name)();

@@ -1,4 +1,4 @@
-// Tests of hepgan/generator.hpp and hepgan/json.hpp: test_generator MODEL.onnx TEST...
+// Tests of hepgan/generator.hpp, noise.hpp and json.hpp: test_generator MODEL.onnx TEST...
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -240,7 +240,7 @@ void keys(const std::string& model) {
   require_message([&] { generator.generate(conditions, key, alone[0]); }, "out: expected 24 x ");
 }
 
-/// As CLHEP's engines.
+/// An engine with the interface of CLHEP's.
 struct Flat {
   std::mt19937_64 bits{5};
   double flat() { return std::ldexp(static_cast<double>(bits() >> 11U), -53); }
@@ -277,15 +277,15 @@ void devices(const std::string& model) {
   hepgan::Options options;
   options.device = "tpu";
   require_message([&] { hepgan::Generator g(model, options); }, "device: expected 'cpu', 'cuda' or 'cuda:N', got 'tpu'");
-  options.device = "cuda";  // without a GPU a clear message; with one the reference vectors
+  options.device = "cuda";  // reference vectors on a machine with a GPU, otherwise a clear message
   try {
     require(hepgan::Generator(model, options).self_test() <= hepgan::tolerance, "the reference vectors on the GPU");
-  } catch (const std::runtime_error& error) {
+  } catch (const hepgan::RuntimeLibraryError& error) {
     require(contains(error.what(), "device: expected a GPU and ONNX Runtime with CUDA for 'cuda'"), error.what());
   }
 }
 
-/// What sanitizers must see: run by hand, to know that they look.
+/// Two bugs on purpose, a data race and a read beyond the end, to test that sanitizers find them.
 void control(const std::string&) {
   std::vector<int> numbers(3);
   std::thread other([&] { ++numbers[0]; });

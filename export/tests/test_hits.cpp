@@ -17,7 +17,7 @@
 
 namespace {
 
-constexpr auto require_message = ::require_message<std::invalid_argument>;
+constexpr auto require_message = ::require_message<hepgan::InputError>;
 
 double dot(const hepgan::Vector3& a, const hepgan::Vector3& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
 
@@ -25,7 +25,7 @@ bool close(const hepgan::Vector3& a, const hepgan::Vector3& b, double within = 1
   return std::abs(a[0] - b[0]) <= within && std::abs(a[1] - b[1]) <= within && std::abs(a[2] - b[2]) <= within;
 }
 
-/// Axes of length one, across each other, right-handed.
+/// Require axes of length one that are orthogonal and right-handed.
 void require_rotation(const hepgan::Frame& f, const std::string& where) {
   const hepgan::Vector3 &x = f.x_axis(), &y = f.y_axis(), &z = f.z_axis();
   const double determinant = x[0] * (y[1] * z[2] - y[2] * z[1]) - x[1] * (y[0] * z[2] - y[2] * z[0]) + x[2] * (y[0] * z[1] - y[1] * z[0]);
@@ -54,7 +54,7 @@ void axes() {
   require(close(straight.x_axis(), {1, 0, 0}) && close(straight.y_axis(), {0, 1, 0}), "the world's axes along z");
   require(close(back.x_axis(), {-1, 0, 0}) && close(back.y_axis(), {0, 1, 0}), "half a turn around y against z");
   require(close(up.x_axis(), {1, 0, 0}) && close(up.y_axis(), {0, 0, -1}), "a quarter of a turn around x along y");
-  // the smallest rotation leaves what is across both directions where it is
+  // the smallest rotation keeps the axis that is orthogonal to both directions
   const hepgan::Frame frame(0, origin, {0.3, 0.4, -0.6});
   const hepgan::Vector3 axis{-0.8, 0.6, 0};
   require(close({axis[0] * frame.x_axis()[0] + axis[1] * frame.y_axis()[0], axis[0] * frame.x_axis()[1] + axis[1] * frame.y_axis()[1],

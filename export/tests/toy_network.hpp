@@ -1,5 +1,5 @@
-// A network for tests that need no model file and no runtime: three layers, one of them polar, energies that depend on the
-// conditions and the latent numbers in a simple way.
+// A network for tests that need no model file and no runtime: three layers, one of them polar, with energies that are a simple
+// function of conditions and latent numbers.
 #ifndef HEPGAN_TESTS_TOY_NETWORK_HPP
 #define HEPGAN_TESTS_TOY_NETWORK_HPP
 
@@ -15,8 +15,8 @@
 
 #include "hepgan/basic_generator.hpp"
 
-/// `path` says which: "toy" (energy in GeV, theta), "species" (energy in GeV, PDG code), "tracks" (no cells); with "broken"
-/// in it, energies above 50 GeV throw; with "odd" in it, the second condition has a name and unit that say nothing.
+/// The words in `path` choose the conditions: "species" for (energy in GeV, PDG code), else (energy in GeV, theta). With
+/// "odd", theta has the name "tilt", which the Geant4 adapter does not know. "tracks": no cells. "broken": energies above 50 GeV throw.
 class ToyNetwork {
  public:
   static constexpr std::size_t latent = 4, cells = 3 * 4 + 2 * 5 + 4 * 2, overflow = 3;
@@ -78,7 +78,7 @@ class ToyNetwork {
     if (model.width != cells + overflow) throw std::runtime_error("toy: other outputs");
   }
 
-  /// Energies in GeV that sum to that of the particle; some are exactly zero.
+  /// Compute energies in GeV that sum to the energy of the particle; some are exactly zero.
   void run(const float* conditions, const float* numbers, std::size_t rows, float* out) const {
     for (std::size_t row = 0; row < rows; ++row) {
       const float energy = conditions[2 * row];

@@ -1,7 +1,7 @@
-// hepgan-bench: microseconds a shower or track, by batch size and number of threads that share one generator.
+// hepgan-bench: microseconds per shower or track, by batch size and number of threads that share one generator.
 //
-// For the header of a model that hepgan export --format cpp wrote, compile it with -DHEPGAN_HEADER='"model.hpp"'
-// -DHEPGAN_GENERATOR=hepgan::model::Generator; it then takes model.bin.
+// To measure a header that hepgan export --format cpp wrote, compile with -DHEPGAN_HEADER='"model.hpp"'
+// -DHEPGAN_GENERATOR=hepgan::model::Generator; the program then takes model.bin.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -30,17 +30,17 @@ using Generator = HEPGAN_GENERATOR;
 
 const std::string usage =
     std::string("usage: hepgan-bench MODEL.onnx [--batch 1,10,100,1000] [--callers 1,2] [--seconds 0.5]\n"
-                "Microseconds an event. Each caller is a thread with conditions of its own; all share one generator.\n"
+                "Microseconds per event. Each caller is a thread with conditions of its own; all share one generator.\n"
                 "  --condition  value of each condition (default: the middle of the trained range)\n"
                 "  --batch      events in one call\n"
                 "  --callers    threads that call at the same time; x: throughput relative to one caller\n"
-                "  --seconds    time for each number: the best of what fits in is printed\n"
-                "  --noise      keys (default: draw the noise too) or given (latent numbers ready made)\n") +
+                "  --seconds    time for each number: the best of the repetitions in this time is printed\n"
+                "  --noise      keys (default: time includes the noise) or given (latent numbers made beforehand)\n") +
     command::common + "example: hepgan-bench model.onnx --batch 1,100 --callers 1,2\n";
 
 using Clock = std::chrono::steady_clock;
 
-/// Seconds an event with a number of callers: the best of repetitions, each of which lasts some milliseconds.
+/// Seconds per event with a number of callers: the best of repetitions of some milliseconds each.
 double measure(const Generator& generator, const std::vector<float>& conditions, std::size_t batch, std::size_t callers,
                bool keyed, double seconds) {
   const auto work = [&](std::size_t caller, std::size_t calls) {
@@ -92,12 +92,12 @@ int bench(const std::vector<std::string>& words) {
   for (const double n : callers) std::cout << std::setw(10) << n << (n > 1 ? " callers     x" : " caller       ");
   std::cout << "\n" << std::fixed;
   for (const double batch : batches) {
-    const auto rows = static_cast<std::size_t>(batch);
-    const std::vector<float> conditions = arguments.rows(generator, rows);
-    std::cout << std::setw(8) << rows;
+    const auto size = static_cast<std::size_t>(batch);
+    const std::vector<float> conditions = arguments.rows(generator, size);
+    std::cout << std::setw(8) << size;
     double alone = 0;
     for (const double n : callers) {
-      const double time = 1e6 * measure(generator, conditions, rows, static_cast<std::size_t>(n), keyed, seconds);
+      const double time = 1e6 * measure(generator, conditions, size, static_cast<std::size_t>(n), keyed, seconds);
       if (alone == 0) alone = time * (n == 1 ? 1 : n);
       std::cout << std::setw(15) << std::setprecision(2) << time << std::setw(9) << alone / time;
     }

@@ -1,4 +1,4 @@
-// hepgan-check: what a model file says of itself, and whether this machine computes what torch computed.
+// hepgan-check: prints the description in a model file, and compares this machine's numbers with the reference vectors of torch.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -36,17 +36,17 @@ void describe(const hepgan::Generator& generator) {
   }
 }
 
-/// Conditions from end to end of the range, or each category in turn.
+/// Conditions of n events: from end to end of the range, or each category in turn.
 std::vector<float> spanning(const hepgan::Generator& generator, std::size_t n) {
-  std::vector<float> rows;
+  std::vector<float> conditions;
   for (std::size_t event = 0; event < n; ++event)
     for (const hepgan::Condition& c : generator.conditions()) {
       const double way = static_cast<double>(event) / static_cast<double>(n - 1);
       double value = c.logarithmic ? c.low * std::pow(c.high / c.low, way) : c.low + way * (c.high - c.low);
       if (!c.categories.empty()) value = c.categories[event % c.categories.size()].second;
-      rows.push_back(c.categories.empty() ? static_cast<float>(std::clamp(value, c.low, c.high)) : static_cast<float>(value));
+      conditions.push_back(c.categories.empty() ? static_cast<float>(std::clamp(value, c.low, c.high)) : static_cast<float>(value));
     }
-  return rows;
+  return conditions;
 }
 
 bool report(const std::string& name, bool passed, const std::string& detail) {
@@ -56,7 +56,7 @@ bool report(const std::string& name, bool passed, const std::string& detail) {
 
 int check(const std::vector<std::string>& words) {
   command::Arguments arguments;
-  arguments.options.self_test = false;  // it is told below
+  arguments.options.self_test = false;  // it is reported below
   arguments.parse(words, {});
   const auto start = std::chrono::steady_clock::now();
   const hepgan::Generator generator(arguments.model, arguments.options);

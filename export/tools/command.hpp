@@ -1,4 +1,4 @@
-// What the command-line tools share: arguments, and errors with exit code 2.
+// Shared by the command-line tools: arguments, and errors with exit code 2.
 #pragma once
 
 #include <cmath>
@@ -56,13 +56,14 @@ inline std::vector<double> list(const std::string& name, const std::string& text
   return result;
 }
 
-/// The arguments of a tool: a model file, options that the tool names, and those of every tool.
+/// The arguments of a tool: a model file, options of the tool, and options that all tools have.
 struct Arguments {
   std::string model;
   std::vector<float> condition;
   hepgan::Options options;
 
-  /// `own`: what to do with an option of this tool and the word after it; `switches`: options without one.
+  /// Read the words of a command line. `own`: actions for the options of this tool, which take the word after them;
+  /// `switches`: options without a word after them.
   void parse(const std::vector<std::string>& words, const std::map<std::string, std::function<void(const std::string&)>>& own,
              const std::map<std::string, bool*>& switches = {}) {
     constexpr double any = std::numeric_limits<double>::infinity();
@@ -72,8 +73,8 @@ struct Arguments {
         if (k + 1 >= words.size()) throw std::invalid_argument(word + ": expected a value, got none");
         return words[++k];
       };
-      if (const auto found = own.find(word); found != own.end()) {
-        found->second(value());
+      if (const auto option = own.find(word); option != own.end()) {
+        option->second(value());
       } else if (const auto flag = switches.find(word); flag != switches.end()) {
         *flag->second = true;
       } else if (word == "--condition" || word == "--energy") {
@@ -102,7 +103,7 @@ struct Arguments {
     if (model.empty()) throw std::invalid_argument("expected a model file, got none");
   }
 
-  /// The row of conditions `n` times; if none is given, the middle of the range (geometric where the logarithm counts), or
+  /// The conditions of `n` equal events: those given, or else the middle of the range (geometric for logarithmic conditions) or
   /// the first category.
   template <class Generator>
   std::vector<float> rows(const Generator& generator, std::size_t n) const {
@@ -122,12 +123,12 @@ struct Arguments {
   }
 };
 
-/// The lines of --help that describe the options of every tool.
+/// The lines of --help for the options that all tools have.
 inline constexpr const char* common =
     "  --runtime    the ONNX Runtime library; default: HEPGAN_ONNXRUNTIME, then the loader's path\n"
     "  --device     cpu, cuda or cuda:N (default cpu)\n";
 
-/// Run a tool: help, and errors with exit code 2.
+/// Run a tool. Handles --help, and turns errors into exit code 2.
 inline int run(int argc, char** argv, const char* name, const std::string& usage,
                const std::function<int(const std::vector<std::string>&)>& tool) {
   const std::vector<std::string> words(argv + 1, argv + argc);

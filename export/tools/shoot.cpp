@@ -1,4 +1,4 @@
-// hepgan-shoot: showers or tracks from a model file, and what they are on average.
+// hepgan-shoot: prints showers or tracks from a model file, or their means.
 //
 //   hepgan-shoot showers.onnx --energy 10 -n 1000 --seed 1
 //   hepgan-shoot rich.onnx --condition 30000,3.5,150 --csv > tracks.csv
@@ -20,16 +20,16 @@ namespace {
 
 const std::string usage = std::string(
     "usage: hepgan-shoot MODEL.onnx [--condition C1[,C2,...]] [-n N] [--seed S] [--csv] ...\n"
-    "Showers or tracks from a model file; the same as those of hepgan generate with the same seed, run and event.\n"
+    "Print showers or tracks; hepgan generate gives the same ones with the same seed, run and event.\n"
     "  --condition  value of each condition, separated by commas (default: the middle of the trained range);\n"
     "               --energy is the same\n"
     "  -n           number of showers or tracks (default 1000)\n"
     "  --seed, --run, --first-event\n"
     "               key of the noise: row k is event FIRST + k of the run (default 1, 0, 0)\n"
-    "  --csv        write the showers or tracks instead, one a line: cells, then overflow; or targets\n"
+    "  --csv        print each shower or track instead of means, one a line: cells, then overflow; or targets\n"
     "  --rows       take conditions and latent numbers from a text file, one shower or track a line\n"
     "  --out-of-range\n"
-    "               what to do outside the trained range: fail, clamp, extrapolate (also --extrapolate) or skip\n") +
+    "               action outside the trained range: fail, clamp, extrapolate (also --extrapolate) or skip\n") +
     command::common + "example: hepgan-shoot model.onnx --condition 10 -n 1000 --seed 1\n";
 
 hepgan::Events from_file(const hepgan::Generator& generator, const std::string& path) {
@@ -62,7 +62,7 @@ void write_csv(const hepgan::Events& events) {
   }
 }
 
-/// Mean of each target away from its atoms, and the share of each atom.
+/// Print the mean of each target without its atoms, and the fraction of tracks with each atom.
 void describe_tracks(const hepgan::Generator& generator, const hepgan::Tracks& tracks) {
   std::cout << tracks.size() << " tracks, means away from exact values\n";
   for (std::size_t k = 0; k < generator.outputs().size(); ++k) {
@@ -72,10 +72,10 @@ void describe_tracks(const hepgan::Generator& generator, const hepgan::Tracks& t
     std::size_t others = 0;
     for (std::size_t track = 0; track < tracks.size(); ++track) {
       const float value = tracks.output(track, k)[0];
-      const auto found = std::find_if(output.atoms.begin(), output.atoms.end(),
+      const auto equal = std::find_if(output.atoms.begin(), output.atoms.end(),
                                       [&](double atom) { return value == static_cast<float>(atom); });
-      if (found != output.atoms.end()) {
-        ++exact[static_cast<std::size_t>(found - output.atoms.begin())];
+      if (equal != output.atoms.end()) {
+        ++exact[static_cast<std::size_t>(equal - output.atoms.begin())];
       } else {
         total += static_cast<double>(value);
         ++others;
@@ -89,6 +89,7 @@ void describe_tracks(const hepgan::Generator& generator, const hepgan::Tracks& t
   }
 }
 
+/// Print the mean energy of each output, and the occupancy of each layer.
 void describe_showers(const hepgan::Generator& generator, const hepgan::Showers& showers) {
   const auto n = static_cast<double>(showers.size());
   std::cout << showers.size() << " showers, mean energies in " << generator.unit() << "\n";

@@ -1,4 +1,4 @@
-"""The C++ side under another compiler, under sanitizers, fuzzed, and as frameworks take it in."""
+"""Builds of the C++ side: with another compiler, with sanitizers, fuzzed, and inside the build of a framework."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from cpp import ROOT, build, headers, run, runtime_library
+from cpp import ROOT, build, compiler, headers, run, runtime_library
 from tiny_generator import TinyGenerator, tiny_data
 
+from hepgan.export.cpp import header
 from hepgan.export.onnx import OnnxGenerator, write
 
 pytestmark = pytest.mark.slow
 
-# ONNX Runtime itself is not instrumented: what happens inside it is not looked at.
+# ONNX Runtime itself is not instrumented: reports from inside it are suppressed.
 SUPPRESSIONS = "called_from_lib:libonnxruntime\n"
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file of 8 kB."""
+    """The path of a model file of 8 kB."""
     data, path = tiny_data(), tmp_path_factory.mktemp("tiny") / "model.onnx"
     write(TinyGenerator(data), path, data=data, provenance={}, metrics={})
     return path
@@ -39,6 +40,23 @@ def test_clang_compiles_without_a_warning(calo: OnnxGenerator, rich: OnnxGenerat
     done = run("ctest", "--test-dir", folder, "--output-on-failure", environment=environment)
     assert done.returncode == 0, done.stdout
     assert "100% tests passed" in done.stdout
+
+
+@pytest.mark.parametrize("cxx", ["g++", "clang++"])
+def test_errors_of_a_compiled_header(cxx: str, tmp_path: Path) -> None:
+    data = tiny_data()
+    weights = header.write(TinyGenerator(data), tmp_path / "tiny.hpp", data=data, provenance={}, metrics={})
+    done = run(
+        *(compiler(cxx), "-std=c++17", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror"),
+        *('-DHEPGAN_HEADER="tiny.hpp"', "-DHEPGAN_GENERATOR=hepgan::tiny::Generator"),
+        *("-I", tmp_path, "-I", ROOT / "export" / "include"),
+        *(ROOT / "export" / "tests" / "test_errors.cpp", "-o", tmp_path / "test_errors"),
+    )
+    assert done.returncode == 0, done.stderr
+    tests = ["missing_file", "bad_file", "metadata", "conditions", "input", "not_finite", "lookup", "hits"]
+    done = run(tmp_path / "test_errors", weights, *tests)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("passed") == len(tests)
 
 
 @pytest.mark.parametrize(
@@ -66,19 +84,19 @@ def test_sanitizers_are_silent(
         "-DCMAKE_BUILD_TYPE=",
         "-DHEPGAN_BUILD_TOOLS=OFF",
         flags=f"-O1 {flags}",
-        targets=("test_generator", "test_hits", "test_geant4", "fuzz"),
+        targets=("test_generator", "test_errors", "test_hits", "test_geant4", "fuzz"),
     )
     done = run("ctest", "--test-dir", folder, "--output-on-failure", environment=environment)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"out of (\d+)", done.stdout)[1]) > 20
     control = run(folder / "tests" / "test_generator", calo.path, "control", environment=environment)
-    assert finds in control.stderr, "the sanitizer must see a bug that is there"
+    assert finds in control.stderr, "the sanitizer must find the bug on purpose"
     if name == "address":
         fuzzed = run(folder / "tests" / "fuzz", tiny, tmp_path, "8", "20170505", environment=environment)
         assert fuzzed.returncode == 0, fuzzed.stderr
         files, generated, refused = (
-            int(re.search(rf"(\d+) {what}", fuzzed.stdout)[1])
-            for what in ("files", "generated", "refused to load")
+            int(re.search(rf"(\d+) {outcome}", fuzzed.stdout)[1])
+            for outcome in ("files", "generated", "refused to load")
         )
         assert files > 200
         assert 0 < generated < refused
@@ -116,14 +134,14 @@ def test_frameworks_find_the_library(way: str, tiny: Path, tmp_path: Path) -> No
     if way == "pkg-config":
         if shutil.which("pkg-config") is None:
             pytest.skip("pkg-config is not installed")
-        found = run(
+        configured = run(
             "pkg-config",
             "--cflags",
             "--libs",
             "hepgan",
             environment={"PKG_CONFIG_PATH": next(prefix.rglob("hepgan.pc")).parent.as_posix()},
         )
-        flags = [*found.stdout.split(), f"-I{headers()}"]
+        flags = [*configured.stdout.split(), f"-I{headers()}"]
         done = run("c++", "-std=c++17", source / "main.cpp", "-o", source / "consumer", *flags)
         assert done.returncode == 0, done.stderr
         program = source / "consumer"

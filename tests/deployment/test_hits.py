@@ -1,4 +1,4 @@
-"""Hits in C++: an example that fires particles agrees with Python, energy by energy."""
+"""Hits in C++: the example that fires particles agrees with Python, cell by cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENTS, SEED, THRESHOLD = 1000, 7, 0.1  # threshold in MeV, as in fire.cpp
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example, compiled by hand as its first lines say."""
+    """The example, compiled without CMake."""
     out = tmp_path_factory.mktemp("fire") / "hepgan-fire"
     done = run(
         *(
@@ -51,7 +51,7 @@ def test_energies_and_places_of_hits_are_those_of_python(
     hits = np.array([line.split(",") for line in lines], np.float64)
     event, cell = hits[:, 0].astype(int), hits[:, 1].astype(int)
 
-    # what the example fires: five energies with equal ratios, four angles, all around
+    # the particles of the example: five energies with equal ratios, four angles, any azimuth
     (c,) = calo.conditions
     number = np.arange(EVENTS)
     energy = c.low * (c.high / c.low) ** ((number % 5 + 0.5) / 5)
@@ -72,13 +72,11 @@ def test_energies_and_places_of_hits_are_those_of_python(
     assert sum(printed) == pytest.approx(cells.sum(), rel=1e-5), "hits and what is below the threshold"
     assert printed[0] == pytest.approx(got.sum(), rel=1e-6)
 
-    # layer and indices are those of the cell, and the place is its centre, turned around the axis across z
-    offset = np.searchsorted(calo.calorimeter.offsets, cell, side="right") - 1
-    assert np.array_equal(hits[:, 2], offset)
-    columns = np.array(calo.calorimeter.shapes)[offset, 1]
-    assert np.array_equal(
-        hits[:, 3] * columns + hits[:, 4], cell - np.array(calo.calorimeter.offsets)[offset]
-    )
+    # layer and indices are those of the cell; the position is its centre, rotated from z to the direction
+    layer = np.searchsorted(calo.calorimeter.offsets, cell, side="right") - 1
+    assert np.array_equal(hits[:, 2], layer)
+    columns = np.array(calo.calorimeter.shapes)[layer, 1]
+    assert np.array_equal(hits[:, 3] * columns + hits[:, 4], cell - np.array(calo.calorimeter.offsets)[layer])
     point = calo.calorimeter.cell_centres[cell] - [0, 0, calo.calorimeter.layers[0].z[0]]
     a, b = theta[event], phi[event]
     axis = np.stack([-np.sin(b), np.cos(b), np.zeros_like(b)], axis=1)

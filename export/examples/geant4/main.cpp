@@ -38,12 +38,12 @@
 
 namespace {
 
-// CaloGAN's calorimeter (arXiv:1705.02355): 80 times lead and liquid argon, from -240 to 240 mm
+// CaloGAN's calorimeter (arXiv:1705.02355): 80 modules of lead and liquid argon, from -240 to 240 mm
 constexpr int n_modules = 80;
 constexpr double lead = 2 * mm, argon = 4 * mm, width = 1000 * mm;
 constexpr double depth = n_modules * (lead + argon);
 
-/// Sums what full and fast simulation deposit, and prints it.
+/// A sensitive detector that sums the energies deposited by full and by fast simulation, and prints them after each event.
 class Cells : public G4VSensitiveDetector, public G4VFastSimSensitiveDetector {
  public:
   Cells() : G4VSensitiveDetector("cells") {}
@@ -88,7 +88,7 @@ class Detector : public G4VUserDetectorConstruction {
     return new G4PVPlacement(nullptr, {}, world, "world", nullptr, false, 0);
   }
 
-  /// Called in each thread: each has its own model object, all share the generator.
+  /// Called in each thread. Each thread makes its own model object; all share the generator.
   void ConstructSDandField() override {
     auto* cells = new Cells;
     G4SDManager::GetSDMpointer()->AddNewDetector(cells);
@@ -102,7 +102,7 @@ class Detector : public G4VUserDetectorConstruction {
   G4Region* envelope_ = nullptr;
 };
 
-/// Positrons at normal incidence; /gun/... changes them.
+/// A gun of positrons at normal incidence; the commands /gun/... change it.
 class Gun : public G4VUserPrimaryGeneratorAction {
  public:
   Gun() {

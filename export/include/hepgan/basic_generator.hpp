@@ -1,5 +1,5 @@
-// A generator over any network: introspection, ranges, noise, checks. `Generator` has ONNX Runtime below it, the headers that
-// `hepgan export --format cpp` writes have plain loops.
+// The generator as a template over the network: description, trained ranges, noise, checks. `hepgan::Generator` computes with
+// ONNX Runtime; the headers that `hepgan export --format cpp` writes compute with plain loops.
 #ifndef HEPGAN_BASIC_GENERATOR_HPP
 #define HEPGAN_BASIC_GENERATOR_HPP
 
@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "hepgan/errors.hpp"
 #include "hepgan/json.hpp"
 #include "hepgan/model.hpp"
 #include "hepgan/noise.hpp"
@@ -26,11 +27,11 @@ namespace hepgan {
 
 namespace detail {
 
-/// Working memory that calls borrow, so that threads share a generator and none allocates in the long run.
+/// Working memory that calls borrow: threads can share a generator, and after the first calls none allocates memory.
 template <class T>
 class Pool {
  public:
-  /// Borrow one that `fits`, or one that `make` makes; it comes back when the handle goes.
+  /// Borrow an item for which `fits` is true, or else a new one from `make`. The handle's destructor gives it back.
   template <class Fits, class Make>
   auto borrow(Fits fits, Make make) {
     const auto give_back = [this](T* item) {
@@ -41,10 +42,10 @@ class Pool {
     using Handle = std::unique_ptr<T, decltype(give_back)>;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      const auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const auto& item) { return fits(*item); });
-      if (found != free_.rend()) {
-        T* const item = found->release();
-        free_.erase(std::next(found).base());
+      const auto fitting = std::find_if(free_.rbegin(), free_.rend(), [&](const auto& item) { return fits(*item); });
+      if (fitting != free_.rend()) {
+        T* const item = fitting->release();
+        free_.erase(std::next(fitting).base());
         return Handle(item, give_back);
       }
     }
@@ -59,36 +60,53 @@ class Pool {
   std::vector<std::unique_ptr<T>> free_;
 };
 
+/// Call `function`, and put the path of the file before the message of an error. Errors of the runtime keep their type; every
+/// other std::runtime_error, also one of a network that is not hepgan's, becomes a ModelFileError.
+template <class Function>
+auto name_file(const std::string& path, Function function) {
+  try {
+    return function();
+  } catch (const RuntimeLibraryError& error) {
+    throw RuntimeLibraryError("hepgan: " + path + ": " + error.what());
+  } catch (const std::runtime_error& error) {
+    throw ModelFileError("hepgan: " + path + ": " + error.what());
+  }
+}
+
 }  // namespace detail
 
-/// A generator in a model file. Immutable after construction: many threads may share one and call it at the same time.
+/// The generator of a model file. Immutable after construction: many threads may share one and call it at the same time.
 ///
-/// A Network has a constructor (path, options); `describe()`: hands over the description in the file; `prepare(model)`: throws
-/// std::runtime_error if sizes differ from it; `run(conditions, latent, rows, out)`: const, from any thread, row by row; `batch()`: rows
-/// that are fast at once; `runtime()`: what computes, in words.
+/// A Network needs:
+///
+/// - a constructor (path, options);
+/// - `describe()`: the description in the file;
+/// - `prepare(model)`: throws std::runtime_error if the network's sizes differ from the description;
+/// - `run(conditions, latent, n, out)`: computes n events, each independent of the others; const, callable from any thread;
+/// - `batch()`: number of events in one run that computes fast;
+/// - `runtime()`: name and version of what computes, as text.
 template <class Network>
 class BasicGenerator {
  public:
   /// Load a model and test it.
   ///
-  /// Throws std::runtime_error if there is no such file, if it is not a hepgan model, was altered, comes from a newer
-  /// hepgan, does not reproduce its reference vectors here, or if ONNX Runtime cannot be loaded.
+  /// Throws NotFoundError if the file does not exist; ModelFileError if it is not one of hepgan, was altered, comes from a newer
+  /// hepgan, or does not reproduce its reference vectors on this machine; RuntimeLibraryError if ONNX Runtime cannot be loaded
+  /// or fails; InputError if an option has an impossible value.
   explicit BasicGenerator(const std::string& path, Options options = {})
       : path_(path), options_(std::move(options)), network_(std::make_unique<Network>(path, options_)), state_(std::make_unique<State>()) {
-    try {
+    detail::name_file(path, [&] {
       model_ = Model::understand(network_->describe());
       network_->prepare(model_);
-    } catch (const std::runtime_error& error) {
-      throw std::runtime_error("hepgan: " + path + ": " + error.what());
-    }
+    });
     if (options_.not_finite != Action::fail && options_.not_finite != Action::skip)
-      throw std::invalid_argument("hepgan: Options::not_finite: expected fail or skip");
+      throw InputError("hepgan: Options::not_finite: expected fail or skip");
     if (!options_.self_test) return;
     const double difference = self_test();
     if (!(difference <= tolerance))
-      throw std::runtime_error("hepgan: " + path + ": expected the reference vectors within " + detail::short_number(tolerance) +
-                               ", got a difference of " + detail::short_number(difference) +
-                               "; the file was altered, or this machine computes otherwise: export the model again");
+      throw ModelFileError("hepgan: " + path + ": expected the reference vectors within " + detail::short_number(tolerance) +
+                           ", got a difference of " + detail::short_number(difference) +
+                           "; the file was altered, or this machine computes otherwise: export the model again");
   }
 
   const std::vector<Condition>& conditions() const { return model_.conditions; }
@@ -96,38 +114,39 @@ class BasicGenerator {
   const std::vector<Layer>& layers() const { return model_.layers; }
   /// "calorimeter" (showers) or "observables" (tracks).
   const std::string& kind() const { return model_.kind; }
-  /// What an event is called: "shower" or "track".
+  /// Name of one event, for messages: "shower" or "track".
   const char* row() const { return model_.layers.empty() ? "track" : "shower"; }
-  /// Standard normal numbers that one event takes.
+  /// Number of standard normal latent numbers of an event.
   std::size_t latent_size() const { return model_.latent; }
-  /// Numbers of one event: all its outputs.
+  /// Number of values in all outputs of an event.
   std::size_t width() const { return model_.width; }
-  /// Cells of a shower; 0 for tracks.
+  /// Number of cells of a shower; 0 for tracks.
   std::size_t n_cells() const { return model_.n_cells; }
-  /// Unit of the energies of showers; targets have their own.
+  /// Unit of the energies of showers, such as "MeV"; empty for tracks, whose outputs have units of their own.
   const std::string& unit() const { return model_.unit; }
-  /// The whole description in the file: provenance, metrics, how the training data were read, ...
+  /// The complete description in the file: provenance, metrics, how the training data were read, ...
   const json::Value& metadata() const { return model_.metadata; }
-  /// What computes: "ONNX Runtime 1.23", ...
+  /// Name and version of what computes: "ONNX Runtime 1.23", ...
   std::string runtime() const { return network_->runtime(); }
-  /// Events that were clamped, skipped, ... since construction.
+  /// Conditions and events that were clamped, extrapolated, skipped or not finite since construction.
   Counts counts() const {
     return {state_->clamped.load(), state_->extrapolated.load(), state_->skipped.load(), state_->not_finite.load()};
   }
 
-  /// Generate events into memory of the caller; nothing is allocated once as many have been generated before.
+  /// Generate events into memory of the caller. Allocates no memory once as many events have been generated before.
   ///
   /// conditions: number of events x conditions().size(), in the units of conditions().
-  /// source: where the latent numbers come from. Either ready made, number of events x latent_size() standard normal
-  ///   numbers; or a Key for each event; or a random engine: of the standard library's kind (std::mt19937_64), an object with
-  ///   flat() (CLHEP), or a callable that returns normal numbers.
+  /// source: the latent numbers, in one of three ways: number of events x latent_size() standard normal numbers; a Key for each
+  ///   event; or a random engine, which may be one of the standard library (std::mt19937_64), an object with flat() (CLHEP),
+  ///   or a callable that returns standard normal numbers.
   /// out: number of events x width(), see outputs().
   ///
-  /// Throws std::invalid_argument if the sizes do not fit or a condition is refused, before anything is generated, and
-  /// std::runtime_error if numbers are not finite or the runtime fails.
+  /// Throws, before anything is generated, InputError if the sizes do not fit and ConditionRangeError if a condition is
+  /// outside its trained range; NotFiniteError if an event has numbers that are not finite, RuntimeLibraryError if the runtime
+  /// fails.
   template <class Source>
   void generate(Span<const float> conditions, Source&& source, Span<float> out) const {
-    const std::size_t n = rows(conditions);
+    const std::size_t n = count_events(conditions);
     expect("out", out.size(), n, width());
     const float* latent = nullptr;
     Span<const Key> keys;
@@ -165,10 +184,10 @@ class BasicGenerator {
     for (const std::size_t skipped : scratch->skipped) std::fill_n(out.data() + skipped * width(), width(), 0.0F);
   }
 
-  /// Generate events; arguments as above.
+  /// Generate events into new memory; arguments and errors as above.
   template <class Source>
   Events generate(Span<const float> conditions, Source&& source) const {
-    Events events(model_.outputs, rows(conditions), width(), n_cells());
+    Events events(model_.outputs, count_events(conditions), width(), n_cells());
     generate(conditions, std::forward<Source>(source), events.values());
     return events;
   }
@@ -181,23 +200,21 @@ class BasicGenerator {
     return generate(Span<const float>(conditions.begin(), conditions.size()), std::forward<Source>(source));
   }
 
-  /// The description, understood.
+  /// The description in the file as typed values.
   const Model& model() const { return model_; }
 
-  /// Largest relative difference (Model::difference) between what this machine computes and the reference vectors in the
-  /// file; the model is sound if it is at most `tolerance`.
+  /// Compute the reference vectors in the file on this machine and return the largest relative difference
+  /// (Model::difference). The model passes if this is at most `tolerance`.
   double self_test() const {
-    try {
+    return detail::name_file(path_, [&] {
       const std::vector<float> conditions = model_.reference("condition", model_.conditions.size());
       const std::vector<float> latent = model_.reference("latent", latent_size());
       const std::size_t n = conditions.size() / model_.conditions.size();
-      if (latent.size() != n * latent_size()) throw std::runtime_error("metadata: expected as many latent rows as conditions");
+      if (latent.size() != n * latent_size()) throw ModelFileError("metadata: expected as many latent rows as conditions");
       Events events(model_.outputs, n, width(), n_cells());
       network_->run(conditions.data(), latent.data(), n, events.values().data());
       return model_.difference(events);
-    } catch (const std::runtime_error& error) {
-      throw std::runtime_error("hepgan: " + path_ + ": " + error.what());
-    }
+    });
   }
 
  private:
@@ -215,19 +232,19 @@ class BasicGenerator {
 
   void expect(const char* name, std::size_t got, std::size_t n, std::size_t width_of_a_row) const {
     if (got != n * width_of_a_row)
-      throw std::invalid_argument("hepgan: " + std::string(name) + ": expected " + std::to_string(n) + " x " +
-                                  std::to_string(width_of_a_row) + " numbers, got " + std::to_string(got) + "; give one row a " + row());
+      throw InputError("hepgan: " + std::string(name) + ": expected " + std::to_string(n) + " x " +
+                       std::to_string(width_of_a_row) + " numbers, got " + std::to_string(got) + "; give one row a " + row());
   }
 
-  std::size_t rows(Span<const float> conditions) const {
+  std::size_t count_events(Span<const float> conditions) const {
     const std::size_t width_of_a_row = model_.conditions.size();
     if (conditions.size() == 0 || conditions.size() % width_of_a_row != 0)
-      throw std::invalid_argument("hepgan: conditions: expected a multiple of " + std::to_string(width_of_a_row) +
-                                  " numbers, got " + std::to_string(conditions.size()) + "; give one row a " + row());
+      throw InputError("hepgan: conditions: expected a multiple of " + std::to_string(width_of_a_row) +
+                       " numbers, got " + std::to_string(conditions.size()) + "; give one row a " + row());
     return conditions.size() / width_of_a_row;
   }
 
-  /// The conditions to generate with: those given, or a copy if one had to be changed.
+  /// Apply Options::out_of_range. Returns the given conditions, or a changed copy if one was clamped or skipped.
   const float* admit(Span<const float> given, Scratch& scratch) const {
     scratch.skipped.clear();
     const std::size_t width_of_a_row = model_.conditions.size();
@@ -262,6 +279,7 @@ class BasicGenerator {
     return copied ? scratch.conditions.data() : given.data();
   }
 
+  /// Throw ConditionRangeError. possible: whether extrapolation to the value would be.
   [[noreturn]] static void refuse(const Condition& condition, float value, std::size_t event, bool possible) {
     const std::string unit = condition.unit.empty() ? "" : " " + condition.unit;
     std::string expected, remedy;
@@ -274,11 +292,11 @@ class BasicGenerator {
       remedy = possible ? "stay inside, or accept extrapolation with --extrapolate (in code: option extrapolate)"
                         : "extrapolation needs a finite number, and a positive one where the logarithm is taken";
     }
-    throw std::invalid_argument("condition '" + condition.name + "': expected " + expected + ", got " +
-                                detail::short_number(static_cast<double>(value)) + unit + " in row " + std::to_string(event) + "; " + remedy);
+    throw ConditionRangeError("condition '" + condition.name + "': expected " + expected + ", got " +
+                              detail::short_number(static_cast<double>(value)) + unit + " in row " + std::to_string(event) + "; " + remedy);
   }
 
-  /// Refuse or clear events with numbers that are not finite.
+  /// Apply Options::not_finite: throw, or set events with numbers that are not finite to zero.
   void guard(const float* conditions, std::size_t start, std::size_t count, float* out) const {
     for (std::size_t event = start; event < start + count; ++event) {
       float* const numbers = out + event * width();
@@ -296,9 +314,9 @@ class BasicGenerator {
       for (std::size_t k = 0; k < model_.conditions.size(); ++k)
         at += (k == 0 ? "" : ", ") + model_.conditions[k].name + " = " +
               detail::short_number(static_cast<double>(conditions[event * model_.conditions.size() + k]));
-      throw std::runtime_error("hepgan: output '" + owner->name + "': expected finite numbers, got " +
-                               detail::short_number(static_cast<double>(*bad)) + " in row " + std::to_string(event) + " (" + at +
-                               "); give finite latent numbers, or let Options::not_finite skip such events");
+      throw NotFiniteError("hepgan: output '" + owner->name + "': expected finite numbers, got " +
+                           detail::short_number(static_cast<double>(*bad)) + " in row " + std::to_string(event) + " (" + at +
+                           "); give finite latent numbers, or let Options::not_finite skip such events");
     }
   }
 

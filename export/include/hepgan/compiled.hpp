@@ -1,5 +1,5 @@
-// What the headers that `hepgan export --format cpp` writes are made of: the file of weights, and the few loops a network
-// consists of. No dependencies.
+// Parts of the headers that `hepgan export --format cpp` writes: the file of weights, and the loops that compute a network. No
+// dependencies.
 #ifndef HEPGAN_COMPILED_HPP
 #define HEPGAN_COMPILED_HPP
 
@@ -11,28 +11,29 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "hepgan/errors.hpp"
+
 namespace hepgan::compiled {
 
-/// A file of weights: 64 bytes of head, the metadata as JSON, zeros up to a multiple of 64 bytes, float32 numbers.
+/// A file of weights: a head of 64 bytes, the metadata as JSON, zeros up to a multiple of 64 bytes, float32 numbers. All numbers
+/// in the file are little-endian.
 ///
-/// The head: "hepganW1", the length of the metadata and how many numbers (8 bytes each, little-endian as all of the file),
-/// the sha256 of the ONNX file that network and weights were made from (32 bytes), and the checksum (8 bytes): FNV-1a in
-/// 64 bits of everything else.
+/// The head: "hepganW1"; length of the metadata in bytes and number of weights (8 bytes each); sha256 of the ONNX file that
+/// network and weights were made from (32 bytes); checksum of the rest of the file (8 bytes), FNV-1a in 64 bits.
 class Weights {
  public:
-  /// Read a file. Throws std::runtime_error if it is not there, damaged, or belongs to another network.
+  /// Read a file. Throws NotFoundError if it does not exist, ModelFileError if it is damaged or belongs to another network.
   ///
-  /// digest: sha256 in hexadecimal digits of the file that the network was made from. count: numbers that it uses.
+  /// digest: sha256, in hexadecimal digits, of the ONNX file that the network was made from. count: number of its weights.
   Weights(const std::string& path, std::string_view digest, std::size_t count) {
     const std::string content = read(path);
     const auto fail = [&path](const std::string& what, const std::string& remedy) {
-      throw std::runtime_error("hepgan: " + path + ": " + what + "; " + remedy);
+      throw ModelFileError("hepgan: " + path + ": " + what + "; " + remedy);
     };
     const std::string again = "copy or export it again";
     if (content.compare(0, magic.size(), magic) != 0)
@@ -62,6 +63,7 @@ class Weights {
     }
   }
 
+  /// The description of the model, JSON.
   const std::string& metadata() const { return metadata_; }
   const float* data() const { return lines_.data()->data(); }
 
@@ -70,21 +72,21 @@ class Weights {
   static constexpr std::size_t head = 64, line = 64;
   static constexpr std::uint64_t first_hash = 0xcbf29ce484222325U;
 
-  struct alignas(line) Line : std::array<float, line / sizeof(float)> {};  // so that no load crosses two cache lines
+  struct alignas(line) Line : std::array<float, line / sizeof(float)> {};  // aligned: no load crosses a cache line
 
   static std::string read(const std::string& path) {
     std::ifstream file(path, std::ios::binary | std::ios::ate);
-    if (!file) throw std::runtime_error("hepgan: weights not found: " + path + "; name the .bin file that was exported beside the header");
+    if (!file) throw NotFoundError("hepgan: weights not found: " + path + "; name the .bin file that was exported beside the header");
     const std::streamoff size = file.tellg();
     std::string content;
-    constexpr std::streamoff most = std::streamoff{1} << 40U;  // what a folder says of itself
+    constexpr std::streamoff most = std::streamoff{1} << 40U;  // bytes; a folder reports an even larger size
     if (size >= 0 && size < most) {
       content.resize(static_cast<std::size_t>(size));
       file.seekg(0);
       file.read(content.data(), size);
     }
     if (size < 0 || size >= most || !file)
-      throw std::runtime_error("hepgan: " + path + ": expected a file of weights, got a folder or something unreadable; name the .bin file");
+      throw ModelFileError("hepgan: " + path + ": expected a file of weights, got a folder or something unreadable; name the .bin file");
     return content;
   }
 
@@ -113,8 +115,8 @@ class Weights {
   std::vector<Line> lines_;
 };
 
-// Four numbers that are computed at once. With -O2 compilers differ in which plain loops they vectorise, and arrays of sums
-// stay in memory with some: these are vectors for all, also without -ffast-math.
+// Four numbers that are computed at once. With -O2, compilers differ in the loops that they vectorise, and some keep arrays of
+// sums in memory. This type is a vector register for all of them, also without -ffast-math.
 #if defined(__GNUC__)
 using Four = float __attribute__((vector_size(16)));
 #else
@@ -134,8 +136,8 @@ inline Four load(const float* from) {
 
 inline void store(float* to, const Four& four) { std::memcpy(to, &four, sizeof four); }
 
-/// y = bias + sum over i of x[i] * w[i * step ...]: as many fours as `k`, which stay in registers.
-/// sparse: leave out what is multiplied with zero.
+/// y[o] = bias[o] + sum over i of x[i] * w[i * step + o], for the outputs o = 4 k to 4 k + 3 of each `k`; sums stay in registers.
+/// sparse: skip the inputs that are zero.
 template <bool sparse, std::size_t... k>
 inline void tile(const float* w, std::size_t step, const float* bias, const float* x, float* y, std::size_t inputs, std::index_sequence<k...>) {
   Four sum[] = {bias != nullptr ? load(bias + 4 * k) : Four{}...};
@@ -147,8 +149,8 @@ inline void tile(const float* w, std::size_t step, const float* bias, const floa
   (store(y + 4 * k, sum[k]), ...);
 }
 
-/// y (outputs) = W x (inputs) + bias. The weights lie as they are read: for each tile of 32 outputs, then of 16, then of 4,
-/// an (inputs, tile) matrix. `outputs` is a multiple of 4. bias: or nullptr.
+/// y (outputs) = W x (inputs) + bias. The weights are stored in the order of reading: an (inputs, tile) matrix for each tile of
+/// 32 outputs, then of 16, then of 4. `outputs` is a multiple of 4. bias: may be nullptr.
 template <bool sparse = false>
 inline void dense(const float* w, const float* bias, const float* x, float* y, std::size_t inputs, std::size_t outputs) {
   std::size_t o = 0;
@@ -162,7 +164,7 @@ inline void dense(const float* w, const float* bias, const float* x, float* y, s
   tiles(std::make_index_sequence<1>());
 }
 
-/// y (rows, columns) = W (rows, inner) x (inner, columns), where W has zeros. `columns` is a multiple of 4.
+/// y (rows, columns) = W (rows, inner) x (inner, columns); zeros of W are skipped. `columns` is a multiple of 4.
 inline void product(const float* w, const float* x, float* y, std::size_t rows, std::size_t inner, std::size_t columns) {
   for (std::size_t r = 0; r < rows; ++r, w += inner, y += columns) {
     std::size_t c = 0;
@@ -175,8 +177,8 @@ inline void product(const float* w, const float* x, float* y, std::size_t rows, 
   }
 }
 
-/// y (places, outputs) = W (places, outputs, inputs) x (places, inputs): each place has its own weights. `inputs` is a
-/// multiple of 8.
+/// y (places, outputs) = W (places, outputs, inputs) x (places, inputs): a locally connected layer, in which each place has its
+/// own weights. `inputs` is a multiple of 8.
 inline void local(const float* w, const float* x, float* y, std::size_t places, std::size_t inputs, std::size_t outputs) {
   for (std::size_t p = 0; p < places; ++p, x += inputs)
     for (std::size_t o = 0; o < outputs; ++o, w += inputs) {
@@ -219,7 +221,7 @@ inline void copy(const float* from, float* to, std::size_t n) { std::memcpy(to, 
 inline float smaller(float a, float b) { return b < a ? b : a; }
 inline float larger(float a, float b) { return a < b ? b : a; }
 inline float relu(float x) { return larger(x, 0); }
-inline float leaky_relu(float x, float slope) { return larger(x, slope * x); }  // slope: at most 1; this way without a branch
+inline float leaky_relu(float x, float slope) { return larger(x, slope * x); }  // without a branch; slope: at most 1
 inline float elu(float x, float alpha) { return x < 0 ? alpha * std::expm1(x) : x; }
 inline float clip(float x, float low, float high) { return smaller(larger(x, low), high); }
 inline float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }

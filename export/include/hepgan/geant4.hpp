@@ -1,11 +1,11 @@
-// Showers of a hepgan model in Geant4 (10.7 or newer): a fast-simulation model for a region. docs/geant4.md says how.
+// Showers of a hepgan model in Geant4 (10.7 or newer): a fast-simulation model for a region. Guide: docs/geant4.md.
 //
-//   void Detector::ConstructSDandField() {  // once in each thread: all share one generator
+//   void Detector::ConstructSDandField() {  // called in each thread; all threads share one generator
 //     auto generator = hepgan::share<hepgan::Generator>("model.onnx");
 //     new hepgan::FastSimulation("showers", region, generator, {"e-", "e+"});
 //   }
 //
-// Any class with the interface of hepgan::Generator will do, so also one that hepgan export --format cpp wrote.
+// Any class with the interface of hepgan::Generator works, also the one in a header that hepgan export --format cpp wrote.
 #ifndef HEPGAN_GEANT4_HPP
 #define HEPGAN_GEANT4_HPP
 
@@ -35,6 +35,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -46,19 +47,20 @@
 #include <mutex>
 #include <optional>
 #include <ostream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "hepgan/errors.hpp"
 #include "hepgan/hits.hpp"
 #include "hepgan/model.hpp"
 #include "hepgan/noise.hpp"
 
 namespace hepgan {
 
-/// A generator that all threads share: loaded once for each path, kept as long as somebody has it.
+/// Load a generator that all threads share: one object for each path, kept as long as a shared pointer to it exists.
 template <class Generator>
 std::shared_ptr<const Generator> share(const std::string& path) {
   static std::mutex mutex;
@@ -69,12 +71,12 @@ std::shared_ptr<const Generator> share(const std::string& path) {
   return generator;
 }
 
-/// How often a model was asked about a particle that enters its envelope, and what came of it; over all threads.
+/// Numbers of particles that entered the envelope of a model, by what happened to them; summed over all threads.
 struct FastSimulationCounts {
-  std::atomic<std::uint64_t> showers{0};        ///< generated
-  std::atomic<std::uint64_t> out_of_range{0};   ///< left to full simulation: outside the trained range or the limits
+  std::atomic<std::uint64_t> showers{0};        ///< shower generated
+  std::atomic<std::uint64_t> out_of_range{0};   ///< left to full simulation: outside the trained range or the energy limits
   std::atomic<std::uint64_t> not_contained{0};  ///< left to full simulation: too little of the envelope ahead
-  std::atomic<std::uint64_t> failed{0};         ///< the generator threw: event aborted
+  std::atomic<std::uint64_t> failed{0};         ///< the generator threw an error, and the event was aborted
 };
 
 inline std::ostream& operator<<(std::ostream& stream, const FastSimulationCounts& counts) {
@@ -84,14 +86,15 @@ inline std::ostream& operator<<(std::ostream& stream, const FastSimulationCounts
 
 namespace detail {
 
-/// What a condition may be called, and what it is of a track; in Geant4's units (MeV, mm, rad) and in coordinates of
-/// the envelope.
+/// A quantity of a track that a condition can be, found by the condition's name. Values are in Geant4's units (MeV, mm, rad) and
+/// in coordinates of the envelope.
 struct TrackQuantity {
   const char* name;
   char dimension;  // 'E' energy, 'L' length, 'A' angle, '1' number
   double (*value)(const G4FastTrack&);
 };
 
+/// The quantity of a name, or nullptr.
 inline const TrackQuantity* track_quantity(std::string_view name) {
   constexpr auto kinetic_energy = [](const G4FastTrack& t) { return t.GetPrimaryTrack()->GetKineticEnergy(); };
   constexpr auto momentum = [](const G4FastTrack& t) { return t.GetPrimaryTrack()->GetMomentum().mag(); };
@@ -113,7 +116,7 @@ inline const TrackQuantity* track_quantity(std::string_view name) {
   return nullptr;
 }
 
-/// What a unit is in Geant4's units; 0 if it is not one of the dimension.
+/// Size of a unit in Geant4's units; 0 if it is not a unit of the dimension.
 inline double unit_in_geant4(std::string_view name, char dimension) {
   struct Unit {
     const char* name;
@@ -131,7 +134,7 @@ inline double unit_in_geant4(std::string_view name, char dimension) {
   return 0;
 }
 
-/// One set of counts for all models of a name, in whatever thread.
+/// The counts that all models of a name share, in all threads.
 inline std::shared_ptr<FastSimulationCounts> shared_counts(const std::string& name) {
   static std::mutex mutex;
   static std::map<std::string, std::shared_ptr<FastSimulationCounts>> all;
@@ -141,7 +144,7 @@ inline std::shared_ptr<FastSimulationCounts> shared_counts(const std::string& na
   return counts;
 }
 
-/// Commands in a directory, each with what it does.
+/// A directory of commands, each with the action that it calls.
 class Commands : public G4UImessenger {
  public:
   using Action = std::function<void(const std::string&)>;
@@ -150,6 +153,7 @@ class Commands : public G4UImessenger {
     directory_.SetGuidance(guidance.c_str());
   }
 
+  /// Add a command with a text, which may have to be one of `candidates`.
   void text(const char* name, const char* guidance, Action action, const char* candidates = nullptr) {
     auto command = std::make_unique<G4UIcmdWithAString>((path_ + name).c_str(), this);
     command->SetParameterName("value", false);
@@ -157,7 +161,7 @@ class Commands : public G4UImessenger {
     add(std::move(command), guidance, std::move(action));
   }
 
-  /// The action gets the number in Geant4's units.
+  /// Add a command with a number and a unit. The action gets the number in Geant4's units.
   void quantity(const char* name, const char* guidance, const char* category, std::function<void(double)> action) {
     auto command = std::make_unique<G4UIcmdWithADoubleAndUnit>((path_ + name).c_str(), this);
     command->SetParameterName("value", false);
@@ -167,7 +171,7 @@ class Commands : public G4UImessenger {
     });
   }
 
-  /// Not sent to worker threads.
+  /// Add a command without parameters that is not sent to worker threads.
   void report(const char* name, const char* guidance, std::function<void()> action) {
     auto command = std::make_unique<G4UIcmdWithoutParameter>((path_ + name).c_str(), this);
     command->SetToBeBroadcasted(false);
@@ -200,30 +204,30 @@ class Commands : public G4UImessenger {
 
 }  // namespace detail
 
-/// Showers of a generator instead of full simulation, for particles that enter an envelope.
+/// A fast-simulation model that replaces particles entering an envelope by showers of a generator.
 ///
-/// A particle is taken if all of this holds; else Geant4 simulates it as ever:
+/// It takes a particle if all of these conditions hold; Geant4 simulates all other particles in full:
 ///
-/// 1. it is one of the particles, and where a condition has categories (PDG codes), one of those;
+/// 1. it is one of the named particles, and where a condition has categories (PDG codes), one of those;
 /// 2. it is on the surface of the envelope, going in;
 /// 3. its kinetic energy is within the limits, and each condition within its trained range;
-/// 4. along the axis of the shower the envelope goes on for at least the depth of the model's layers, and if a margin
-///    is set, in the middle of that depth by as much to the four sides.
+/// 4. along the axis of the shower, the envelope continues for at least the depth of the model's layers; if a margin is set,
+///    the four points at this distance from the axis, half the depth in, are inside the envelope too.
 ///
-/// One object a thread, as Geant4 wants it; the generator is shared. Commands are under /hepgan/NAME/.
+/// Each thread needs its own object, as Geant4 demands; the generator is shared. Commands are under /hepgan/NAME/.
 template <class Generator>
 class FastSimulation : public G4VFastSimulationModel {
  public:
-  /// Where the random numbers come from: Geant4's engine, or a function of (seed, run, event, track), so that a track
-  /// gives the same shower whatever was simulated before it.
+  /// Source of the random numbers. keyed: a function of (seed, run, event, track), so that a track gives the same shower
+  /// whatever was simulated before it. engine: Geant4's random engine.
   enum class Noise { keyed, engine };
-  /// What the axis of the shower follows: the particle's direction, or z of the envelope.
+  /// Direction of the axis of the shower: that of the particle, or z of the envelope.
   enum class Axis { particle, envelope };
   using Quantity = std::function<double(const G4FastTrack&)>;
 
-  /// name: of the model, and of the directory of its commands. particles: names as Geant4 has them, such as "e-".
+  /// name: of the model, and of the directory of its commands. particles: Geant4's names, such as "e-".
   ///
-  /// Throws std::invalid_argument if it is not a generator of showers.
+  /// Throws InputError if the generator does not make showers.
   FastSimulation(const G4String& name, G4Envelope* envelope, std::shared_ptr<const Generator> generator = nullptr,
                  std::vector<std::string> particles = {}, G4bool is_unique = false)
       : G4VFastSimulationModel(name, envelope, is_unique),
@@ -234,10 +238,10 @@ class FastSimulation : public G4VFastSimulationModel {
     add_commands();
   }
 
-  /// Take another generator.
+  /// Replace the generator. Throws InputError if the new one does not make showers.
   void use(std::shared_ptr<const Generator> generator) {
     if (!generator || generator->layers().empty())
-      throw std::invalid_argument("hepgan: " + GetName() + ": expected a generator of showers, got one of tracks or none");
+      throw InputError("hepgan: " + GetName() + ": expected a generator of showers, got one of tracks or none");
     maker_ = HitMaker(*generator, threshold_);
     values_.resize(generator->width());
     conditions_.resize(generator->conditions().size());
@@ -245,43 +249,46 @@ class FastSimulation : public G4VFastSimulationModel {
     generator_ = std::move(generator);
   }
 
-  /// Say what a condition is of a track, in the unit of the condition, where its name does not tell.
+  /// Set the function that gives a condition of a track, in the unit of the condition, if its name is not a known quantity.
   void set_condition(const std::string& name, Quantity value) {
     given_[name] = std::move(value);
     sources_.clear();
   }
 
-  /// Say where the shower is: a frame in coordinates of the envelope. Default: entering where the track is, along the
-  /// axis, see Frame.
+  /// Set the function that gives the frame of a shower, in coordinates of the envelope. Default: the shower enters at the
+  /// position of the track and goes along the axis, see Frame.
   void set_frame(std::function<Frame(const G4FastTrack&)> frame) { frame_ = std::move(frame); }
 
-  /// Number the tracks yourself, where run, event and track are not those of Geant4.
+  /// Set the function that gives the key of a track. Default: the seed, and Geant4's numbers of run, event and track.
   void set_key(std::function<Key(const G4FastTrack&)> key) { key_ = std::move(key); }
 
-  /// Smallest energy of a hit, MeV.
+  /// Set the threshold of the hits, MeV. Throws InputError if it is negative or not finite.
   void set_threshold(double threshold) {
     if (generator_) maker_ = HitMaker(*generator_, threshold);
     threshold_ = threshold;
   }
 
+  /// Limits of the kinetic energy, MeV.
   void set_energies(double smallest, double largest) { smallest_ = smallest, largest_ = largest; }
+  /// Distance from the axis to the four points that must be inside the envelope, mm; 0: no such points.
   void set_margin(double margin) { margin_ = margin; }
+  /// Length along the axis that must be inside the envelope, mm. Default: the depth of the layers.
   void set_depth(double depth) { depth_ = depth; }
   void set_axis(Axis axis) { axis_ = axis; }
   void set_noise(Noise noise, std::uint64_t seed = 1) { noise_ = noise, seed_ = seed; }
 
-  /// What makes the deposits, for instance to name the parallel world of the sensitive detector.
+  /// The maker of the deposits, for instance to name the parallel world of the sensitive detector.
   G4FastSimHitMaker& deposits() { return deposits_; }
   const FastSimulationCounts& counts() const { return *counts_; }
 
   G4bool IsApplicable(const G4ParticleDefinition& particle) override {
-    return !complete() || applies(particle);  // ModelTrigger says what is missing
+    return !complete() || applies(particle);  // if something is missing, ModelTrigger reports it
   }
 
   G4bool ModelTrigger(const G4FastTrack& track) override {
     const G4VSolid& solid = *track.GetEnvelopeSolid();
     if (solid.Inside(track.GetPrimaryTrackLocalPosition()) != kSurface) return false;
-    // Geant4 remembers the answer of IsApplicable for a particle, and commands may have changed it since
+    // Geant4 keeps the answer of IsApplicable for each particle, but a command may have changed the answer since
     if (!prepare() || !applies(*track.GetPrimaryTrack()->GetDefinition())) return false;
     const double energy = track.GetPrimaryTrack()->GetKineticEnergy();
     if (!(energy >= smallest_ && energy <= largest_) || !find_conditions(track)) {
@@ -316,7 +323,7 @@ class FastSimulation : public G4VFastSimulationModel {
   }
 
  private:
-  static constexpr double slack = 1e-6;  // mm: what rounding may take from the depth of an envelope that just fits
+  static constexpr double slack = 1e-6;  // mm: rounding may make an envelope that just fits seem shorter by this
 
   bool complete() const { return generator_ != nullptr && (!particles_.empty() || any_categories()); }
 
@@ -328,13 +335,13 @@ class FastSimulation : public G4VFastSimulationModel {
     return std::all_of(all.begin(), all.end(), [&](const Condition& c) { return !by_code(c) || c.knows(code); });
   }
 
-  /// Find out what the conditions are of a track; if something is missing, Geant4 is told to stop.
+  /// Find the source of each condition. If something is missing, stop Geant4 with a message and return false.
   bool prepare() {
     if (!sources_.empty() && complete()) return true;
     try {
-      if (!generator_) throw std::invalid_argument("expected a model, got none; name it with /hepgan/" + GetName() + "/model");
+      if (!generator_) throw InputError("expected a model, got none; name it with /hepgan/" + GetName() + "/model");
       if (!complete())
-        throw std::invalid_argument("expected particles, got none; name them with /hepgan/" + GetName() + "/particle");
+        throw InputError("expected particles, got none; name them with /hepgan/" + GetName() + "/particle");
       std::vector<Quantity> sources;
       for (const Condition& c : generator_->conditions()) sources.push_back(source(c));
       sources_ = std::move(sources);
@@ -354,19 +361,20 @@ class FastSimulation : public G4VFastSimulationModel {
     return std::any_of(all.begin(), all.end(), [&](const Condition& c) { return by_code(c); });
   }
 
+  /// The function that gives a condition of a track, in the condition's unit.
   Quantity source(const Condition& c) const {
-    if (const auto found = given_.find(c.name); found != given_.end()) return found->second;
+    if (const auto given = given_.find(c.name); given != given_.end()) return given->second;
     if (by_code(c))
       return [](const G4FastTrack& t) { return static_cast<double>(t.GetPrimaryTrack()->GetDefinition()->GetPDGEncoding()); };
     const detail::TrackQuantity* quantity = detail::track_quantity(c.name);
     const double unit = quantity != nullptr ? detail::unit_in_geant4(c.unit, quantity->dimension) : 0;
     if (unit == 0)
-      throw std::invalid_argument("condition '" + c.name + "' in '" + c.unit + "': expected a name and a unit that say what it is " +
-                                  "of a track, such as incident_energy in GeV; say what it is with set_condition");
+      throw InputError("condition '" + c.name + "' in '" + c.unit + "': expected a name and a unit that say what it is " +
+                       "of a track, such as incident_energy in GeV; say what it is with set_condition");
     return [value = quantity->value, unit](const G4FastTrack& t) { return value(t) / unit; };
   }
 
-  /// Conditions of a track; whether all are in range.
+  /// Compute the conditions of a track. Returns whether all are in range.
   bool find_conditions(const G4FastTrack& track) {
     bool all = true;
     for (std::size_t k = 0; k < sources_.size(); ++k) {
@@ -408,7 +416,7 @@ class FastSimulation : public G4VFastSimulationModel {
 
   void deposit(const G4FastTrack& track) {
     const auto make = [&](const G4ThreeVector& place, double energy) { deposits_.make(G4FastHit(place, energy), track); };
-    if (!located_) {  // the first deposit of a G4FastSimHitMaker lands where the track is, whatever its place: waste it
+    if (!located_) {  // a G4FastSimHitMaker puts its first deposit at the track, wherever it should be: make a negligible one
       make(track.GetPrimaryTrackLocalPosition(), std::numeric_limits<double>::min());
       located_ = true;
     }
@@ -418,23 +426,24 @@ class FastSimulation : public G4VFastSimulationModel {
 
   void add_commands() {
     using Text = const std::string&;
-    commands_.text("model", "File of the model", [this](Text path) { use(share<Generator>(path)); });
-    commands_.text("particle", "Particles it is for, separated by commas", [this](Text list) { set_particles(list); });
-    commands_.quantity("threshold", "Smallest energy of a hit", "Energy", [this](double value) { set_threshold(value); });
+    commands_.text("model", "Path of the model file", [this](Text path) { use(share<Generator>(path)); });
+    commands_.text("particle", "Names of the particles to replace, separated by commas", [this](Text list) { set_particles(list); });
+    commands_.quantity("threshold", "Energy above which a cell becomes a deposit", "Energy",
+                       [this](double value) { set_threshold(value); });
     commands_.quantity("minEnergy", "Smallest kinetic energy", "Energy", [this](double value) { smallest_ = value; });
     commands_.quantity("maxEnergy", "Largest kinetic energy", "Energy", [this](double value) { largest_ = value; });
-    commands_.quantity("depth", "What must be ahead in the envelope; default: depth of the layers", "Length",
+    commands_.quantity("depth", "Length along the axis that must be inside the envelope; default: depth of the layers", "Length",
                        [this](double value) { depth_ = value; });
-    commands_.quantity("margin", "What must be around the axis in the envelope", "Length",
+    commands_.quantity("margin", "Distance around the axis that must be inside the envelope", "Length",
                        [this](double value) { margin_ = value; });
     const auto set_axis_to = [this](Text value) { axis_ = value == "envelope" ? Axis::envelope : Axis::particle; };
-    commands_.text("axis", "What the showers follow", set_axis_to, "particle envelope");
+    commands_.text("axis", "Direction of the axis of the showers", set_axis_to, "particle envelope");
     const auto set_noise_to = [this](Text value) { noise_ = value == "engine" ? Noise::engine : Noise::keyed; };
-    commands_.text("noise", "Random numbers: keyed by seed, run, event and track, or from the engine", set_noise_to,
+    commands_.text("noise", "Random numbers: keyed by seed, run, event and track, or from Geant4's engine", set_noise_to,
                    "keyed engine");
     commands_.text("seed", "Seed of keyed noise, a whole number", [this](Text value) { set_seed(value); });
     const auto print = [this] { G4cout << GetName() << ": " << *counts_ << G4endl; };
-    commands_.report("statistics", "Print what was generated, over all threads", print);
+    commands_.report("statistics", "Print the numbers of showers generated and left to full simulation, over all threads", print);
   }
 
   void set_particles(const std::string& list) {
@@ -450,9 +459,12 @@ class FastSimulation : public G4VFastSimulationModel {
   }
 
   void set_seed(const std::string& text) {
-    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-    if (!digits) throw std::invalid_argument("hepgan: seed: expected a whole number from 0 to 2^64 - 1, got '" + text + "'");
-    seed_ = std::stoull(text);
+    std::uint64_t seed = 0;
+    const char* const end = text.data() + text.size();
+    const auto [next, error] = std::from_chars(text.data(), end, seed);
+    if (next != end || error != std::errc())
+      throw InputError("hepgan: seed: expected a whole number from 0 to 2^64 - 1, got '" + text + "'");
+    seed_ = seed;
   }
 
   std::shared_ptr<FastSimulationCounts> counts_;

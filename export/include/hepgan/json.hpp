@@ -1,4 +1,4 @@
-// A small strict JSON reader (RFC 8259), enough for the metadata of a hepgan model. No dependencies.
+// A small, strict JSON reader (RFC 8259) for the metadata of hepgan models. No dependencies.
 #ifndef HEPGAN_JSON_HPP
 #define HEPGAN_JSON_HPP
 
@@ -8,15 +8,16 @@
 #include <cstdlib>
 #include <locale>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "hepgan/errors.hpp"
+
 namespace hepgan::json {
 
-/// What a document is made of. Objects keep the order of their keys and are searched linearly: they are small here.
+/// A value of a JSON document. Objects keep the order of their keys; look-up is linear, because objects are small here.
 class Value {
  public:
   enum class Kind { null, boolean, number, string, array, object };
@@ -28,10 +29,10 @@ class Value {
   std::vector<Value> array;
   std::vector<std::pair<std::string, Value>> object;
 
-  /// The member of an object. Throws std::runtime_error if there is none.
+  /// The member of an object. Throws ModelFileError if there is none.
   const Value& at(std::string_view key) const {
-    if (const Value* found = find(key)) return *found;
-    throw std::runtime_error("metadata: expected the key '" + std::string(key) + "', got none");
+    if (const Value* member = find(key)) return *member;
+    throw ModelFileError("metadata: expected the key '" + std::string(key) + "', got none");
   }
 
   /// The member of an object, or nullptr.
@@ -41,26 +42,27 @@ class Value {
     return nullptr;
   }
 
+  // The content of a value of the kind. Each throws ModelFileError if the value is of another kind.
   const std::string& text() const { return need(Kind::string, "a string"), string; }
   double real() const { return need(Kind::number, "a number"), number; }
   const std::vector<Value>& items() const { return need(Kind::array, "an array"), array; }
   const std::vector<std::pair<std::string, Value>>& members() const { return need(Kind::object, "an object"), object; }
 
-  /// A number that is whole and not negative.
+  /// A whole number >= 0. Throws ModelFileError if it is none.
   std::size_t count() const {
     const double value = real();
     if (value < 0 || value > 1e15 || value != std::floor(value))
-      throw std::runtime_error("metadata: expected a whole number >= 0, got " + std::to_string(value));
+      throw ModelFileError("metadata: expected a whole number >= 0, got " + std::to_string(value));
     return static_cast<std::size_t>(value);
   }
 
  private:
   void need(Kind wanted, const char* name) const {
-    if (kind != wanted) throw std::runtime_error(std::string("metadata: expected ") + name + ", got something else");
+    if (kind != wanted) throw ModelFileError(std::string("metadata: expected ") + name + ", got something else");
   }
 };
 
-/// Reads one document; see parse().
+/// A reader of one document; use parse().
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -73,10 +75,10 @@ class Parser {
   }
 
  private:
-  static constexpr int deepest = 64;  // of nesting: metadata has 6 levels, an attack on the stack has thousands
+  static constexpr int deepest = 64;  // levels of nesting: metadata has 6; thousands would overflow the stack
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw std::runtime_error("metadata: not JSON: " + what + " at character " + std::to_string(position_));
+    throw ModelFileError("metadata: not JSON: " + what + " at character " + std::to_string(position_));
   }
 
   void space() {
@@ -179,7 +181,7 @@ class Parser {
       if (!accept('+')) accept('-');
       if (digits() == 0) fail("expected digits");
     }
-    // strtod would follow the process's locale
+    // not strtod, which follows the locale of the process
     std::istringstream stream{std::string(text_.substr(start, position_ - start))};
     stream.imbue(std::locale::classic());
     double number = 0;
@@ -276,7 +278,7 @@ class Parser {
   std::size_t position_ = 0;
 };
 
-/// Read a document. Throws std::runtime_error with the place of the first mistake.
+/// Read a document. Throws ModelFileError that names the place of the first mistake.
 inline Value parse(std::string_view text) { return Parser(text).document(); }
 
 }  // namespace hepgan::json

@@ -1,4 +1,4 @@
-// What a model file says of itself: conditions, outputs, geometry; and the types that every back end shares.
+// The description in a model file (conditions, outputs, geometry), and the types that all generators share.
 #ifndef HEPGAN_MODEL_HPP
 #define HEPGAN_MODEL_HPP
 
@@ -14,24 +14,24 @@
 #include <limits>
 #include <memory>
 #include <numeric>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "hepgan/errors.hpp"
 #include "hepgan/json.hpp"
 
 namespace hepgan {
 
-/// Newest schema of the metadata that this header understands.
+/// Newest schema of the metadata that this header can read.
 inline constexpr std::size_t schema = 1;
 
-/// Largest relative difference from the reference vectors, see BasicGenerator::self_test().
+/// Largest relative difference from the reference vectors that passes, see BasicGenerator::self_test().
 inline constexpr double tolerance = 1e-5;
 
-/// Consecutive numbers that somebody else owns: a vector, an array, std::span, or pointer and size.
+/// A view of consecutive numbers: of a vector, an array, a std::span, or of pointer and size.
 template <class T>
 class Span {
  public:
@@ -51,16 +51,16 @@ class Span {
   std::size_t size_ = 0;
 };
 
-/// An input of the generator, and where it was trained.
+/// A condition of the generator, and the range in which it was trained.
 struct Condition {
   std::string name;
   std::string unit;
-  bool logarithmic = false;
+  bool logarithmic = false;  ///< the generator takes its logarithm, so it must be positive
   double low = 0;
   double high = 0;
-  std::vector<std::pair<std::string, double>> categories;  ///< name and value of each; empty: any number from low to high
+  std::vector<std::pair<std::string, double>> categories;  ///< names and values; empty: any number from low to high
 
-  /// Whether the generator was trained with such a value.
+  /// Whether a value is in the trained range, or one of the categories.
   bool knows(float value) const {
     const auto same = [&](const auto& category) { return value == static_cast<float>(category.second); };
     if (!categories.empty()) return std::any_of(categories.begin(), categories.end(), same);
@@ -68,74 +68,76 @@ struct Condition {
   }
 };
 
-/// An output of the generator: one calorimeter layer, the overflow (one number a layer), or an observable of a track.
+/// An output of the generator: one calorimeter layer, the overflow (one number per layer), or an observable of a track.
 struct Output {
   std::string name;
   std::string unit;
   std::string role;  ///< "layer", "overflow" or "target"
   std::vector<std::size_t> shape;
-  std::size_t offset = 0;  ///< place in the flat numbers of an event
-  std::size_t size = 0;
+  std::size_t offset = 0;     ///< place of its first number among all numbers of an event
+  std::size_t size = 0;       ///< product of the shape
   double scale = 0;           ///< of a target: its typical size
   std::vector<double> atoms;  ///< of a target: values that occur exactly, such as a sentinel
 };
 
-/// A calorimeter layer. Lengths in mm; in "polar" layers x is the angle (rad) and y the radius, in "eta-phi" layers x is the
-/// pseudorapidity and y the azimuth, and there are no lengths.
+/// A calorimeter layer. Lengths in mm. In "polar" layers x is the angle (rad) and y the radius; in "eta-phi" layers x is the
+/// pseudorapidity and y the azimuth (rad), without lengths.
 struct Layer {
   std::string name;
   std::array<std::size_t, 2> shape{};
-  std::vector<double> x, y;  ///< edges: shape + 1 numbers each
-  std::array<double, 2> z{};
+  std::vector<double> x, y;   ///< edges of the cells: shape + 1 numbers each
+  std::array<double, 2> z{};  ///< front and back
   std::string coordinates;  ///< "cartesian", "polar" or "eta-phi"
   std::vector<std::array<double, 3>> cell_centres;  ///< Cartesian, C order
 };
 
-/// What to do with an event whose conditions are outside the trained range, or whose numbers are not finite.
+/// The treatment of an event whose conditions are outside the trained range, or whose numbers are not finite.
 enum class Action {
-  fail,         ///< throw an exception before anything is generated
-  clamp,        ///< take the nearest end of the range; counted
-  extrapolate,  ///< generate all the same; counted
-  skip,         ///< leave zeros, for whoever simulates it in full; counted
+  fail,         ///< throw ConditionRangeError before anything is generated, or NotFiniteError
+  clamp,        ///< move the condition to the nearest end of the range; counted
+  extrapolate,  ///< generate the event outside the range; counted
+  skip,         ///< set all numbers of the event to zero, so that full simulation can replace it; counted
 };
 
 /// A condition outside its trained range.
 struct Excursion {
-  std::size_t row;  ///< of the conditions given
+  std::size_t row;  ///< number of the event among those of the call
   const Condition& condition;
   float value;
 };
 
-/// How often an action was taken, since construction.
+/// Number of times that each action was taken since construction.
 struct Counts {
   std::uint64_t clamped = 0, extrapolated = 0;  ///< conditions
   std::uint64_t skipped = 0;                    ///< events outside the trained range
   std::uint64_t not_finite = 0;                 ///< events with NaN or infinite numbers
 };
 
-/// What a generator is made with.
+/// Options of a generator.
 struct Options {
-  /// The ONNX Runtime library; empty: the environment variable HEPGAN_ONNXRUNTIME, then a runtime that the process
-  /// has loaded, then the usual names in the usual places.
+  /// Path of the ONNX Runtime library. If empty: the environment variable HEPGAN_ONNXRUNTIME, then a runtime that the process
+  /// has loaded, then the library's usual names on the loader's path.
   std::string runtime;
-  /// "cpu", "cuda", or "cuda:1" for the second GPU.
+  /// "cpu", "cuda", or "cuda:N" for GPU N, counted from 0.
   std::string device = "cpu";
-  /// Threads of one call; 1 leaves the cores to the framework's scheduler.
+  /// Threads of ONNX Runtime in one call; 1 leaves the other cores to the framework's scheduler.
   int threads = 1;
-  /// Conditions outside the trained range. An unknown category can only be skipped.
+  /// Action for conditions outside the trained range. For an unknown category only fail and skip are possible.
   Action out_of_range = Action::fail;
-  /// Decides instead, for each condition outside; may remember the row, for full simulation.
+  /// Function that decides in place of out_of_range, called for each condition outside; it may note the event for full
+  /// simulation.
   std::function<Action(const Excursion&)> on_excursion;
-  /// Events with NaN or infinite numbers: fail, or skip.
+  /// Action for events with NaN or infinite numbers: fail or skip.
   Action not_finite = Action::fail;
-  /// Recompute the reference vectors at construction.
+  /// Compare with the reference vectors at construction.
   bool self_test = true;
-  /// Events in one run of the network: bounds the memory, and with more showers their activations leave the cache.
-  /// 0: as many as is fast.
+  /// Events in one run of the network; 0: the network's choice. Bounds the memory; the activations of too many showers no
+  /// longer fit into the processor's caches.
   std::size_t batch = 0;
 };
 
-/// What was generated: energies of showers, or observables of tracks.
+/// Generated events: energies of showers, or observables of tracks. Access to an event or output that does not exist throws
+/// LookupError.
 class Events {
  public:
   Events(std::shared_ptr<const std::vector<Output>> outputs, std::size_t size, std::size_t width, std::size_t n_cells)
@@ -143,7 +145,7 @@ class Events {
 
   std::size_t size() const { return size_; }
 
-  /// All numbers of all events.
+  /// All numbers of all events, one event after the other.
   Span<float> values() { return values_; }
 
   /// All numbers of an event: its outputs one after the other, each in C order.
@@ -154,20 +156,22 @@ class Events {
 
   /// One output of an event.
   Span<const float> output(std::size_t event, std::size_t index) const {
-    const Output& which = outputs_->at(index);
-    return {row(event) + which.offset, which.size};
+    if (index >= outputs_->size())
+      throw LookupError("hepgan: output " + std::to_string(index) + " of " + std::to_string(outputs_->size()));
+    const Output& output = (*outputs_)[index];
+    return {row(event) + output.offset, output.size};
   }
 
-  /// One output of an event, by name. Throws std::out_of_range if there is none.
+  /// One output of an event, by name.
   Span<const float> output(std::size_t event, std::string_view name) const {
     for (std::size_t k = 0; k < outputs_->size(); ++k)
       if ((*outputs_)[k].name == name) return output(event, k);
-    throw std::out_of_range("hepgan: the model has no output '" + std::string(name) + "'");
+    throw LookupError("hepgan: the model has no output '" + std::string(name) + "'");
   }
 
  private:
   const float* row(std::size_t event) const {
-    if (event >= size_) throw std::out_of_range("hepgan: event " + std::to_string(event) + " of " + std::to_string(size_));
+    if (event >= size_) throw LookupError("hepgan: event " + std::to_string(event) + " of " + std::to_string(size_));
     return values_.data() + event * width_;
   }
 
@@ -179,7 +183,7 @@ class Events {
 using Showers = Events;
 using Tracks = Events;
 
-/// The description in a model file, understood.
+/// The description in a model file as typed values.
 struct Model {
   json::Value metadata;
   std::vector<Condition> conditions;
@@ -187,17 +191,17 @@ struct Model {
   std::vector<Layer> layers;
   std::string kind;  ///< "calorimeter" or "observables"
   std::string unit;  ///< of the energies of showers
-  std::size_t latent = 0, width = 0, n_cells = 0;
+  std::size_t latent = 0, width = 0, n_cells = 0;  ///< numbers of an event: latent numbers, outputs, cells
 
-  /// Throws std::runtime_error if a description comes from a newer hepgan.
+  /// Throw ModelFileError if a description comes from a newer hepgan.
   static void check_schema(const json::Value& metadata) {
     const std::size_t got = metadata.at("schema").count();
     if (got > schema)
-      throw std::runtime_error("expected metadata of schema " + std::to_string(schema) + " or older, got " + std::to_string(got) +
-                               "; the file comes from a newer hepgan: take its header");
+      throw ModelFileError("expected metadata of schema " + std::to_string(schema) + " or older, got " + std::to_string(got) +
+                           "; the file comes from a newer hepgan: take its header");
   }
 
-  /// Understand a description. Throws std::runtime_error if something is missing, of another kind or does not fit together.
+  /// Read a description. Throws ModelFileError if a part is missing or of a wrong type, or if parts do not fit together.
   static Model understand(json::Value description) {
     check_schema(description);
     Model model;
@@ -205,18 +209,19 @@ struct Model {
     const json::Value& metadata = model.metadata;
     model.kind = metadata.at("kind").text();
     if (model.kind != "calorimeter" && model.kind != "observables")
-      throw std::runtime_error("metadata: kind: expected 'calorimeter' or 'observables', got '" + model.kind + "'");
+      throw ModelFileError("metadata: kind: expected 'calorimeter' or 'observables', got '" + model.kind + "'");
     for (const json::Value& c : metadata.at("conditions").items()) model.conditions.push_back(condition(c));
     model.latent = small(metadata.at("latent").at("size"));
     model.read_outputs();
     if (model.kind == "calorimeter") model.read_layers();
     if (model.conditions.empty() || model.latent == 0 || model.width == 0)
-      throw std::runtime_error("metadata: expected conditions, latent numbers and outputs, got none of one of them");
+      throw ModelFileError("metadata: expected conditions, latent numbers and outputs, got none of one of them");
     return model;
   }
 
-  /// Largest relative difference between the numbers of an event and those wanted. In each output the difference is divided by
-  /// its largest number, or by a smallest size if that is more: the target's scale, or 1e-3 of the shower's largest number.
+  /// Largest relative difference between the numbers of an event, `got`, and the expected ones, `wanted`. Differences in an
+  /// output are divided by its largest expected number, but at least by the target's scale, or by 1e-3 of the largest number
+  /// of the shower.
   double difference(Span<const float> got, Span<const float> wanted) const {
     const auto magnitude = [](float a, float b) { return std::abs(a) < std::abs(b); };
     const auto largest = [&](std::size_t first, std::size_t size) {
@@ -229,22 +234,22 @@ struct Model {
       const double size = std::max({largest(output.offset, output.size), least, static_cast<double>(std::numeric_limits<float>::min())});
       for (std::size_t k = output.offset; k < output.offset + output.size; ++k) {
         const double apart = std::abs(static_cast<double>(got[k]) - static_cast<double>(wanted[k])) / size;
-        if (!(apart <= worst)) worst = apart;  // NaN counts
+        if (!(apart <= worst)) worst = apart;  // written so that NaN is a difference
       }
     }
     return worst;
   }
 
-  /// The largest difference of events from the reference vectors.
+  /// Largest relative difference between events and the outputs of the reference vectors.
   double difference(const Events& events) const {
     const json::Value& expected = metadata.at("reference").at("outputs");
     double worst = 0;
     for (std::size_t event = 0; event < events.size(); ++event) {
       std::vector<float> wanted;
       for (const Output& output : *outputs) {
-        const auto& rows = expected.at(output.name).items();
-        if (event >= rows.size()) throw std::runtime_error("metadata: expected reference vectors of each output, got too few");
-        const std::vector<float> values = numbers(rows[event], output.size);
+        const auto& vectors = expected.at(output.name).items();
+        if (event >= vectors.size()) throw ModelFileError("metadata: expected reference vectors of each output, got too few");
+        const std::vector<float> values = numbers(vectors[event], output.size);
         wanted.insert(wanted.end(), values.begin(), values.end());
       }
       const double apart = difference(events.values(event), wanted);
@@ -253,23 +258,24 @@ struct Model {
     return worst;
   }
 
-  /// A column of the reference vectors, "condition" or "latent", rows one after the other.
+  /// Inputs of the reference vectors, "condition" or "latent", one event after the other.
   std::vector<float> reference(std::string_view name, std::size_t width_of_a_row) const {
     std::vector<float> result;
     for (const json::Value& row : metadata.at("reference").at(name).items()) {
       const std::vector<float> values = numbers(row, width_of_a_row);
       result.insert(result.end(), values.begin(), values.end());
     }
-    if (result.empty()) throw std::runtime_error("metadata: expected reference vectors, got none");
+    if (result.empty()) throw ModelFileError("metadata: expected reference vectors, got none");
     return result;
   }
 
  private:
-  static constexpr std::size_t most = 1U << 24U;  // numbers of an event: a file that says more is damaged
+  static constexpr std::size_t most = 1U << 24U;  // numbers of an event: a file with more is damaged
 
+  /// A whole number from 0 to `most`.
   static std::size_t small(const json::Value& value) {
     const std::size_t count = value.count();
-    if (count > most) throw std::runtime_error("metadata: expected at most " + std::to_string(most) + ", got " + std::to_string(count));
+    if (count > most) throw ModelFileError("metadata: expected at most " + std::to_string(most) + ", got " + std::to_string(count));
     return count;
   }
 
@@ -277,19 +283,19 @@ struct Model {
     std::vector<float> result;
     for (const json::Value& value : row.items()) result.push_back(static_cast<float>(value.real()));
     if (result.size() != size)
-      throw std::runtime_error("metadata: expected " + std::to_string(size) + " numbers in a reference vector, got " +
-                               std::to_string(result.size()));
+      throw ModelFileError("metadata: expected " + std::to_string(size) + " numbers in a reference vector, got " +
+                           std::to_string(result.size()));
     return result;
   }
 
   static Condition condition(const json::Value& value) {
     const auto& range = value.at("range").items();
-    if (range.size() != 2) throw std::runtime_error("metadata: expected a range of two numbers");
+    if (range.size() != 2) throw ModelFileError("metadata: expected a range of two numbers");
     Condition result{value.at("name").text(), value.at("unit").text(), value.at("transform").text() == "log",
                      range[0].real(), range[1].real(), {}};
     if (const json::Value* categories = value.find("categories"))
       for (const auto& [name, number] : categories->members()) result.categories.emplace_back(name, number.real());
-    if (!(result.low <= result.high)) throw std::runtime_error("metadata: expected a range from low to high");
+    if (!(result.low <= result.high)) throw ModelFileError("metadata: expected a range from low to high");
     return result;
   }
 
@@ -300,17 +306,17 @@ struct Model {
       for (const json::Value& length : o.at("shape").items()) {
         output.shape.push_back(small(length));
         output.size *= output.shape.back();
-        if (output.size > most) throw std::runtime_error("metadata: outputs: expected a smaller shape");
+        if (output.size > most) throw ModelFileError("metadata: outputs: expected a smaller shape");
       }
       if (output.shape.empty() || output.shape.size() > 2 || output.size == 0)
-        throw std::runtime_error("metadata: outputs: expected one or two dimensions with something in them");
+        throw ModelFileError("metadata: outputs: expected one or two dimensions with something in them");
       if (const json::Value* scale = o.find("scale")) output.scale = scale->real();
       if (const json::Value* atoms = o.find("atoms"))
         for (const json::Value& atom : atoms->items()) output.atoms.push_back(atom.real());
       width += output.size;
-      if (width > most) throw std::runtime_error("metadata: outputs: expected fewer numbers");
+      if (width > most) throw ModelFileError("metadata: outputs: expected fewer numbers");
       if (output.role == "layer") {
-        if (n_cells != output.offset) throw std::runtime_error("metadata: outputs: expected the layers first");
+        if (n_cells != output.offset) throw ModelFileError("metadata: outputs: expected the layers first");
         n_cells = width;
       }
       read->push_back(std::move(output));
@@ -327,15 +333,15 @@ struct Model {
       cells += layers.back().cell_centres.size();
     }
     if (cells != n_cells || cells == 0)
-      throw std::runtime_error("metadata: geometry: expected the " + std::to_string(n_cells) + " cells of the outputs, got " +
-                               std::to_string(cells));
+      throw ModelFileError("metadata: geometry: expected the " + std::to_string(n_cells) + " cells of the outputs, got " +
+                           std::to_string(cells));
   }
 
   static Layer layer(const json::Value& value) {
     Layer result;
     result.name = value.at("name").text();
     const auto &shape = value.at("shape").items(), &depth = value.at("z").items();
-    if (shape.size() != 2 || depth.size() != 2) throw std::runtime_error("metadata: geometry: expected two numbers in shape and z");
+    if (shape.size() != 2 || depth.size() != 2) throw ModelFileError("metadata: geometry: expected two numbers in shape and z");
     for (std::size_t k = 0; k < 2; ++k) {
       result.shape[k] = small(shape[k]);
       result.z[k] = depth[k].real();
@@ -345,19 +351,20 @@ struct Model {
     result.coordinates = value.at("coordinates").text();
     for (const json::Value& centre : value.at("cell_centres").items()) {
       const auto& place = centre.items();
-      if (place.size() != 3) throw std::runtime_error("metadata: geometry: expected three numbers in a cell's centre");
+      if (place.size() != 3) throw ModelFileError("metadata: geometry: expected three numbers in a cell's centre");
       result.cell_centres.push_back({place[0].real(), place[1].real(), place[2].real()});
     }
     if (result.x.size() != result.shape[0] + 1 || result.y.size() != result.shape[1] + 1 ||
         result.cell_centres.size() != result.shape[0] * result.shape[1])
-      throw std::runtime_error("metadata: geometry: expected edges and centres of " + std::to_string(result.shape[0]) + " x " +
-                               std::to_string(result.shape[1]) + " cells in layer '" + result.name + "'");
+      throw ModelFileError("metadata: geometry: expected edges and centres of " + std::to_string(result.shape[0]) + " x " +
+                           std::to_string(result.shape[1]) + " cells in layer '" + result.name + "'");
     return result;
   }
 };
 
 namespace detail {
 
+/// A number with six digits, for messages.
 inline std::string short_number(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%g", value);

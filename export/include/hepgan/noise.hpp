@@ -1,5 +1,5 @@
-// Counter-based noise: the numbers of a track are a function of (seed, run, event, track), and of nothing else. So a track
-// gives the same shower in any thread, batch, job or language: hepgan/noise.py has the specification.
+// Counter-based noise: the latent numbers of a track are a function of (seed, run, event, track) only. A track therefore gives
+// the same shower in any thread, batch, job and language. hepgan/inference/noise.py has the specification.
 #ifndef HEPGAN_NOISE_HPP
 #define HEPGAN_NOISE_HPP
 
@@ -16,14 +16,14 @@
 
 namespace hepgan {
 
-/// What the noise of a track is a function of.
+/// The key of the noise of a track: equal keys give equal latent numbers.
 struct Key {
   std::uint64_t seed = 0, run = 0, event = 0, track = 0;
 };
 
-/// Philox4x64-10: four random words of a counter and a key (Salmon et al., SC11, doi:10.1145/2063384.2063405).
+/// Philox4x64-10: four random words from a counter and a key (Salmon et al., SC11, doi:10.1145/2063384.2063405).
 inline std::array<std::uint64_t, 4> philox(std::array<std::uint64_t, 4> counter, std::array<std::uint64_t, 2> key) {
-  const auto high = [](std::uint64_t a, std::uint64_t b) {  // of the product's 128 bits
+  const auto high = [](std::uint64_t a, std::uint64_t b) {  // upper 64 of the product's 128 bits
     const std::uint64_t al = a & 0xFFFFFFFFU, ah = a >> 32U, bl = b & 0xFFFFFFFFU, bh = b >> 32U;
     const std::uint64_t middle = ah * bl + ((al * bl) >> 32U);
     return ah * bh + (middle >> 32U) + ((al * bh + (middle & 0xFFFFFFFFU)) >> 32U);
@@ -38,10 +38,11 @@ inline std::array<std::uint64_t, 4> philox(std::array<std::uint64_t, 4> counter,
   return counter;
 }
 
-/// The standard normal quantile of random words: exact knots, 128 in each octave, and straight lines between them.
+/// The quantile function of the standard normal distribution for random words: linear interpolation between exact knots, 128 in
+/// each octave of the probability.
 class Quantile {
  public:
-  /// A standard normal number of 32 random bits.
+  /// The standard normal number for 32 random bits.
   float operator()(std::uint32_t word) const {
     const double p = (static_cast<double>(word & 0x7FFFFFFFU) + 0.5) * 0x1p-32;
     std::uint64_t bits = 0;
@@ -49,11 +50,11 @@ class Quantile {
     const auto knot = static_cast<std::size_t>((bits >> fraction_bits) - first);
     const double fraction = static_cast<double>(bits & ((std::uint64_t{1} << fraction_bits) - 1)) * 0x1p-45;
     const double low = values_[knot], step = values_[knot + 1] - low;
-    const auto x = static_cast<float>(low + fraction * step);  // the product is exact: fused or not, the same bits
+    const auto x = static_cast<float>(low + fraction * step);  // the product is exact: same bits with and without fma
     return (word >> 31U) != 0 ? -x : x;
   }
 
-  /// The only one: 16 KB, made when it is first asked for.
+  /// The only object of this class (16 KB), made at the first call.
   static const Quantile& table() {
     static const Quantile quantile;
     return quantile;
@@ -66,7 +67,8 @@ class Quantile {
   static constexpr unsigned knot_bits = 7, fraction_bits = 52 - knot_bits;
   static constexpr std::uint64_t first = (1023U - 33U) << knot_bits;  // leading bits of 2^-33, the smallest p
 
-  /// Newton's method in double precision, from the knot before: a thousand times finer than float32 shows.
+  /// Compute the knots with Newton's method in double precision, each from the one before; the error is a thousandth of the
+  /// rounding to float32.
   Quantile() {
     double x = 6.3;  // -x is the quantile
     for (std::size_t knot = 0; knot + 1 < values_.size(); ++knot) {
@@ -85,7 +87,7 @@ class Quantile {
   std::array<float, 4097> values_{};
 };
 
-/// Fill `numbers` with the `size` first standard normal numbers of a track.
+/// Fill `numbers` with the first `size` standard normal numbers of a track.
 inline void normal(const Key& key, float* numbers, std::size_t size) {
   const Quantile& quantile = Quantile::table();
   for (std::size_t block = 0; 8 * block < size; ++block) {
@@ -108,14 +110,15 @@ template <class T>
 struct has_bits<T, std::void_t<decltype(T::min()), decltype(T::max()), std::enable_if_t<std::is_unsigned_v<std::invoke_result_t<T&>>>>>
     : std::true_type {};
 
-/// A random engine: of the standard library's kind, or with flat() as CLHEP's, or a callable that gives normal numbers.
+/// Whether a type is a random engine: one like those of the standard library, one with flat() as in CLHEP, or a callable that
+/// returns standard normal numbers.
 template <class T>
 inline constexpr bool is_engine = has_flat<T>::value || has_bits<T>::value || std::is_invocable_r_v<double, T&>;
 
 }  // namespace detail
 
-/// Fill `numbers` from a random engine. Bits and uniform numbers become normal ones through `Quantile`, so that equal engines
-/// give equal numbers with every standard library.
+/// Fill `numbers` with standard normal numbers from a random engine. `Quantile` turns bits and uniform numbers into normal ones,
+/// so that an engine gives the same numbers with every standard library.
 template <class Engine, class = std::enable_if_t<detail::is_engine<Engine>>>
 void normal(Engine& engine, float* numbers, std::size_t size) {
   if constexpr (detail::has_flat<Engine>::value) {

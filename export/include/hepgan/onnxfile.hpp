@@ -1,4 +1,4 @@
-// What stands in an ONNX file, as far as hepgan checks it before any runtime sees it: the description, and the weights' digest.
+// The parts of an ONNX file that hepgan checks before a runtime reads it: the description, and digests of weights and graph.
 #ifndef HEPGAN_ONNXFILE_HPP
 #define HEPGAN_ONNXFILE_HPP
 
@@ -8,11 +8,12 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "hepgan/errors.hpp"
 
 namespace hepgan {
 
@@ -30,7 +31,7 @@ class Sha256 {
     }
   }
 
-  /// The digest in hexadecimal; call it once.
+  /// The digest of all bytes so far, in hexadecimal digits. Call it once, at the end.
   std::string hexadecimal() {
     const std::uint64_t bits = 8 * length_;
     update(std::string_view("\x80", 1));
@@ -86,10 +87,10 @@ class Sha256 {
   std::uint64_t length_ = 0;
 };
 
-/// The parts of an ONNX file that hepgan checks itself. Protocol buffers are fields one after the other: a number, and bytes.
+/// A reader of an ONNX file. The file is a protocol buffer: fields one after the other, each a number and its bytes.
 class OnnxFile {
  public:
-  /// Read the bytes of a file, which must outlive this. Throws std::runtime_error if they are not those of an ONNX file.
+  /// Read the bytes of a file. Throws ModelFileError if they are not those of an ONNX file.
   explicit OnnxFile(std::string_view bytes) {
     std::vector<std::pair<std::string_view, std::string_view>> weights;  // name, raw bytes
     bool has_graph = false;
@@ -103,7 +104,7 @@ class OnnxFile {
         if (inner == 5) weights.push_back(read_tensor(tensor));
       });
     });
-    if (!has_graph) throw std::runtime_error("expected a graph, got none");
+    if (!has_graph) throw ModelFileError("expected a graph, got none");
     std::sort(weights.begin(), weights.end());
     Sha256 total;
     for (const auto& [name, raw] : weights) {
@@ -118,26 +119,27 @@ class OnnxFile {
   /// The metadata entry "hepgan", if there is one.
   const std::optional<std::string>& description() const { return description_; }
 
-  /// The sha256 over all initialisers in the order of their names: name, a zero byte, raw bytes.
+  /// The sha256 over all initialisers in the order of their names: of each its name, a zero byte, its raw bytes.
   const std::string& weights() const { return weights_; }
 
   /// The sha256 of the file without its metadata entries.
   const std::string& content() const { return content_; }
 
  private:
+  /// Take a number of variable length off the front.
   static std::uint64_t variable(std::string_view& bytes) {
     std::uint64_t value = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
-      if (bytes.empty()) throw std::runtime_error("cut short");
+      if (bytes.empty()) throw ModelFileError("cut short");
       const auto byte = static_cast<unsigned char>(bytes.front());
       bytes.remove_prefix(1);
       value |= static_cast<std::uint64_t>(byte & 0x7FU) << shift;
       if (byte < 0x80U) return value;
     }
-    throw std::runtime_error("a number of more than 64 bits");
+    throw ModelFileError("a number of more than 64 bits");
   }
 
-  /// Call `use` with the number of each field, its bytes (if it is not a number), and the field as it stands in the file.
+  /// Call `use` for each field with its number, its bytes (empty if its value is a number), and the complete field as in the file.
   template <class Use>
   static void for_each(std::string_view bytes, Use use) {
     while (!bytes.empty()) {
@@ -158,15 +160,16 @@ class OnnxFile {
           size = 4;
           break;
         default:
-          throw std::runtime_error("a field of an unknown kind");
+          throw ModelFileError("a field of an unknown kind");
       }
-      if (size > bytes.size()) throw std::runtime_error("cut short");
+      if (size > bytes.size()) throw ModelFileError("cut short");
       const std::string_view value = (tag & 7U) == 2 ? bytes.substr(0, size) : std::string_view();
       bytes.remove_prefix(size);
       use(tag >> 3U, value, start.substr(0, start.size() - bytes.size()));
     }
   }
 
+  /// Name and raw bytes of a tensor.
   static std::pair<std::string_view, std::string_view> read_tensor(std::string_view bytes) {
     std::pair<std::string_view, std::string_view> result;
     for_each(bytes, [&](std::uint64_t number, std::string_view value, std::string_view) {

@@ -1,4 +1,4 @@
-// Stand-ins for those parts of Geant4's interface that hepgan/geant4.hpp and the example name. Not Geant4: see README.md.
+// Stand-ins for the parts of Geant4's interface that hepgan/geant4.hpp and the example use. Not Geant4: see README.md.
 #ifndef HEPGAN_GEANT4_STUBS_HPP
 #define HEPGAN_GEANT4_STUBS_HPP
 
@@ -31,7 +31,7 @@ inline constexpr G4double MeV = 1, GeV = 1000, mm = 1, cm = 10, m = 1000;
 
 enum G4ExceptionSeverity { FatalException, FatalErrorInArgument, RunMustBeAborted, EventMustBeAborted, JustWarning, IgnoreTheIssue };
 
-/// Geant4 stops or aborts; here the test sees it.
+/// Thrown where Geant4 would stop or abort, so that a test can catch it.
 struct StubException : std::runtime_error {
   StubException(const std::string& text, G4ExceptionSeverity level) : std::runtime_error(text), severity(level) {}
   G4ExceptionSeverity severity;
@@ -290,8 +290,8 @@ class G4FastHit {
   G4ThreeVector position_;
 };
 
-/// Keeps the deposits of a thread, in coordinates of the world. As in Geant4, the first one of each object lands where
-/// the track is.
+/// Keeps the deposits of a thread, in coordinates of the world. As in Geant4, the first deposit of each object is put at the
+/// position of the track.
 class G4FastSimHitMaker {
  public:
   struct Deposit {
@@ -406,13 +406,13 @@ class G4UImanager {
     static thread_local G4UImanager manager;
     return &manager;
   }
-  /// 0, or 1 if there is no such command, 2 if its value is no candidate, 3 if it failed.
+  /// Run a command. Returns 0, or 1 if there is no such command, 2 if its value is not a candidate, 3 if it failed.
   G4int ApplyCommand(const G4String& line) {
     const std::string name = line.substr(0, line.find(' '));
     const std::string value = name.size() < line.size() ? line.substr(name.size() + 1) : "";
-    const auto found = commands.find(name);
-    if (found == commands.end()) return 1;
-    G4UIcommand& command = *found->second;
+    const auto place = commands.find(name);
+    if (place == commands.end()) return 1;
+    G4UIcommand& command = *place->second;
     if (!command.candidates.empty() && (" " + command.candidates + " ").find(" " + value + " ") == std::string::npos) return 2;
     command.failure.clear();
     command.messenger->SetNewValue(&command, value);
@@ -425,7 +425,7 @@ inline G4UIcommand::G4UIcommand(const char* name, G4UImessenger* owner, G4bool s
 }
 inline G4UIcommand::~G4UIcommand() { G4UImanager::GetUIpointer()->commands.erase(path); }
 
-// ---- what only the example names
+// ---- used by the example only
 
 class G4VUserDetectorConstruction {
  public:

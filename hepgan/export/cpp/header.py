@@ -30,7 +30,7 @@ from hepgan.files import check_target
 
 __all__ = ["include_folder", "write"]
 
-_HEADERS = ("json", "model", "noise", "hits", "basic_generator", "compiled")  # in the order of inclusion
+_HEADERS = ("errors", "json", "model", "noise", "hits", "basic_generator", "compiled")  # in this order
 _MAGIC = b"hepganW1"
 _LINE = 64  # bytes: weights begin at a multiple
 _STEPS = 12  # of a function, at most: so that it fits on a screen or two

@@ -28,8 +28,8 @@ from hepgan.config import DataConfig
 from hepgan.errors import NotFoundError
 from hepgan.export.cpp.compiler import compile_graph
 from hepgan.export.cpp.program import Program, Step
-from hepgan.export.onnx import build
-from hepgan.files import check_target, written
+from hepgan.export.onnx import build, put
+from hepgan.files import check_target
 
 __all__ = ["include_folder", "write"]
 
@@ -254,10 +254,6 @@ def write(
     program = compile_graph(model)
     digest = hashlib.sha256(model.SerializeToString(deterministic=True))
     text = _header(program, json.loads(description), name=name, weights=blob.name, digest=digest.hexdigest())
-    for target, content in (
-        (blob, _blob(description.encode(), program.weights, digest.digest())),
-        (path, text.encode()),
-    ):
-        with written(target, "the model") as temporary:
-            temporary.write_bytes(content)
+    put(blob, _blob(description.encode(), program.weights, digest.digest()))
+    put(path, text.encode())
     return blob

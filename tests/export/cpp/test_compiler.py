@@ -43,7 +43,7 @@ from hepgan.export.cpp.compiler import compile_graph
         ),
     ],
 )
-def test_what_is_not_implemented_is_refused(nodes: list[onnx.NodeProto], message: str) -> None:
+def test_unimplemented_operators_and_options_are_refused(nodes: list[onnx.NodeProto], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compile_graph(graph(*nodes))
 

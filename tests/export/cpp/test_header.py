@@ -272,7 +272,7 @@ def test_the_same_generator_gives_the_same_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["showers.onnx", "my-model.hpp", "2d.hpp", "namespace.hpp", "json.hpp", "a__b.hpp", "Model.hpp"]
 )
-def test_names_that_are_none_in_cpp(name: str, tmp_path: Path) -> None:
+def test_names_that_cannot_be_namespaces_are_refused(name: str, tmp_path: Path) -> None:
     data = tiny_data()
     with pytest.raises(ValueError, match=rf"expected NAME\.hpp, .*; got '{name}'; choose another name"):
         headers.write(TinyGenerator(data), tmp_path / name, data=data, provenance={}, metrics={})

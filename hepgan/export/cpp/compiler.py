@@ -53,7 +53,7 @@ def _move(node: Node, writer: Writer) -> list[Addresses]:
 
 
 def _where(node: Node, writer: Writer) -> list[Addresses]:
-    """Select by a constant condition, which only moves numbers, or by one that depends on the event."""
+    """Compile Where: with a constant condition it only moves numbers, otherwise it computes them."""
     condition = node.inputs[0]
     return _move(node, writer) if condition is not None and condition.constant else wait(node, writer)
 
@@ -68,7 +68,7 @@ _HANDLERS: dict[str, Callable[[Node, Writer], list[Addresses]]] = {
     "Softmax": softmax,
     "Where": _where,
 }
-"""Compiles a node with inputs that depend on the event, by operator; returns the addresses of its outputs."""
+"""Functions that compile a node whose inputs depend on the event, by operator; they return addresses of its outputs."""
 
 
 def _constant_outputs(node: Node) -> list[Array] | None:

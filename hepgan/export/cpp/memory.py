@@ -111,7 +111,7 @@ class Memory:
         return self.new(name + suffix, math.prod(shape), "memory", shape_text(shape))
 
     def constant(self, node: Node, values: Array, suffix: str) -> Buffer:
-        """A buffer of weights with these numbers; an equal one that exists is used again."""
+        """Add a buffer of weights with these numbers, or find the one that has them already."""
         numbers = np.ascontiguousarray(values, np.float32).ravel()
         key = numbers.tobytes()
         if key not in self._same:

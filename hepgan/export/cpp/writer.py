@@ -1,7 +1,7 @@
-"""Writes the steps of the compiled network: calls, copies, and loops over expressions that waited.
+"""Writes the steps of the compiled network: calls, copies, and loops that compute waiting expressions.
 
-An expression waits until a step needs its numbers. Then one loop computes it, together with everything before it that
-waits, too, and goes through its numbers in the same order.
+An expression waits until a step needs its numbers. Then one loop computes it, together with those of its operands that
+wait, too, and have their numbers in the same order.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Writer:
             _Loop(self, buffer.waiting).write()
 
     def inlined(self, waiting: Waiting) -> list[tuple[Value, Waiting | None]]:
-        """Operands, each with what waits if that computes exactly the operand's numbers in the same order."""
+        """Operands, each with the waiting expression of exactly its numbers in the same order, if there is one."""
         return [(operand, self._same_order(operand, waiting.buffer.size)) for operand in waiting.operands]
 
     def _same_order(self, operand: Value, size: int) -> Waiting | None:
@@ -136,7 +136,7 @@ class Writer:
 
 
 class _Loop:
-    """The loop that computes what waits.
+    """The loop that computes a waiting expression.
 
     Args:
         writer: Steps so far; the loop is appended.
@@ -153,7 +153,7 @@ class _Loop:
         self.operators: Counter[str] = Counter()
 
     def write(self) -> None:
-        """Append the loop; expressions that later steps read, too, are stored."""
+        """Append the loop; operands that later steps read, too, are stored as well."""
         size = self.waiting.buffer.size
         text, _ = self._text(self.waiting)
         stored = [(self.waiting.buffer, text)]
@@ -168,7 +168,7 @@ class _Loop:
         step.writes |= {buffer.number for buffer, _ in stored}
 
     def _block(self, size: int) -> list[str]:
-        """The lines in a loop over k; of one number, in braces if they are several."""
+        """The lines in a loop over k; without a loop if there is one number."""
         if size == 1 and len(self.lines) == 1:
             return self.lines
         head = f"for (std::size_t k = 0; k < {size}; ++k) {{" if size > 1 else "{"
@@ -188,7 +188,7 @@ class _Loop:
         return waiting.template.format(*operands), is_call
 
     def _inline(self, waiting: Waiting) -> tuple[str, bool]:
-        """The value of number k of what waits; long ones, and those that are used again, become local numbers."""
+        """Number k of a waiting operand; it becomes a local number if it is long or used again."""
         waiting.uses -= 1
         buffer = waiting.buffer
         if buffer.number not in self.inlined:
@@ -200,7 +200,7 @@ class _Loop:
         return self.inlined[buffer.number][1:]
 
     def _operand(self, operand: Value) -> str:
-        """Number k of an operand that lies in memory; not evenly spaced ones are copied together before the loop."""
+        """Number k of a constant or an operand in memory; numbers without a common step are copied together first."""
         numbers = operand.array
         if operand.constant:
             if (numbers == numbers[0]).all():

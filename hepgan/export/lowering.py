@@ -1,9 +1,9 @@
-"""A generator of observables as few matrices, in double precision: what is linear in a row becomes one.
+"""Fold consecutive linear operations of a track generator into single matrices, in double precision.
 
-`DllGenerator` is written for training: standardise, tents, probabilities, network, quantile transform, atoms. For
-evaluation most of these steps are matrices next to each other, and every operation that is left costs a fraction of a
-microsecond a track. `lower` multiplies them once; `Compact` runs the result for ONNX in single precision, and
-`hepgan.export.lwtnn` writes it as dense layers.
+`DllGenerator` is written for training: standardise, tents, probabilities, network, quantile transform, atoms. Most of
+these steps are matrices next to each other, and each operation costs a fraction of a microsecond a track. `lower`
+multiplies them once. `Compact` runs the result for ONNX in single precision, and `hepgan.export.lwtnn` writes it as
+dense layers.
 """
 
 from __future__ import annotations
@@ -22,50 +22,55 @@ from hepgan.transforms.quantiles import differences
 
 __all__ = ["STEEP", "Compact", "Dense", "Lowered", "lower"]
 
-STEEP = (
-    2.0**40
-)  # slope of a step; numbers near 1 are multiples of 2^-24 (float) or 2^-53, and either side is certain
-_TINY = 1e-12
+STEEP = 2.0**40
+"""Slope of a step from 0 to 1. Numbers near 1 are multiples of 2^-24 (float) or 2^-53, so none lies on the slope."""
+
+_TINY = 1e-12  # smallest condition of which the logarithm is taken
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Weight (outputs, inputs) and bias (outputs,) of y = W x + b."""
+    """The linear map y = W x + b: weight W (outputs, inputs) and bias b (outputs,)."""
 
     weight: Array
     bias: Array
 
     def after(self, inner: Dense) -> Dense:
-        """This applied to what `inner` gives."""
+        """The map that applies `inner` first and then this one."""
         return Dense(self.weight @ inner.weight, self.weight @ inner.bias + self.bias)
 
     def part(self, columns: slice) -> Array:
-        """The weight of some of the inputs."""
+        """Columns of the weight that belong to some of the inputs."""
         return self.weight[:, columns]
 
 
 @dataclass(frozen=True)
 class Lowered:
-    r"""The generator's matrices, and how they follow each other.
+    r"""Matrices of a generator, in the order in which they are applied.
 
     With x the conditions (numbers standardised, categories as they are), z the latent numbers and u a uniform number:
-    way = clip(`way` x, 0, 1); p = softmax(`chance_last` relu(`chance_first` [x, way]));
-    passed = clip(`STEEP` (2u - 1 - `sides` p), 0, 1); h = leaky(`first` [x, way, z, passed]);
-    h = h + leaky(`block` h) for each; y = `last` h, with angles for cosines and sines; v = `copies` relu(`bends` y),
-    exponentiated or wrapped where it says so; targets = `collect` (v * `gate` passed).
+
+    - way = clip(`way` x, 0, 1): how far x has come along each piece between nodes of tents, or between categories;
+    - p = softmax(`chance_last` relu(`chance_first` [x, way])): probabilities of the patterns of atoms and ties;
+    - passed = clip(`STEEP` (2u - 1 - `sides` p), 0, 1): 1 for each step between patterns below u, 0 for the others;
+    - h = leaky(`first` [x, way, z, passed]), then h = h + leaky(`block` h) for each of `blocks`;
+    - y = `last` h, with angles in place of their cosines and sines;
+    - v = `copies` relu(`bends` y): values of continuous targets and of atoms, exponentiated or wrapped where
+      `exponential` or `angle` is set;
+    - targets = `collect` (v * `gate` passed).
 
     Attributes:
-        log: (C,) which conditions enter as their logarithm.
-        offset: (C,) what is subtracted of x or log x; categories: 0.
-        scale: (C,) what it is divided by; categories: 1.
+        log: (C,) whether a condition enters as its logarithm.
+        offset: (C,) subtracted from x or log x; 0 for categories.
+        scale: (C,) divides the difference; 1 for categories.
         leak: Slope of LeakyReLU below zero.
-        angles: Which of y are angles.
-        winding: What each of them is divided by.
-        exponential: (n_copies,) which of v are exponentiated.
-        angle: (n_copies,) which of v are angles.
-        start: (n_copies,) where the turn of each angle begins.
+        angles: Positions in y of the A angles.
+        winding: (A,) divides each angle.
+        exponential: (n_copies,) whether an element of v is exponentiated.
+        angle: (n_copies,) whether an element of v is an angle.
+        start: (n_copies,) begin of the turn of each angle in rad; 0 for the others.
     """
 
     log: NDArray[np.bool_]
@@ -91,7 +96,7 @@ class Lowered:
 
     @property
     def n_passed(self) -> int:
-        """Steps between the patterns of atoms and ties: one less than patterns."""
+        """Number of steps between the patterns of atoms and ties: one less than patterns."""
         return len(self.sides)
 
 
@@ -104,14 +109,17 @@ def _dense(layer: nn.Module) -> Dense:
 
 
 def _features(generator: DllGenerator) -> tuple[Dense, Dense]:
-    """From x to the way, and from [x, way] to the features of the networks."""
+    """Maps from x to the way, before it is clipped, and from [x, way] to the features that the networks take.
+
+    The way has the pieces between tents of each number first, then the steps between categories.
+    """
     scaling, tents = generator.condition_scaling, generator.tents
     n = generator.n_conditions
-    rows, biases = [], []  # of the way: for numbers the pieces between tents, then steps between categories
+    weights, biases = [], []
     place = _numpy(tents.place)
     slope = 1 / np.diff(place, axis=1)
     for k, column in enumerate(scaling.columns):
-        rows.append(np.outer(slope[k], np.eye(n)[column]))
+        weights.append(np.outer(slope[k], np.eye(n)[column]))
         biases.append(-slope[k] * place[k, :-1])
     n_pieces = slope.size
     indicators, constants = [], []
@@ -120,7 +128,7 @@ def _features(generator: DllGenerator) -> tuple[Dense, Dense]:
     for column, values in scaling.categories.items():
         ordered = np.sort(values)
         steep = 4 / np.diff(ordered)
-        rows.append(np.outer(steep, np.eye(n)[column]))
+        weights.append(np.outer(steep, np.eye(n)[column]))
         biases.append(0.5 - steep * (ordered[1:] + ordered[:-1]) / 2)
         weight, bias = (_numpy(x) for x in differences(len(values) - 1))
         block = np.zeros((len(values), n + n_way))
@@ -136,50 +144,75 @@ def _features(generator: DllGenerator) -> tuple[Dense, Dense]:
         np.concatenate([number, *indicators, tent]),
         np.concatenate([np.zeros(len(number)), *constants, _numpy(tents.bias)]),
     )
-    return Dense(np.concatenate(rows), np.concatenate(biases)), features
+    return Dense(np.concatenate(weights), np.concatenate(biases)), features
 
 
-def _atoms(generator: DllGenerator, steps: Dense, value: Dense) -> tuple[Dense, list[int], Dense, Array]:
-    """Copies of the values and atoms, whose value each is (of an atom: -1), when it is on, and for which target."""
-    code = generator.patterns.code.cpu().numpy()
+@dataclass(frozen=True)
+class _Choices:
+    """All values that some pattern can give to a target: continuous values and atoms.
+
+    Attributes:
+        copies: Map from the rectified numbers of the quantile transforms to the values.
+        sources: Continuous target of each value; -1 for an atom.
+        gate: Map from the steps passed to 1 for the values of the chosen pattern and 0 for the others.
+        collect: (n_targets, n_copies) adds the values of each target.
+    """
+
+    copies: Dense
+    sources: list[int]
+    gate: Dense
+    collect: Array
+
+
+def _choices(generator: DllGenerator, steps: Dense, values: Dense) -> _Choices:
+    """Values of each target in all patterns.
+
+    Args:
+        generator: The generator.
+        steps: Map from the steps passed to the pattern, as 0 and 1.
+        values: Map from the rectified numbers of the quantile transforms to the continuous targets.
+    """
+    patterns = generator.patterns
+    code = patterns.code.cpu().numpy()
     targets = code.shape[1]
     weights, biases, sources, on, collect = [], [], [], [], []
     for target in range(targets):
-        for which in np.unique(code[:, target]):
-            atom = which < 0
-            weights.append(np.zeros(value.weight.shape[1]) if atom else value.weight[which])
-            biases.append(
-                np.float32(generator.patterns.atoms[target][-1 - which]) if atom else value.bias[which]
-            )
-            sources.append(-1 if atom else int(which))
-            on.append(code[:, target] == which)
+        for entry in np.unique(code[:, target]):
+            if entry < 0:
+                weights.append(np.zeros(values.weight.shape[1]))
+                biases.append(np.float32(patterns.atoms[target][-1 - entry]))
+                sources.append(-1)
+            else:
+                weights.append(values.weight[entry])
+                biases.append(values.bias[entry])
+                sources.append(int(entry))
+            on.append(code[:, target] == entry)
             collect.append(np.eye(targets)[target])
-    gate = Dense(np.array(on, float), np.zeros(len(on))).after(steps)
-    return (
-        Dense(np.array(weights), np.array(biases, float)),
-        sources,
-        gate,
-        np.array(collect).T,
+    return _Choices(
+        copies=Dense(np.array(weights), np.array(biases, float)),
+        sources=sources,
+        gate=Dense(np.array(on, float), np.zeros(len(on))).after(steps),
+        collect=np.array(collect).T,
     )
 
 
 def lower(generator: DllGenerator) -> Lowered:
-    """Multiply what can be multiplied beforehand."""
+    """Multiply the matrices of a generator that follow each other."""
     scaling, quantile = generator.condition_scaling, generator.scaling
     n, k = generator.n_conditions, generator.patterns.n_patterns
     log, offset, scale = np.zeros(n, bool), np.zeros(n), np.ones(n)
     log[scaling.columns] = scaling.logarithmic.cpu().numpy()
     offset[scaling.columns], scale[scaling.columns] = _numpy(scaling.mean), _numpy(scaling.scale)
     way, features = _features(generator)
-    steps = Dense(*(_numpy(x) for x in differences(k - 1)))  # from passed to the pattern
+    steps = Dense(*(_numpy(x) for x in differences(k - 1)))  # from the steps passed to the pattern
     first, n_features = _dense(generator.network.first), len(features.bias)
-    seen = Dense(first.part(slice(n_features)), first.bias).after(features)
-    pattern = Dense(first.part(slice(n_features, n_features + k)), seen.bias).after(steps)
+    condition = Dense(first.part(slice(n_features)), first.bias).after(features)
+    pattern = Dense(first.part(slice(n_features, n_features + k)), condition.bias).after(steps)
     latent = np.zeros((len(first.bias), generator.n_latent))
     latent[:, : generator.model.latent] = first.part(slice(n_features + k, None))
     sign, bends = _numpy(quantile.sign), _numpy(quantile.bends)
     own = np.eye(generator.n_targets)
-    copies, sources, gate, collect = _atoms(generator, steps, _quantile_values(generator))
+    choices = _choices(generator, steps, _quantile_values(generator))
     turn = dict(zip(quantile.angles, quantile.start.tolist(), strict=True))
     return Lowered(
         log=log,
@@ -189,24 +222,24 @@ def lower(generator: DllGenerator) -> Lowered:
         chance_first=_dense(generator.chance[0]).after(features),
         chance_last=_dense(generator.chance[2]),
         sides=2 * np.triu(np.ones((k, k - 1))).T - 1,
-        first=Dense(np.concatenate([seen.weight, latent, pattern.weight], axis=1), pattern.bias),
+        first=Dense(np.concatenate([condition.weight, latent, pattern.weight], axis=1), pattern.bias),
         blocks=tuple(_dense(block) for block in generator.network.blocks),
         last=_dense(generator.network.last),
         leak=float(generator.network.activation.negative_slope),
         angles=tuple(quantile.angles),
         winding=_numpy(quantile.winding),
         bends=Dense(np.asarray(np.kron(own, sign[:, None]), np.float64), np.tile(-sign * bends, len(own))),
-        copies=copies,
-        exponential=np.array([k >= 0 and quantile.transforms[k] == "log" for k in sources]),
-        angle=np.array([k in turn for k in sources]),
-        start=np.array([turn.get(k, 0.0) for k in sources]),
-        gate=gate,
-        collect=collect,
+        copies=choices.copies,
+        exponential=np.array([k >= 0 and quantile.transforms[k] == "log" for k in choices.sources]),
+        angle=np.array([k in turn for k in choices.sources]),
+        start=np.array([turn.get(k, 0.0) for k in choices.sources]),
+        gate=choices.gate,
+        collect=choices.collect,
     )
 
 
 def _quantile_values(generator: DllGenerator) -> Dense:
-    """From the rectified way along each quantile transform to the values."""
+    """Map from the rectified distances to the bends of each quantile transform to the values of the targets."""
     quantile = generator.scaling
     table, grid, sign = _numpy(quantile.table), _numpy(quantile.grid), _numpy(quantile.sign)
     m = quantile.middle
@@ -220,36 +253,36 @@ def _quantile_values(generator: DllGenerator) -> Dense:
 
 
 class Compact(nn.Module):
-    """The generator in single precision, in as few operations as ONNX needs.
+    """A copy of a generator in single precision, in as few operations as possible in ONNX.
 
     Args:
-        generator: The one to compute like; its weights are copied.
+        generator: The generator; its weights are copied.
     """
 
     def __init__(self, generator: DllGenerator) -> None:
         super().__init__()
         low = lower(generator)
-        n, c = len(low.log), len(low.log)
+        n = len(low.log)
         self.any_log, self.leak = bool(low.log.any()), low.leak
         self.exponential, self.angles = bool(low.exponential.any()), low.angles
         self.n_passed = low.n_passed
         self.n_blocks = len(low.blocks)
-        # x / exp(offset) or x - offset: both exact to the last digit; what is left of the scaling is in the weights
+        # x / exp(offset) and x - offset are exact to the last digit; the next weights contain the rest of the scaling
         middle = np.where(low.log, np.exp(np.where(low.log, low.offset, 0)), 1)
         self._keep("centre", Dense(np.diag(1 / middle), -np.where(low.log, 0, low.offset)))
-        entering = np.eye(n) / low.scale
+        scaling = np.eye(n) / low.scale
         if self.any_log:
-            entering = np.concatenate([entering * ~low.log, entering * low.log], axis=1)
+            scaling = np.concatenate([scaling * ~low.log, scaling * low.log], axis=1)
 
-        def seen(layer: Dense) -> Dense:
-            return Dense(
-                np.concatenate([layer.weight[:, :c] @ entering, layer.weight[:, c:]], axis=1), layer.bias
-            )
+        def scaled(layer: Dense) -> Dense:
+            """The layer with the scaling of its first n inputs."""
+            conditions, others = layer.weight[:, :n] @ scaling, layer.weight[:, n:]
+            return Dense(np.concatenate([conditions, others], axis=1), layer.bias)
 
-        self._keep("way", seen(low.way))
-        self._keep("chance_first", seen(low.chance_first))
+        self._keep("way", scaled(low.way))
+        self._keep("chance_first", scaled(low.chance_first))
         self._keep("chance_last", low.chance_last)
-        self._keep("first", seen(low.first))
+        self._keep("first", scaled(low.first))
         for number, block in enumerate(low.blocks):
             self._keep(f"block_{number}", block)
         self._keep("last", low.last)
@@ -278,21 +311,21 @@ class Compact(nn.Module):
         return nn.functional.leaky_relu(x, self.leak)
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor]:
-        """As the generator's."""
+        """Map conditions (B, C) and latent numbers (B, n_latent) to targets (B, n_targets), all in physical units."""
         x = self._linear("centre", condition)
         if self.any_log:
             x = torch.cat([x, torch.log(x.clamp(min=_TINY))], 1)
         parts = [x, self._linear("way", x).clamp(0, 1)]
         gate = None
         if self.n_passed:
-            label = torch.cat(parts, 1)
+            features = torch.cat(parts, 1)
             chance = torch.softmax(
-                self._linear("chance_last", torch.relu(self._linear("chance_first", label))), 1
+                self._linear("chance_last", torch.relu(self._linear("chance_first", features))), 1
             )
             uniform = torch.erf(nn.functional.linear(latent, self.get_buffer("choice")))  # from -1 to 1
             steep = torch.addmm(uniform, chance, self.get_buffer("sides").T, beta=STEEP, alpha=-STEEP)
             passed = steep.clamp(0, 1)
-            parts = [label, latent, passed]
+            parts = [features, latent, passed]
             gate = self._linear("gate", passed)
         else:
             parts.append(latent)

@@ -1,16 +1,17 @@
-"""The generator of observables as a JSON file for lwtnn, the light inference library of LHC experiments.
+"""Export of a track generator as a JSON file for lwtnn, the light inference library of LHC experiments.
 
 `write` exports the same function as `hepgan.export.onnx`, from the same matrices (`hepgan.export.lowering`), as dense
-layers in lwtnn's graph format (github.com/lwtnn/lwtnn, ``parse_json_graph``): inputs, nodes, layers, outputs. Whatever
-is piecewise linear becomes rectified layers: clip(x, 0, 1) = 1 - relu(1 - relu(x)); a step is a steep clip; a number
-times a gate of 0 or 1 is relu(x - off) - relu(-x - off), with `off` far above all numbers where the gate is 0.
+layers in lwtnn's graph format (github.com/lwtnn/lwtnn, ``parse_json_graph``): inputs, nodes, layers, outputs. Piecewise
+linear functions become rectified layers: clip(x, 0, 1) = 1 - relu(1 - relu(x)); a step is a steep clip; a number times
+a gate of 0 or 1 is relu(x - off) - relu(-x - off), with `off` far above all numbers where the gate is 0.
 
-lwtnn evaluates a graph without keeping what several nodes share: each residual block would double its time. Hence
-there is one chain of layers, through which numbers that are needed later are carried as relu(x) - relu(-x), and only
-the probabilities of the point masses, which need a softmax of their own, come in from the side.
+lwtnn evaluates a node again for each node that reads it, so that each residual block would double the time. Hence there
+is one chain of layers, which carries numbers that later layers need as relu(x) - relu(-x). Only the probabilities of
+the point masses, which need a softmax, are computed beside it.
 
-What cannot be a layer is a variable with a clear name: the logarithm of a condition (``log_<name>``), and the choice of
-the point mass as a uniform number (``uniform``) where the ONNX file takes a normal one.
+Two functions have no layers and are left to the caller, as input variables with other names than in the ONNX file: the
+logarithm of a condition (``log_<name>``), and a uniform number (``uniform``) that chooses the point mass, where the
+ONNX file takes a normal one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hepgan.config import DataConfig
+from hepgan.errors import ConfigError
 from hepgan.export.lowering import STEEP, Dense, Lowered, lower
 from hepgan.export.onnx import comparison, describe, put
 from hepgan.files import check_target
@@ -34,30 +36,39 @@ from hepgan.models.dense import DllGenerator
 
 __all__ = ["write"]
 
-_FAR = 2.0**60  # far above all targets, and lost in a sum of doubles only where it is meant to be
+_FAR = 2.0**60  # far above all targets; subtracted only from values that the gate removes
 _DIGITS = 12  # of weights
 
 Array = NDArray[np.float64]
 
 
-class _Chain:
-    """Dense layers one after the other; what was computed so far is linear in the numbers of the last layer.
+class _Variable(NamedTuple):
+    """An input of the file; the network takes (value + offset) * scale."""
+
+    name: str
+    offset: float
+    scale: float
+
+
+class _Network:
+    """Nodes and layers of lwtnn's graph format, as the JSON file has them.
 
     Args:
-        source: The node where it begins.
-        width: Numbers of that node.
-        nodes: The graph's nodes; the chain appends to them.
-        layers: The graph's layers, likewise.
+        width: Numbers of the input, which is node 0.
     """
 
-    def __init__(self, source: int, width: int, nodes: list[Any], layers: list[Any]) -> None:
-        self.node, self.nodes, self.layers = source, nodes, layers
-        self.now = Dense(np.eye(width), np.zeros(width))
+    def __init__(self, width: int) -> None:
+        self.nodes: list[dict[str, Any]] = [{"type": "input", "sources": [0], "size": width}]
+        self.layers: list[dict[str, Any]] = []
 
-    def layer(self, dense: Dense, activation: str) -> None:
-        """Append a layer of the numbers of the last one."""
-        self.nodes.append({"type": "feed_forward", "sources": [self.node], "layer_index": len(self.layers)})
-        self.node = len(self.nodes) - 1
+    def concatenate(self, *sources: int) -> int:
+        """Append a node that joins the numbers of others; its position."""
+        self.nodes.append({"type": "concatenate", "sources": list(sources)})
+        return len(self.nodes) - 1
+
+    def layer(self, source: int, dense: Dense, activation: str) -> int:
+        """Append a dense layer of the numbers of a node; its position."""
+        self.nodes.append({"type": "feed_forward", "sources": [source], "layer_index": len(self.layers)})
         self.layers.append(
             {
                 "architecture": "dense",
@@ -66,16 +77,45 @@ class _Chain:
                 "activation": activation,
             }
         )
+        return len(self.nodes) - 1
+
+
+class _Chain:
+    """Dense layers one after the other. Numbers computed so far are linear maps of the numbers of the last layer.
+
+    Args:
+        network: The graph; the chain appends to it.
+        source: The node where the chain begins.
+    """
+
+    def __init__(self, network: _Network, source: int) -> None:
+        self.network, self.node = network, source
+
+    def layer(self, dense: Dense, activation: str) -> None:
+        """Append a layer of the numbers of the last one."""
+        self.node = self.network.layer(self.node, dense, activation)
 
     def rectify(self, rectified: Sequence[Dense], carried: Sequence[Dense] = ()) -> list[Dense]:
-        """Append relu of some expressions; others pass unchanged. All of them as expressions of the new layer."""
-        rows = [*rectified, *carried, *map(_minus, carried)]
-        self.layer(_stack(*rows), "rectified")
-        sizes = [len(row.bias) for row in rows]
+        """Append a layer with relu of some numbers, which carries others unchanged.
+
+        Args:
+            rectified: Maps from the numbers of the last layer to those to rectify.
+            carried: Maps to those that pass unchanged.
+
+        Returns:
+            Maps from the numbers of the new layer to all of them, `rectified` first.
+        """
+        parts = [*rectified, *carried, *map(_minus, carried)]
+        self.layer(_stack(*parts), "rectified")
+        sizes = [len(part.bias) for part in parts]
         one = np.eye(sum(sizes))
         picked = [Dense(part, np.zeros(len(part))) for part in np.split(one, np.cumsum(sizes)[:-1])]
         n, m = len(rectified), len(carried)
         return picked[:n] + [_add(picked[n + k], picked[n + m + k], -1) for k in range(m)]
+
+
+def _identity(width: int) -> Dense:
+    return Dense(np.eye(width), np.zeros(width))
 
 
 def _stack(*parts: Dense) -> Dense:
@@ -84,6 +124,10 @@ def _stack(*parts: Dense) -> Dense:
 
 def _add(a: Dense, b: Dense, factor: float = 1.0) -> Dense:
     return Dense(a.weight + factor * b.weight, a.bias + factor * b.bias)
+
+
+def _times(a: Dense, factor: float) -> Dense:
+    return Dense(factor * a.weight, factor * a.bias)
 
 
 def _minus(a: Dense) -> Dense:
@@ -99,71 +143,76 @@ def _decimals(values: Array) -> list[float | int]:
     return [int(v) if v == int(v) and abs(v) < 1e15 else float(f"{v:.{_DIGITS}g}") for v in values.tolist()]
 
 
-def _graph(low: Lowered, n_latent: int) -> tuple[list[Any], list[Any]]:
-    """Nodes and layers; the last node gives the targets. Input: x, latent numbers, and the uniform number if any."""
+def _network(low: Lowered, n_latent: int) -> _Network:
+    """The network of a generator; its last node gives the targets.
+
+    Args:
+        low: Matrices of the generator.
+        n_latent: Latent numbers. The input has the conditions, then these; the last one is the uniform number, if any.
+    """
     n, steps = len(low.log), low.n_passed
-    width = n + n_latent  # the last latent number is the uniform one
-    nodes: list[Any] = [{"type": "input", "sources": [0], "size": width}]
-    layers: list[Any] = []
-    every = Dense(np.eye(width), np.zeros(width))
+    width = n + n_latent
+    network = _Network(width)
+    source, inputs = 0, _identity(width)
     if steps:
-        chance = _Chain(0, width, nodes, layers)
-        x = _rows(every, slice(n))
-        ways, x = chance.rectify([low.way.after(x)], [x])
-        ways, x = chance.rectify([_one_minus(ways)], [x])
-        (hidden,) = chance.rectify([low.chance_first.after(_stack(x, _one_minus(ways)))])
-        chance.layer(low.chance_last.after(hidden), "softmax")
-        nodes.append({"type": "concatenate", "sources": [0, chance.node]})
-        every = Dense(np.eye(width + steps + 1), np.zeros(width + steps + 1))
-    chain = _Chain(len(nodes) - 1, len(every.bias), nodes, layers)
-    x, latent = _rows(every, slice(n)), _rows(every, slice(n, width))
-    probability, uniform = _rows(every, slice(width, None)), _rows(every, slice(width - 1, width))
+        source, inputs = _probabilities(network, low, width), _identity(width + steps + 1)
+    chain = _Chain(network, source)
+    x, latent = _rows(inputs, slice(n)), _rows(inputs, slice(n, width))
+    probability, uniform = _rows(inputs, slice(width, None)), _rows(inputs, slice(width - 1, width))
     # 2u - 1 - sides p for each step
-    above = Dense(-low.sides, -np.ones(steps)).after(probability) if steps else _rows(every, slice(0, 0))
+    above = Dense(-low.sides, -np.ones(steps)).after(probability) if steps else _rows(inputs, slice(0, 0))
     above = _add(above, Dense(np.repeat(uniform.weight, steps, 0), np.zeros(steps)), 2)
-    ways, passed, x, latent = chain.rectify(
-        [low.way.after(x), Dense(STEEP * above.weight, STEEP * above.bias)], [x, latent]
-    )
-    ways, passed, x, latent = chain.rectify([_one_minus(ways), _one_minus(passed)], [x, latent])
-    passed = _one_minus(passed)
+    way, passed, x, latent = chain.rectify([low.way.after(x), _times(above, STEEP)], [x, latent])
+    way, passed, x, latent = chain.rectify([_one_minus(way), _one_minus(passed)], [x, latent])
+    way, passed = _one_minus(way), _one_minus(passed)
     # 1 - gate, which is 0 or 1 and passes a rectified layer as it is
     off = _one_minus(low.gate.after(passed))
-    inner = low.first.after(_stack(x, _one_minus(ways), latent, passed))
+    inner = low.first.after(_stack(x, way, latent, passed))
     up, down, off = chain.rectify([inner, _minus(inner), off])
     h = _add(up, down, -low.leak)  # leaky(a) = relu(a) - leak * relu(-a)
     for block in low.blocks:
         inner = block.after(h)
         up, down, off, h = chain.rectify([inner, _minus(inner), off], [h])
         h = _add(h, _add(up, down, -low.leak))
-    way, off = chain.rectify([low.bends.after(low.last.after(h)), off])
-    values = low.copies.after(way)
-    far = Dense(_FAR * off.weight, _FAR * off.bias)
+    distance, off = chain.rectify([low.bends.after(low.last.after(h)), off])
+    values, far = low.copies.after(distance), _times(off, _FAR)
     up, down = chain.rectify([_add(values, far, -1), _add(_minus(values), far, -1)])
-    picked = _add(up, down, -1)
-    chain.layer(Dense(low.collect, np.zeros(len(low.collect))).after(picked), "linear")
-    return nodes, layers
+    chosen = _add(up, down, -1)
+    chain.layer(Dense(low.collect, np.zeros(len(low.collect))).after(chosen), "linear")
+    return network
+
+
+def _probabilities(network: _Network, low: Lowered, width: int) -> int:
+    """Append the probabilities of the patterns; the position of a node with the input and them."""
+    chain = _Chain(network, 0)
+    x = _rows(_identity(width), slice(len(low.log)))
+    way, x = chain.rectify([low.way.after(x)], [x])
+    way, x = chain.rectify([_one_minus(way)], [x])
+    (hidden,) = chain.rectify([low.chance_first.after(_stack(x, _one_minus(way)))])
+    chain.layer(low.chance_last.after(hidden), "softmax")
+    return network.concatenate(0, chain.node)
 
 
 def _rows(dense: Dense, rows: slice) -> Dense:
     return Dense(dense.weight[rows], dense.bias[rows])
 
 
-def _variables(low: Lowered, data: DataConfig, n_latent: int) -> list[dict[str, Any]]:
-    """Names of the inputs, and what lwtnn does to them: (value + offset) * scale."""
-    variables = [
-        {"name": f"log_{c.name}" if log else c.name, "offset": -offset, "scale": 1 / scale}
-        for c, log, offset, scale in zip(
+def _variables(low: Lowered, data: DataConfig, n_latent: int) -> list[_Variable]:
+    """Conditions, then latent numbers."""
+    conditions = [
+        _Variable(f"log_{condition.name}" if log else condition.name, -offset, 1 / scale)
+        for condition, log, offset, scale in zip(
             data.conditions, low.log, low.offset.tolist(), low.scale.tolist(), strict=True
         )
     ]
     names = [f"latent_{k}" for k in range(n_latent)]
     if low.n_passed:
         names[-1] = "uniform"
-    return variables + [{"name": name, "offset": 0, "scale": 1} for name in names]
+    return conditions + [_Variable(name, 0, 1) for name in names]
 
 
 def _reference(
-    generator: DllGenerator, low: Lowered, variables: list[dict[str, Any]], description: Mapping[str, Any]
+    generator: DllGenerator, low: Lowered, variables: list[_Variable], description: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Variables of some tracks by name, and the targets that torch computes from them in double precision."""
     double = deepcopy(generator).double().eval()
@@ -185,26 +234,26 @@ def _reference(
         o["name"]: column[:, 0].tolist() for o, column in zip(description["outputs"], targets, strict=True)
     }
     return {
-        "track": {v["name"]: column.tolist() for v, column in zip(variables, inputs.T, strict=True)},
+        "track": {v.name: column.tolist() for v, column in zip(variables, inputs.T, strict=True)},
         "targets": outputs,
     }
 
 
-def _refuse(generator: nn.Module, data: DataConfig) -> DllGenerator:
-    """What lwtnn cannot express.
+def _supported(generator: nn.Module, data: DataConfig) -> DllGenerator:
+    """The generator, if lwtnn has layers for it.
 
     Raises:
-        ValueError: Naming it.
+        ConfigError: If not; names the model or target.
     """
     remedy = "use --format onnx"
     if not isinstance(generator, DllGenerator):
-        raise ValueError(
+        raise ConfigError(
             "lwtnn: expected a dense generator of observables (DllGenerator), got "
             f"{type(generator).__name__}: lwtnn has no locally connected layers and no exponential; {remedy}"
         )
     for target in data.targets:
         if target.transform not in ("quantile", "linear"):
-            raise ValueError(
+            raise ConfigError(
                 f"lwtnn: target {target.name!r}: expected transform 'quantile' or 'linear', got {target.transform!r}: "
                 f"lwtnn has no exponential and no remainder; train with another transform, or {remedy}"
             )
@@ -219,36 +268,38 @@ def write(
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Sequence[float]],
 ) -> None:
-    """Export a generator of observables for lwtnn.
+    """Export a track generator for lwtnn.
 
-    The key ``hepgan``, which lwtnn passes over, says what the file is: conditions with units and ranges, outputs,
+    The key ``hepgan``, which lwtnn passes over, describes the file: conditions with units and ranges, outputs,
     provenance, metrics, and reference vectors (variables by name and the expected outputs) in double precision.
 
     Args:
         generator: A `DllGenerator`.
         path: The file; an existing one is replaced.
-        data: What it was trained on; names conditions and targets.
+        data: Data that the generator was trained on; names conditions and targets.
         provenance: Digests and step; versions and date are added.
         metrics: Headline metrics: (value, uncertainty) by name.
 
     Raises:
-        ValueError: If lwtnn has no layers for it.
+        ConfigError: If lwtnn has no layers for the generator.
         OSError: If `path` is no file, or cannot be written; nothing is left behind.
     """
     path = Path(path)
     check_target(path)
-    generator = _refuse(generator, data)
+    generator = _supported(generator, data)
     low = lower(generator)
     n_latent = generator.n_latent
-    nodes, layers = _graph(low, n_latent)
+    network = _network(low, n_latent)
     variables = _variables(low, data, n_latent)
     description = describe(generator, data, provenance=provenance, metrics=metrics)
     document = {
-        "inputs": [{"name": "track", "variables": variables}],
+        "inputs": [{"name": "track", "variables": [variable._asdict() for variable in variables]}],
         "input_sequences": [],
-        "nodes": nodes,
-        "layers": layers,
-        "outputs": {"targets": {"labels": [t.name for t in data.targets], "node_index": len(nodes) - 1}},
+        "nodes": network.nodes,
+        "layers": network.layers,
+        "outputs": {
+            "targets": {"labels": [t.name for t in data.targets], "node_index": len(network.nodes) - 1}
+        },
         "hepgan": description | {"reference": _reference(generator, low, variables, description)},
     }
     put(path, json.dumps(document, allow_nan=False, separators=(",", ":")).encode())

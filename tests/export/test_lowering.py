@@ -1,4 +1,4 @@
-"""The generator as few matrices computes what the generator computes."""
+"""A generator folded into few matrices gives the same targets as the generator itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_compact_generator_is_the_generator(case: str) -> None:
     config = tracks_config(**CASES[case])
     generator = tracks_generator(config, n=2000).eval()
-    if case == "angle":  # all around
+    if case == "angle":  # angles in all directions
         for column in (0, 3):
             generator.network.last.weight.data[column] *= 20
     rng = np.random.default_rng(1)

@@ -1,4 +1,4 @@
-"""lwtnn files, evaluated by an interpreter of the format that knows nothing of how they were made."""
+"""lwtnn files, evaluated by an interpreter of the format that shares no code with the export."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tiny_generator import (
     tracks_generator,
 )
 
+from hepgan.errors import ConfigError
 from hepgan.export.lwtnn import write
 
 Array = NDArray[np.float64]
@@ -36,7 +37,7 @@ ACTIVATIONS = {"linear": lambda x: x, "rectified": lambda x: np.maximum(x, 0), "
 def evaluate(
     document: dict[str, Any], values: dict[str, dict[str, Array]], output: str, *, dtype: Any = np.float64
 ) -> dict[str, Array]:
-    """What lwtnn's LightweightGraph::compute does (FastGraph<float> in single precision), for many rows at once."""
+    """Evaluate a file as lwtnn's LightweightGraph::compute (FastGraph<float> in single precision), for many rows."""
     inputs = [
         np.stack(
             [
@@ -51,9 +52,9 @@ def evaluate(
     def node(index: int) -> Array:
         entry = document["nodes"][index]
         if entry["type"] == "input":
-            found = inputs[entry["sources"][0]]
-            assert found.shape[1] == entry["size"]
-            return found
+            numbers = inputs[entry["sources"][0]]
+            assert numbers.shape[1] == entry["size"]
+            return numbers
         sources = [node(k) for k in entry["sources"]]  # evaluated anew, as lwtnn does
         if entry["type"] == "concatenate":
             return np.concatenate(sources, axis=1)
@@ -89,7 +90,7 @@ def document(generator: Any, config: Any, tmp_path_factory: pytest.TempPathFacto
 
 
 def tracks(config: Any, generator: Any, n: int) -> tuple[dict[str, Array], Array]:
-    """Variables across the trained range, a little beyond it, and what torch makes of them in double precision."""
+    """Variables across the trained range and a little beyond, and the targets of torch in double precision."""
     rng = np.random.default_rng(5)
     columns = []
     for condition, (low, high) in zip(
@@ -210,14 +211,14 @@ def test_continuous_targets_need_no_uniform_number(ties: bool, tmp_path: Path) -
 
 def test_refuses_what_lwtnn_cannot_express(tmp_path: Path) -> None:
     data = tiny_data()
-    with pytest.raises(ValueError, match=r"got TinyGenerator: .*no locally connected layers.*--format onnx"):
+    with pytest.raises(ConfigError, match=r"got TinyGenerator: .*no locally connected layers.*--format onnx"):
         write(TinyGenerator(data), tmp_path / "m.json", data=data, provenance={}, metrics={})
     generator = tracks_generator(tracks_config(), n=1500)
     for transform in ("log", "angle"):
         targets = [TRACK_TARGETS[0], {"name": "nPhotons", "transform": transform}]
         config = tracks_config(targets=targets)
         message = rf"target 'nPhotons': expected transform .* got '{transform}'.*--format onnx"
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ConfigError, match=message):
             write(generator, tmp_path / "m.json", data=config.data, provenance={}, metrics={})
     assert list(tmp_path.iterdir()) == []
 

@@ -1,1 +1,1 @@
-"""The graph of a generator as a C++ header without a runtime."""
+"""Export of a generator as a C++ header without a runtime."""

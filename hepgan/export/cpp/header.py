@@ -1,10 +1,10 @@
-"""A C++17 header that needs no runtime, and a file with its weights: for places where no ML library may be linked.
+"""A C++17 header without dependencies, and a file with its weights, for programs that may not link an ML library.
 
-`write` takes the same graph as `hepgan.export.onnx` writes, for one row, and compiles it
-(`hepgan.export.cpp.compiler`) to calls and plain loops. The header holds the library's headers that do not need ONNX
-Runtime (`_HEADERS`), and a class ``Network`` with the steps; ``hepgan::NAME::Generator``, NAME being the file's name,
-is then used like ``hepgan::Generator``. Weights and metadata, with reference vectors, are in the file beside it, as
-export/include/hepgan/compiled.hpp describes; a digest ties the header to its weights.
+`write` compiles (`hepgan.export.cpp.compiler`) the graph that `hepgan.export.onnx` would write for one row to calls and
+plain loops. The header holds the headers of the library that do not need ONNX Runtime (`_HEADERS`), and a class
+``Network`` with the compiled steps. ``hepgan::NAME::Generator``, NAME being the file's name, is used like
+``hepgan::Generator``. Weights and metadata, with reference vectors, are in the file ``NAME.bin`` beside the header, in
+the format that export/include/hepgan/compiled.hpp describes. A digest ties the header to its weights.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
@@ -24,7 +25,9 @@ from torch import nn
 
 import hepgan
 from hepgan.config import DataConfig
-from hepgan.export.cpp.compiler import Program, Step, compile_graph
+from hepgan.errors import NotFoundError
+from hepgan.export.cpp.compiler import compile_graph
+from hepgan.export.cpp.program import Program, Step
 from hepgan.export.onnx import build, put
 from hepgan.files import check_target
 
@@ -33,8 +36,8 @@ __all__ = ["include_folder", "write"]
 _HEADERS = ("errors", "json", "model", "noise", "hits", "basic_generator", "compiled")  # in this order
 _MAGIC = b"hepganW1"
 _LINE = 64  # bytes: weights begin at a multiple
-_STEPS = 12  # of a function, at most: so that it fits on a screen or two
-_BATCH = 64  # rows at once: all the same to the network, and bounds what the generator keeps
+_MOST_STEPS = 12  # of a function, so that it fits on a screen or two
+_BATCH = 64  # rows of a call; the speed does not depend on it, and it limits the memory of the generator
 _FNV = 0xCBF29CE484222325, 0x100000001B3  # first value and factor of FNV-1a in 64 bits
 _KEYWORDS = (
     "alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr "
@@ -48,33 +51,33 @@ _LIBRARY = (
     "mev multiplied normal parse philox product relu schema short_number sigmoid smaller softmax softplus std "
     "store tile tolerance total"
 )
-_TAKEN = frozenset(f"{_KEYWORDS} {_LIBRARY}".split())  # words of C++, and what the library calls so
+_TAKEN = frozenset(f"{_KEYWORDS} {_LIBRARY}".split())  # keywords of C++ and names in the library
 
 
 def include_folder() -> Path:
     """The folder of the C++ headers: inside the installed package, or beside it in a checkout.
 
     Raises:
-        FileNotFoundError: If there is none.
+        NotFoundError: If there is none.
     """
     package = Path(hepgan.__file__).parent
     for folder in (package / "include", package.parent / "export" / "include"):
         if (folder / "hepgan" / "compiled.hpp").is_file():
             return folder
-    raise FileNotFoundError(
+    raise NotFoundError(
         f"C++ headers not found: expected {package / 'include'}; install hepgan from a wheel or a checkout"
     )
 
 
 def _amalgamation() -> str:
-    """The library's headers in one text. Their include guards stay, so that the library itself may be included too."""
+    """The library's headers in one text, with their include guards: a program may include the library as well."""
     folder = include_folder() / "hepgan"
     texts = [(folder / f"{name}.hpp").read_text(encoding="utf-8") for name in _HEADERS]
     return "\n".join(re.sub(r'^#include "hepgan/.*\n', "", text, flags=re.MULTILINE) for text in texts)
 
 
 def _checksum(content: bytes) -> int:
-    """FNV-1a in 64 bits: h = (h ^ byte) * factor for each byte."""
+    """The 64-bit FNV-1a hash: h = (h ^ byte) * factor for each byte."""
     value, factor = _FNV
     for byte in content:
         value = (value ^ byte) * factor & 0xFFFFFFFFFFFFFFFF
@@ -82,40 +85,39 @@ def _checksum(content: bytes) -> int:
 
 
 def _blob(metadata: bytes, weights: NDArray[np.float32], digest: bytes) -> bytes:
-    """The file of weights, see compiled.hpp."""
+    """The content of the file of weights, as compiled.hpp describes it."""
     head = _MAGIC + struct.pack("<QQ", len(metadata), len(weights)) + digest
     body = metadata + b"\0" * (-len(metadata) % _LINE) + weights.astype("<f4").tobytes()
     return head + struct.pack("<Q", _checksum(head + body)) + body
 
 
 def _functions(program: Program) -> Iterator[tuple[str, list[Step]]]:
-    """Steps that follow each other in a module, by the name of their function."""
-    names: dict[str, int] = {}
-    for scope, steps in groupby(program.steps, lambda step: step.scope):
-        while part := list(islice(steps, _STEPS)):
-            names[scope] = names.get(scope, 0) + 1
-            yield (f"run_{scope}" + (f"_{names[scope]}" if names[scope] > 1 else "")), part
+    """Yield the name of each function and its steps, which follow each other and belong to one module."""
+    counts: Counter[str] = Counter()
+    for module, steps in groupby(program.steps, lambda step: step.module):
+        while part := list(islice(steps, _MOST_STEPS)):
+            counts[module] += 1
+            yield f"run_{module}" + (f"_{counts[module]}" if counts[module] > 1 else ""), part
 
 
 def _declared(program: Program, steps: Sequence[Step]) -> tuple[list[str], list[str]]:
-    """Arguments of a function, and its buffers as pointers."""
+    """Arguments of a function of these steps, and lines that declare its buffers as pointers."""
     numbers = sorted(set().union(*(step.reads | step.writes for step in steps)))
     writes = set().union(*(step.writes for step in steps))
     arguments, lines = [], []
     for number in numbers:
-        name, base, offset, shape = program.places[number]
-        if base == name:
-            arguments.append(name)
-            continue
-        if base not in arguments:
-            arguments.append(base)
-        const = "" if number in writes else "const "
-        lines.append(f"    {const}float* const {name} = {base} + {offset};  // {shape}")
+        place = program.places[number]
+        if place.base not in arguments:
+            arguments.append(place.base)
+        if place.base != place.name:
+            const = "" if number in writes else "const "
+            pointer = f"{const}float* const {place.name} = {place.base} + {place.offset};"
+            lines.append(f"    {pointer}  // {place.shape}")
     return arguments, lines
 
 
 def _function(program: Program, name: str, steps: Sequence[Step]) -> tuple[str, str]:
-    """A call and the function."""
+    """The call of a function, and the function."""
     arguments, lines = _declared(program, steps)
     types = {base: "float*" if base in ("memory", "out") else "const float*" for base in arguments}
     signature = ", ".join(f"{types[base]} __restrict {base}" for base in arguments)
@@ -179,7 +181,7 @@ using Generator = BasicGenerator<Network>;
 
 
 def _header(program: Program, metadata: Mapping[str, Any], *, name: str, weights: str, digest: str) -> str:
-    """The header's text."""
+    """The text of the header."""
     functions = [_function(program, *function) for function in _functions(program)]
     return _TEXT.format(
         title=f"{name}.hpp",
@@ -201,6 +203,22 @@ def _header(program: Program, metadata: Mapping[str, Any], *, name: str, weights
     )
 
 
+def _namespace(path: Path) -> str:
+    """The C++ namespace of a header: its name without the suffix.
+
+    Raises:
+        ValueError: If that cannot be a namespace.
+    """
+    name = path.stem
+    valid = re.fullmatch(r"[a-z][A-Za-z0-9_]*", name) and "__" not in name and name not in _TAKEN
+    if path.suffix != ".hpp" or not valid:
+        raise ValueError(
+            f"{path}: expected NAME.hpp, where NAME can be a C++ namespace: a small letter, then letters, digits and "
+            f"single underscores; got {path.name!r}; choose another name, such as showers.hpp"
+        )
+    return name
+
+
 def write(
     generator: nn.Module,
     path: str | Path,
@@ -209,34 +227,25 @@ def write(
     provenance: Mapping[str, Any],
     metrics: Mapping[str, Sequence[float]],
 ) -> Path:
-    """Export a generator as a header, and its weights beside it.
+    """Export a generator as a C++ header, and its weights beside it.
 
     Args:
-        generator: See `hepgan.export.onnx.build`, as the others.
+        generator: A generator that `hepgan.export.onnx.build` accepts.
         path: The header, ``NAME.hpp``; an existing one is replaced, and so is ``NAME.bin``.
-        data: What it was trained on.
+        data: Data that the generator was trained on.
         provenance: Digests and step.
-        metrics: Headline metrics.
+        metrics: Headline metrics: (value, uncertainty) by name.
 
     Returns:
         The file of weights.
 
     Raises:
-        ValueError: If the name is none in C++, an operator is not implemented, or see `build`.
+        ConfigError: If an operator of the generator is not implemented.
+        ValueError: If NAME cannot be a C++ namespace, or `hepgan.export.onnx.build` refuses the generator.
         OSError: If a file cannot be written; nothing is left behind.
     """
     path = Path(path)
-    name = path.stem
-    if (
-        path.suffix != ".hpp"
-        or not re.fullmatch(r"[a-z][A-Za-z0-9_]*", name)
-        or "__" in name
-        or name in _TAKEN
-    ):
-        raise ValueError(
-            f"{path}: expected NAME.hpp, where NAME can be a C++ namespace: a small letter, then letters, digits and "
-            f"single underscores; got {path.name!r}; choose another name, such as showers.hpp"
-        )
+    name = _namespace(path)
     blob = path.with_suffix(".bin")
     for target in (path, blob):
         check_target(target)

@@ -152,7 +152,7 @@ class Network {{
 
   void prepare(const Model& model) const {{
     if (model.conditions.size() != conditions || model.latent != latents || model.width != width)
-      throw std::runtime_error("metadata: expected this header's sizes, got others; export both files again");
+      throw ModelFileError("metadata: expected this header's sizes, got others; export both files again");
   }}
 
   /// Compute events one after the other; from any thread, without allocation.

@@ -134,7 +134,7 @@ def _model_file(path: Path) -> Path:
         )
     model, state = path / "model.onnx", path / "checkpoint" / "state.safetensors"
     if not model.is_file() or (state.is_file() and state.stat().st_mtime > model.stat().st_mtime):
-        from hepgan.training.loop import export_run  # the run was killed before its last export
+        from hepgan.training.run_folder import export_run  # the run was killed before its last export
 
         return export_run(path, model)
     return model
@@ -150,6 +150,18 @@ def _recipe(path: Path, model: OnnxGenerator, settings: list[str]) -> Config:
     for setting in settings:
         config.override(values, setting)
     return config.parse(values, source=str(path))
+
+
+def _trained(recipe: Config, out: Path, *, resume: bool) -> Path:
+    """Train and return the run folder; a training that a signal stopped is saved and exported all the same."""
+    from hepgan.errors import Interrupted
+    from hepgan.training import loop
+
+    try:
+        return loop.train(recipe, out, resume=resume)
+    except Interrupted as stop:
+        logging.getLogger(__name__).warning("%s", stop)
+        return stop.run
 
 
 def _evaluation(settings: list[str] | None, *, fast: bool, networks: bool) -> list[str]:
@@ -206,7 +218,6 @@ def demo(
     """Train, evaluate, export, check and run a small calorimeter model on the shipped sample."""
     from hepgan import config
     from hepgan.export.onnx import OnnxGenerator
-    from hepgan.training import loop as training
 
     root = Path(os.path.relpath(PACKAGE.parent))
     sample = root / "data" / "eplus.root"
@@ -222,7 +233,7 @@ def demo(
     ]
     settings = files + _settings(set_, seed=seed, device=device)
     recipe = config.load(PACKAGE / "configs" / "demo.toml", settings=settings)
-    run = training.train(recipe, out, resume=(out / "config.toml").exists())
+    run = _trained(recipe, out, resume=(out / "config.toml").exists())
     model, showers = run / "model.onnx", run / "showers.root"
     evaluate(run, fast=True)
     export(run, out=model)  # once more: now it carries the numbers of the report
@@ -280,10 +291,9 @@ def train(
 ) -> None:
     """Train a generator; Ctrl-C saves and exits, --resume continues as if nothing had happened."""
     from hepgan.config import load
-    from hepgan.training import loop as training
 
     recipe = load(config, settings=_settings(set_, seed=seed, device=device))
-    run = training.train(recipe, out or Path("runs", config.stem), resume=resume)
+    run = _trained(recipe, out or Path("runs", config.stem), resume=resume)
     typer.echo(f"{run}\nNext: hepgan evaluate {run}")
 
 
@@ -398,7 +408,7 @@ def export(
         raise FileNotFoundError(
             f"{run}: expected a run folder with config.toml, got none; name the --out of hepgan train"
         )
-    from hepgan.training.loop import export_run
+    from hepgan.training.run_folder import export_run
 
     written = export_run(run, out, batch=batch, format=format_)
     typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))

@@ -18,6 +18,8 @@ wrong in themselves (a negative number of events) raise a plain `ValueError`.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = [
     "ConditionRangeError",
     "ConfigError",
@@ -59,4 +61,13 @@ class TrainingDiverged(HepganError, FloatingPointError):
 
 
 class Interrupted(HepganError, KeyboardInterrupt):
-    """A training that Ctrl-C or SIGTERM stopped; its state is saved and ``resume`` goes on from it."""
+    """A training that Ctrl-C or SIGTERM stopped; its state is saved and ``resume`` goes on from it.
+
+    Attributes:
+        run: The run folder, with checkpoint and exported model.
+        step: Number of steps that were trained.
+    """
+
+    def __init__(self, message: str, *, run: Path, step: int) -> None:
+        super().__init__(message)
+        self.run, self.step = run, step

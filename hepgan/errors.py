@@ -18,6 +18,8 @@ Python call (a negative number of events) raise a plain `ValueError`.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = [
     "ConditionRangeError",
     "ConfigError",
@@ -59,4 +61,13 @@ class TrainingDiverged(HepganError, FloatingPointError):
 
 
 class Interrupted(HepganError, KeyboardInterrupt):
-    """A training stopped by Ctrl-C or SIGTERM, after its state was saved; ``resume`` continues it."""
+    """A training stopped by Ctrl-C or SIGTERM, after its state was saved; ``resume`` continues it.
+
+    Attributes:
+        run: The run folder, with checkpoint and exported model.
+        step: Number of steps that were trained.
+    """
+
+    def __init__(self, message: str, *, run: Path, step: int) -> None:
+        super().__init__(message)
+        self.run, self.step = run, step

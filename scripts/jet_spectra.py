@@ -17,7 +17,7 @@ from hepgan.export.onnx import OnnxGenerator
 from hepgan.metrics import two_sample_test
 from hepgan.metrics.ks import ks_distance
 from hepgan.report import figures as plots
-from hepgan.training.loop import export_run, load_generator
+from hepgan.training.run_folder import export_run, load_generator
 from hepgan.transforms.shower_shapes import ShowerShapes
 
 SPECTRA = ("jet_mass", "jet_pt", "occupancy_image")

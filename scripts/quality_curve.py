@@ -16,7 +16,7 @@ from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
 from hepgan.metrics import two_sample_test
 from hepgan.training import checkpoint
-from hepgan.training.loop import load_generator
+from hepgan.training.run_folder import load_generator
 from hepgan.transforms.shower_shapes import ShowerShapes
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{'step':>8} {'minutes':>8} {'distance':>9} {'AUC':>7} {'+-':>6}")
     for copy in arguments.copies:
-        generator, config, texts = load_generator(copy)
+        generator, config, progress = load_generator(copy)
         events = TensorEvents.of(read(config.data, files=[arguments.data]))
         energy = generator.incident_energy(events.condition)
         shapes = ShowerShapes(generator.calorimeter, n_overflow=generator.n_overflow)
@@ -51,7 +51,7 @@ def main() -> None:
         made = features(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
         auc, error = two_sample_test(made, data, rng=np.random.default_rng(arguments.seed), paired=True).auc
         print(
-            f"{texts['step']:8d} {texts['elapsed'] / 60:8.1f} {texts['best_distance']:9.4f} {auc:7.4f} {error:6.4f}",
+            f"{progress.step:8d} {progress.elapsed / 60:8.1f} {progress.best_distance:9.4f} {auc:7.4f} {error:6.4f}",
             flush=True,
         )
     half = len(data) // 2

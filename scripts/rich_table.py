@@ -16,7 +16,7 @@ from hepgan.data.reading import read
 from hepgan.evaluation.sample import Sample
 from hepgan.evaluation.tracks import TrackSetup
 from hepgan.export.onnx import OnnxGenerator
-from hepgan.training.loop import export_run, load_generator
+from hepgan.training.run_folder import export_run, load_generator
 
 AUC_TRACKS = 100_000  # gradient boosting learns from as many as it gets: keep it when numbers are compared
 HEAD = """| run | tracks | KS mean | KS max | AUC | efficiency, worst | in | atoms and ties, worst |

@@ -1,6 +1,5 @@
 """Objectives: each row by hand, trained, stopped, exported; and the divergences that critics estimate."""
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from run_files import differing_tensors, log_lines, saved_tensors
 from scipy.stats import ks_2samp, norm
 from torch import nn
 
@@ -17,6 +17,7 @@ from hepgan.export.onnx import OnnxGenerator
 from hepgan.metrics import DIVERGENCES
 from hepgan.models import DllGenerator
 from hepgan.models.locally_connected import LocallyConnected2d
+from hepgan.models.spectral_norm import normalise_spectrum
 from hepgan.objectives import (
     DIVERGENCES_F,
     OBJECTIVES,
@@ -28,8 +29,9 @@ from hepgan.objectives import (
     kernel_score,
 )
 from hepgan.training import checkpoint
-from hepgan.training import loop as training
-from hepgan.training.loop import density_ratio, load_generator, train
+from hepgan.training.loop import train
+from hepgan.training.reweighting import density_ratio
+from hepgan.training.run_folder import load_generator
 
 LN2 = math.log(2)
 
@@ -226,7 +228,7 @@ def test_negative_weights_do_not_reward_a_steep_critic():
 def test_regularisers_of_a_steep_linear_critic(name, expected):
     rule = REGULARISERS[name]
     real, fake = torch.randn(16, 2), torch.randn(16, 2)
-    rest = {"generator": torch.Generator().manual_seed(0), "at": rule.at, "cost": rule.cost}
+    rest = {"rng": torch.Generator().manual_seed(0), "at": rule.at, "cost": rule.cost}
     value = gradient_penalty(lambda x: 3 * x[:, 0], real, fake, torch.ones(16), **rest)
     assert value.item() == pytest.approx(expected, abs=1e-5)
     flat = gradient_penalty(lambda x: 0.5 * x[:, 0], real, fake, torch.ones(16), **rest)
@@ -335,25 +337,15 @@ def recipe(gaussian):
     return build
 
 
-def lines(run):
-    return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def tensors(run):
-    return checkpoint.load(run / "checkpoint" / "state.safetensors")[0]
-
-
 @pytest.mark.parametrize("name", ROWS)
 def test_fifty_steps_stopped_and_resumed_are_fifty_steps_exported(name, recipe, tmp_path):
     settings = {"name": name, "settings": ROWS[name].settings, "validate_every": 25}
     straight = train(recipe(**settings), tmp_path / "straight", progress=False)
     stopped = train(recipe(**settings, max_minutes=1e-9), tmp_path / "stopped", progress=False)
-    assert lines(stopped)[-1]["step"] < 50
+    assert log_lines(stopped)[-1]["step"] < 50
     train(recipe(**settings), stopped, resume=True, progress=False)
-    a, b = tensors(straight), tensors(stopped)
-    assert a.keys() == b.keys()
-    assert [key for key in a if key.partition(".")[0] != "best" and not torch.equal(a[key], b[key])] == []
-    last = lines(straight)[-1]
+    assert {key.partition(".")[0] for key in differing_tensors(straight, stopped)} <= {"best"}
+    last = log_lines(straight)[-1]
     game = OBJECTIVES[name].game
     assert last["step"] == 50
     assert all(np.isfinite(value) for value in last.values())
@@ -386,10 +378,10 @@ def test_converges_on_a_gaussian(name, recipe, gaussian, tmp_path):
 def test_every_regulariser_goes_with_every_game(name, regulariser, recipe, tmp_path):
     settings = {"regulariser": regulariser, "clip": 0.05}
     run = train(recipe(name, steps=12, settings=settings), tmp_path / "run", progress=False)
-    last = lines(run)[-1]
+    last = log_lines(run)[-1]
     assert np.isfinite(last["critic_loss"])
     assert ("penalty" in last) == (regulariser not in ("clip", "none"))
-    largest = max(v.abs().max() for k, v in tensors(run).items() if k.startswith("critic.network."))
+    largest = max(v.abs().max() for k, v in saved_tensors(run).items() if k.startswith("critic.network."))
     assert (largest <= 0.05 + 1e-7) == (regulariser == "clip")
 
 
@@ -400,7 +392,7 @@ def test_spectral_norm_bounds_each_matrix_and_resumes(recipe, tmp_path):
         recipe("hinge", steps=12, **settings, max_minutes=1e-9), tmp_path / "stopped", progress=False
     )
     train(recipe("hinge", steps=12, **settings), stopped, resume=True, progress=False)
-    state, other = tensors(run), tensors(stopped)
+    state, other = saved_tensors(run), saved_tensors(stopped)
     mine = [key for key in state if key.startswith("critic.")]
     assert all(torch.equal(state[key], other[key]) for key in mine)
     assert sum(key.endswith("weight.original") for key in mine) == 3
@@ -419,7 +411,7 @@ def test_smoothed_labels_hold_the_critic_back(recipe, tmp_path):
             tmp_path / str(smoothing),
             progress=False,
         )
-        loss.append(lines(run)[-1]["critic_loss"])
+        loss.append(log_lines(run)[-1]["critic_loss"])
     assert loss[1] > loss[0]
 
 
@@ -430,7 +422,7 @@ def test_ratio_of_a_critic_reweights_the_model_to_the_data(name, recipe, gaussia
     run = train(settings, tmp_path / "run", progress=False)
     rng = np.random.default_rng(0)
     condition = torch.from_numpy(rng.random((20_000, 1)).astype(np.float32))
-    state = tensors(run)
+    state = saved_tensors(run)
     generator = DllGenerator(settings.data, settings.model)
     generator.load_state_dict(checkpoint.part(state, "generator"))
     with torch.no_grad():
@@ -563,7 +555,7 @@ def test_spectral_norm_refuses_locally_connected_layers():
         nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3)), LocallyConnected2d(1, 2, size=(2, 3), kernel_size=1)
     )
     with pytest.raises(ValueError, match=r"spectral_norm: expected .* got the locally connected layer '2'"):
-        training._normalise(critic)
+        normalise_spectrum(critic)
 
 
 def test_weights_of_both_signs_need_a_loss_that_is_linear_in_them(recipe, tmp_path):
@@ -572,7 +564,7 @@ def test_weights_of_both_signs_need_a_loss_that_is_linear_in_them(recipe, tmp_pa
     assert not (tmp_path / "run").exists()
     for name in [name for name, row in OBJECTIVES.items() if row.signed]:
         run = train(recipe(name, weight="w", steps=12), tmp_path / name, progress=False)
-        assert np.isfinite(lines(run)[-1]["generator_loss"])
+        assert np.isfinite(log_lines(run)[-1]["generator_loss"])
 
 
 def test_a_critic_that_tells_no_ratio_gives_none(recipe, tmp_path):

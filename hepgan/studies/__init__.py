@@ -1,1 +1,1 @@
-"""Comparisons of objectives and demonstrations of adversarial learning."""
+"""Studies of adversarial learning: a benchmark of all objectives, and classic demonstrations."""

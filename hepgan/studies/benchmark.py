@@ -1,21 +1,21 @@
-"""Every objective on the same work: which one to use, in numbers.
+"""Benchmark of all objectives on the same data: which one to use, in numbers.
 
 `run` trains each row of `ROWS` on each entry of `WORK` from several seeds, with the product's own `train`: the same
-generator, the same number of its gradient steps, the same learning rates. What a run leaves is compared with held-out
-events by every entry of `METRICS`; the row "data" compares held-out events with others of them and is what a perfect
-generator would get. `page` writes the tables.
+generator, the same number of its gradient steps, the same learning rates. Generated events are compared with held-out
+events by every entry of `METRICS`; the row "data" compares held-out events with other held-out events, which is what a
+perfect generator would get. `page` writes the tables.
 
-Nothing is hidden. A run fails if it
+Nothing is hidden. A training fails if it
 
 - diverged: a loss or a generated event is not finite; it has no numbers;
-- collapsed: a generated target differs between events of the most similar conditions by less than `COLLAPSED` of what
-  it does in the data, or fewer than half of the known modes were found;
+- collapsed: a generated target differs between events of the most similar conditions by less than `COLLAPSED` times its
+  difference in the data, or the sample has fewer than half of the known modes;
 - got worse: the generator is further from the validation events than before the first step (and did not collapse).
 
-Failures are counted. Numbers of those that did not diverge enter the means. Judged is the averaged generator of the
-last step; what `train` exports is the one of the smallest distance, which hides a collapse.
+Failures are counted. Numbers of those that did not diverge enter the means. The averaged generator of the last step is
+judged; `train` exports the one of the smallest distance, which hides a collapse.
 
-What it does not tell: which objective is best when each is tuned by itself. The settings are common to all rows.
+The benchmark does not tell which objective is best when each is tuned by itself: all rows share the same settings.
 """
 
 from __future__ import annotations
@@ -23,390 +23,128 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from scipy.spatial import cKDTree
 
 from hepgan import config as configuration
-from hepgan import metrics, toys
 from hepgan.config import Config
 from hepgan.data.events import Events
 from hepgan.data.splits import test_events
-from hepgan.data.starting import starting_config
+from hepgan.errors import ConfigError, TrainingDiverged
 from hepgan.evaluation.verdict import format_measurement
-from hepgan.files import PACKAGE, near, write_text
+from hepgan.files import write_text
 from hepgan.metrics.moments import Measurement
-from hepgan.metrics.transport import standardised
 from hepgan.models import MODELS
-from hepgan.objectives import OBJECTIVES
-from hepgan.objectives import chosen as check_objective
+from hepgan.objectives import chosen
+from hepgan.studies.measures import COLLAPSED, EVENTS, METRICS, Features, Measured, measure
+from hepgan.studies.recipes import ROWS, Row, find_row, recipe
+from hepgan.studies.work import WORK, Work, files_of, find_work
 from hepgan.training import checkpoint
-from hepgan.training.loop import load_generator, train
-from hepgan.transforms.conditions import ConditionScaling
-from hepgan.transforms.quantiles import QuantileScaling
+from hepgan.training.loop import train
+from hepgan.training.run_folder import RunFolder, load_generator
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+__all__ = ["COLLAPSED", "METRICS", "ROWS", "WORK", "Result", "Results", "page", "run", "table"]
 
-__all__ = [
-    "COLLAPSED",
-    "METRICS",
-    "ROWS",
-    "SETTINGS",
-    "WORK",
-    "Metric",
-    "Row",
-    "Work",
-    "page",
-    "run",
-    "table",
-]
-
-Array = NDArray[np.float64]
-
-COLLAPSED = 0.25  # of the data's fluctuation: below, a sample has lost most of a dimension
-EVENTS = 2000  # held-out events on either side, at most: an exact transport plan of so many takes a second
-_TRAINED, _HELD_OUT = 10_000, 2 * EVENTS  # events of a toy, about
-_ITSELF = "data"  # the row that is not trained
-_ROOT = PACKAGE.parent
-
-SETTINGS: dict[str, Any] = {
-    "model": {"latent": 8, "width": 64, "depth": 2, "hinges": 8, "critic_width": 64, "critic_depth": 2},
-    "training": {
-        "batch_size": 256,
-        "lr_generator": 2e-3,
-        "lr_critic": 2e-3,
-        "betas": [0.5, 0.9],
-        "ema": 0.98,
-        "warm_up": 0,  # a step of a row is a step of its generator
-        "threads": 1,
-        "device": "cpu",
-    },
-}
-"""What all rows have in common: small networks and learning rates that forgive little."""
+_FLOOR = "data"  # the row that is not trained
 
 
-@dataclass(frozen=True)
-class Row:
-    """What is trained.
+class Result(Measured):
+    """Outcome of one training, or of the data compared with themselves.
 
     Attributes:
-        objective: Keys of the table [objective].
-        model: The table [model], instead of that of `SETTINGS`.
+        config_sha256: Digest of its configuration.
+        seconds_per_step: CPU seconds for each step of the generator, start and export included; None if nothing was
+            trained to the end.
     """
 
-    objective: Mapping[str, Any]
-    model: Mapping[str, Any] = field(default_factory=dict)
+    config_sha256: str
+    seconds_per_step: float | None = None
 
 
-_SIZE = {key: value for key, value in SETTINGS["model"].items() if key != "latent"}
-_FLOW = _SIZE | {"name": "flow", "depth": 1}  # a network of two hidden layers in each coupling
-
-ROWS: dict[str, Row] = {
-    **{name: Row({"name": name}) for name, objective in OBJECTIVES.items() if not objective.own},
-    **{f"minimax+{name}": Row({"name": "minimax", "regulariser": name}) for name in ("wgan-gp", "r1")},
-    "vae": Row({"name": "likelihood"}, _SIZE | {"name": "vae"}),
-    "alpha-gan": Row({"name": "alpha-gan"}, _SIZE | {"name": "vae", "likelihood": "synthetic"}),
-    "realnvp": Row({"name": "likelihood"}, _FLOW | {"coupling": "affine"}),
-    "realnvp-wgan-gp": Row({"name": "wgan-gp"}, _FLOW | {"coupling": "affine"}),
-    "spline-flow": Row({"name": "likelihood"}, _FLOW | {"coupling": "spline"}),
-}
-"""The rows by name: every objective, the first one of all with what repairs it, and models with a loss of their own.
-
-Any other objective may be had with any regulariser as ``objective+regulariser``.
-"""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What it is trained on.
+class Results(BaseModel):
+    """Content of results.json.
 
     Attributes:
-        data: Table [data] of the configuration, without files where there is a toy.
-        toy: Name in `hepgan.toys.writer.TOYS`, and its options.
-        kept: Share of the toy's events that the cut keeps, about.
-        centres: (K, F) of the modes of the targets, where they are known.
-        radius: Largest distance from a centre of an event that belongs to it.
+        steps: Number of generator steps of each training.
+        runs: Results by data set, row and seed; the row "data" is the floor.
     """
 
-    data: Mapping[str, Any]
-    toy: tuple[str, Mapping[str, Any]] | None = None
-    kept: float = 1.0
-    centres: Array | None = None
-    radius: float = 0.0
+    steps: int
+    runs: dict[str, dict[str, dict[int, Result]]] = {}
 
 
-def _nothing(branch: str) -> list[dict[str, str]]:
-    """A condition that is always the same."""
-    return [{"name": "one", "branch": f"1 + 0 * {branch}", "transform": "linear"}]
+class _Planned(NamedTuple):
+    """One training: a row on a data set from a seed; without a row, the data compared with themselves."""
 
+    data: str
+    work: Work
+    row_name: str
+    row: Row | None
+    seed: int
 
-WORK: dict[str, Work] = {
-    "ring": Work(  # in straight coordinates: the generator begins as one blob and has to find the modes itself
-        {"conditions": _nothing("x"), "targets": [{"name": axis, "transform": "linear"} for axis in "xy"]},
-        ("ring", {}),
-        centres=toys.ring_centres(),
-        radius=3 * toys.RING_SIGMA,
-    ),
-    "shower-shape": Work(
-        {
-            "conditions": [{"name": "incident_energy", "unit": "GeV"}],
-            "targets": [
-                {"name": "radius", "unit": "mm"},
-                {"name": "angle", "unit": "rad", "transform": "angle"},
-                {"name": "log_energy"},
-            ],
-        },
-        ("shower-shape", {}),
-    ),
-    "calorimeter": Work(
-        {
-            "files": [str(_ROOT / "data" / "eplus.root")],
-            "test_files": [str(_ROOT / "data" / "eplus_test.root")],
-            "conditions": [{"name": "incident_energy", "unit": "GeV"}],
-            "targets": [
-                {"name": f"energy_{layer}", "branch": f"sum(layer_{layer})", "unit": "MeV"}
-                for layer in range(3)
-            ],
-        }
-    ),
-    "rich": Work(  # kaons above the thresholds of all species: without point masses, which no objective touches
-        {
-            "cut": "Brunel_P > 30000 and hasRich == 1",
-            "conditions": [
-                {"name": "Brunel_P", "unit": "MeV/c"},
-                {"name": "Brunel_ETA", "transform": "linear"},
-                {"name": "nTracks_Brunel", "transform": "linear", "integer": True},
-            ],
-            "targets": [{"name": f"RichDLL{h}"} for h in ("e", "k", "mu", "p", "bt")],
-        },
-        ("rich", {"species": ("K",)}),
-        kept=0.2,
-    ),
-}
-"""Data sets by name. The calorimeter's are sums of the cells of each layer."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number of a sample against a reference.
-
-    Attributes:
-        heading: Of its column.
-        between: From (N2, F) features of the sample, (N1, F) of the reference, and ``rng=``.
-    """
-
-    heading: str
-    between: Callable[..., Measurement]
-
-
-def _parzen(sample: ArrayLike, reference: ArrayLike, *, rng: np.random.Generator) -> Measurement:
-    return metrics.parzen_log_likelihood(sample, reference, rng=rng).measurement
-
-
-METRICS: dict[str, Metric] = {
-    "earth_movers_distance": Metric(
-        "EMD", partial(metrics.earth_movers_distance, most=EVENTS // 2, subsets=2)
-    ),
-    "sliced_wasserstein": Metric("sliced W", metrics.sliced_wasserstein),
-    "classifier_auc": Metric(
-        "AUC", lambda sample, reference, *, rng: metrics.two_sample_test(sample, reference, rng=rng).auc
-    ),
-    "mmd": Metric(
-        "MMD²",
-        lambda sample, reference, *, rng: metrics.mmd(sample, reference, rng=rng, permutations=0).measurement,
-    ),
-    "parzen": Metric("Parzen (nats)", _parzen),
-}
-"""What is measured, on conditions and targets together, in spreads of the reference."""
-
-
-class _Features:
-    """Conditions and targets of events as features: standardised as for the networks, constant ones left out."""
-
-    def __init__(self, config: Config, reference: Events) -> None:
-        conditions, targets, weights = map(
-            torch.from_numpy, (reference.conditions, reference.targets, reference.weights)
+    def config(
+        self, *, steps: int, settings: Sequence[str], files: Mapping[str, Sequence[str]] | None = None
+    ) -> Config:
+        """Configuration of the training, with the files of a toy once they are written."""
+        return recipe(
+            self.work,
+            self.row or Row({}),
+            steps=steps,
+            seed=self.seed,
+            settings=settings,
+            files=files,
+            source=f"{self.row_name} on {self.data}",
         )
-        self.conditions = ConditionScaling(config.data.conditions)
-        self.conditions.fit(conditions, weights)
-        self.targets = QuantileScaling([target.transform for target in config.data.targets])
-        self.targets.fit(targets, weights, torch.ones_like(targets, dtype=torch.bool))
-        self.varying = np.ptp(self.conditions(conditions).numpy(), axis=0) > 0
-
-    def of_conditions(self, events: Events) -> Array:
-        values: Array = self.conditions(torch.from_numpy(events.conditions)).double().numpy()
-        return values[:, self.varying]
-
-    def of_targets(self, events: Events) -> Array:
-        normal = self.targets.to_normal(torch.from_numpy(events.targets))
-        values: Array = self.targets.periodic(normal).double().numpy()
-        return values
-
-    def __call__(self, events: Events) -> Array:
-        """(N, F)."""
-        return np.concatenate([self.of_conditions(events), self.of_targets(events)], axis=1)
-
-    def fluctuation(self, events: Events) -> Array:
-        """Mean difference of each target (T,) between an event and the one of the most similar conditions."""
-        targets, given = self.of_targets(events), self.of_conditions(events)
-        nearest = cKDTree(given).query(given, k=2)[1][:, 1] if given.shape[1] else np.arange(len(events)) - 1
-        difference: Array = np.abs(targets - targets[nearest]).mean(axis=0)
-        return difference
 
 
-def _measured(
-    features: _Features, sample: Events, reference: Events, *, work: Work, rng: np.random.Generator
-) -> dict[str, Any]:
-    """All numbers of one sample, and how it failed."""
-    failure = ""
-    if (features.fluctuation(sample) < COLLAPSED * features.fluctuation(reference)).any():
-        failure = "collapsed"
-    found: dict[str, Measurement | None] = {}
-    if work.centres is not None:
-        coverage = metrics.mode_coverage(sample.targets, work.centres, radius=work.radius)
-        found |= {"modes": (float(coverage.found), 0.0), "in_modes": coverage.high_quality}
-        if coverage.found < len(work.centres) / 2:
-            failure = "collapsed"
-    y, x = standardised(features(sample), features(reference))
-    for name, metric in METRICS.items():
-        try:
-            found[name] = metric.between(y, x, rng=rng)
-        except ValueError:  # such as the likelihood of a sample that is one point: not defined
-            found[name] = None
-    return {"failure": failure, "numbers": found}
-
-
-def _work(name: str) -> Work:
-    """An entry of `WORK`, or the one that a ROOT file makes.
-
-    Raises:
-        FileNotFoundError: If the file, or the shipped sample, is missing.
-        ValueError: If there is neither a data set nor a file of this name, or its showers are no arrays.
-    """
-    if name in WORK:
-        files = WORK[name].data.get("files", ())
-        for file in files:
-            if not Path(file).is_file():
-                raise FileNotFoundError(
-                    f"--data {name}: expected the sample {file}, which is in a checkout of the repository, got none; "
-                    "run it there, or name a ROOT file of your own"
-                )
-        return WORK[name]
-    if not name.endswith(".root"):
-        raise ValueError(f"--data {name!r}: expected a ROOT file or a data set; {near(name, WORK)}")
-    data = tomllib.loads(starting_config(name))["data"]
-    calorimeter = data.pop("calorimeter", None)
-    if calorimeter is not None:
-        if calorimeter.get("layout", "arrays") != "arrays":
-            raise ValueError(
-                f"--data {name}: expected showers with one array branch a layer, got layout {calorimeter['layout']!r}; "
-                "rows are compared on the energy of each layer: write these as branches"
-            )
-        data["targets"] = [
-            {"name": f"sum_{branch}", "branch": f"sum({branch})"} for branch in calorimeter["branches"]
-        ]
-    return Work(data)
-
-
-def _row(name: str) -> Row:
-    """An entry of `ROWS`, or an objective with a regulariser.
-
-    Raises:
-        ValueError: If there is no such objective.
-    """
-    if name in ROWS:
-        return ROWS[name]
-    objective, plus, regulariser = name.partition("+")
-    if objective not in ROWS or not plus:
-        raise ValueError(f"--rows {name!r}: there is no such row; {near(name, ROWS)}")
-    row = ROWS[objective]
-    return Row({**row.objective, "regulariser": regulariser}, row.model)
-
-
-def _recipe(work: Work, row: Row, *, steps: int, seed: int, settings: Sequence[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "data": {"files": ["toy"], "test_files": ["toy"], "validation": 0.1}
-        if work.toy
-        else {"test": 0.2, "validation": 0.1},
-        "model": dict(row.model or SETTINGS["model"]),
-        "objective": dict(row.objective),
-        "training": {
-            **SETTINGS["training"],
-            "steps": steps,
-            "seed": seed,
-            "log_every": min(50, steps),
-            "validate_every": steps,  # only the last generator is judged
-        },
-    }
-    values["data"] |= work.data
-    for setting in settings:
-        configuration.override(values, setting)
-    return values
-
-
-@contextmanager
-def _files(work: Work) -> Iterator[dict[str, Any]]:
-    """Keys of [data] that name the files, which exist in the meantime."""
-    if work.toy is None:
-        yield {}
-        return
-    name, options = work.toy
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder, f"{part}.root")) for part in ("trained", "held_out")]
-        for seed, (path, n) in enumerate(zip(paths, (_TRAINED, _HELD_OUT), strict=True), start=1):
-            toys.write(name, path, n=round(n / work.kept), seed=seed, **options)
-        yield {"files": paths[:1], "test_files": paths[1:]}
-
-
-def _one(work: Work, row: Row | None, config: Config) -> dict[str, Any]:
+def _train_and_measure(work: Work, row: Row | None, config: Config, *, config_sha256: str) -> Result:
     """Train one row from one seed, and measure; None: compare the data with themselves."""
     seed = config.training.seed
     events = test_events(config.data, seed=seed)
     order = np.random.default_rng(seed).permutation(len(events))[: 2 * EVENTS]
     reference, other = (events[half] for half in np.array_split(order, 2))
-    features = _Features(config, reference)
-    measured = partial(_measured, features, reference=reference, work=work, rng=np.random.default_rng(seed))
+    measured = partial(
+        measure,
+        Features(config, reference),
+        reference=reference,
+        rng=np.random.default_rng(seed),
+        centres=work.centres,
+        radius=work.radius,
+    )
+    result = Result(config_sha256=config_sha256)
     if row is None:
-        return measured(other)
-    with tempfile.TemporaryDirectory() as folder:
-        out, begun = Path(folder, "run"), time.process_time()
+        return result.model_copy(update=dict(measured(other)))
+    with tempfile.TemporaryDirectory() as name:
+        folder, begun = RunFolder(Path(name, "run")), time.process_time()
         try:
-            train(config, out, progress=False)
-        except FloatingPointError:
-            return {"failure": "diverged", "numbers": {}}
-        seconds = time.process_time() - begun  # not on the clock: it may be shared with others
-        last = json.loads((out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-        if last["step"] < config.training.steps:
-            raise KeyboardInterrupt  # `train` saves and returns
-        generator, _, texts = load_generator(out)
-        tensors, _ = checkpoint.load(out / "checkpoint" / "state.safetensors")
+            train(config, folder.path, progress=False)
+        except TrainingDiverged:
+            return result.model_copy(update={"failure": "diverged"})
+        seconds = time.process_time() - begun  # CPU time, because the machine may be shared
+        generator, _, progress = load_generator(folder.path)
+        tensors, _ = checkpoint.load(folder.checkpoint)
     generator.load_state_dict(checkpoint.part(tensors, "ema"))
     latent = torch.randn(len(other), generator.n_latent, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         targets = generator(torch.from_numpy(other.conditions), latent)[0].numpy()
-    speed = {"seconds_per_step": seconds / last["step"]}
+    result.seconds_per_step = seconds / progress.step
     if not np.isfinite(targets).all():
-        return {"failure": "diverged", "numbers": {}} | speed
-    result = measured(Events(other.conditions, (targets,), other.weights))
-    if texts["best_step"] == 0 and not result["failure"]:
-        result["failure"] = "got worse"
-    return result | speed
+        return result.model_copy(update={"failure": "diverged"})
+    result = result.model_copy(update=dict(measured(Events(other.conditions, (targets,), other.weights))))
+    if progress.best_step == 0 and not result.failure:
+        result.failure = "got worse"
+    return result
 
 
 def run(
@@ -418,59 +156,43 @@ def run(
     out: str | Path,
     settings: Sequence[str] = (),
     progress: bool = False,
-) -> dict[str, Any]:
-    """Train and measure all rows on all data sets; what is already in the folder is not trained again.
+) -> Results:
+    """Train and measure all rows on all data sets; a training whose result is in the folder is not repeated.
 
     Args:
         data: Names in `WORK`, or ROOT files.
         rows: Names in `ROWS`, or ``objective+regulariser``.
         seeds: Number of seeds, from 1.
-        steps: Of the generator.
-        out: Folder of ``results.json``, which is written after each run, and ``results.md``.
+        steps: Number of generator steps.
+        out: Folder of ``results.json``, which is written after each training, and ``results.md``.
         settings: Keys of the configuration for all rows, as ``training.lr_critic=1e-3``.
         progress: Show a progress bar on stderr.
 
     Returns:
-        What is in ``results.json``: number of steps, and ``runs`` by data set, row and seed, with failure, numbers and
-        CPU seconds per step (start and export included); the row "data" is the floor.
+        The content of ``results.json``.
 
     Raises:
-        ValueError: If there is no such data set or row, a setting is none, or the folder holds results of other
-            settings.
-        FileNotFoundError: If a file is missing.
+        ValueError: If there is no such data set or row, or the folder holds results of other settings.
+        ConfigError: If a setting is unknown or has an impossible value.
+        NotFoundError: If a file is missing.
+        Interrupted: After SIGINT (Ctrl-C) or SIGTERM; results so far are saved.
     """
-    works = {name: _work(name) for name in data}
-    chosen: dict[str, Row | None] = {_ITSELF: None, **{name: _row(name) for name in rows}}
+    works = {name: find_work(name) for name in data}
+    chosen_rows: dict[str, Row | None] = {_FLOOR: None, **{name: find_row(name) for name in rows}}
     path = Path(out) / "results.json"
-    results: dict[str, Any] = {"steps": steps, "runs": {}}
-    if path.is_file():
-        results = json.loads(path.read_text(encoding="utf-8"))
-        if results["steps"] != steps:
-            raise ValueError(
-                f"{path}: expected results of {steps} steps, got some of {results['steps']}; take another --out, or "
-                f"--steps {results['steps']}"
-            )
-
-    plan: list[tuple[str, str, int, dict[str, Any], str]] = []
+    results = _stored(path, steps=steps)
+    plan = []
     for seed in range(
         1, seeds + 1
     ):  # the outer loop: a benchmark that was stopped has all tables, of fewer seeds
         for name, work in works.items():
-            for row_name, row in chosen.items():
-                values = _recipe(work, row or Row({}), steps=steps, seed=seed, settings=settings)
-                config = configuration.parse(values, source=f"{row_name} on {name}")
-                check_objective(config.objective)
-                if seed == 1:
-                    MODELS[config.model.name][0](config.data, config.model)  # flows need an extra
-                if config.data.weight is not None:
-                    raise ValueError(
-                        "data.weight: expected none, got an expression; rows are compared on events of weight one"
-                    )
-                digest = hashlib.sha256(configuration.dump(config).encode()).hexdigest()
-                stored = results["runs"].get(name, {}).get(row_name, {}).get(str(seed))
+            for row_name, row in chosen_rows.items():
+                planned = _Planned(name, work, row_name, row, seed)
+                digest = _checked(planned, steps=steps, settings=settings)
+                stored = results.runs.get(name, {}).get(row_name, {}).get(seed)
                 if stored is None:
-                    plan.append((name, row_name, seed, values, digest))
-                elif stored["config_sha256"] != digest:
+                    plan.append((planned, digest))
+                elif stored.config_sha256 != digest:
                     raise ValueError(
                         f"{path}: expected results of the same settings, got others for {row_name!r} on {name!r}, seed "
                         f"{seed}; take another --out, or the steps and settings of before"
@@ -483,16 +205,55 @@ def run(
         Progress(*columns, TimeElapsedColumn(), console=console, disable=not progress) as bar,
     ):
         task = bar.add_task("benchmark", total=len(plan))
-        files = {name: stack.enter_context(_files(works[name])) for name in {entry[0] for entry in plan}}
-        for name, row_name, seed, values, digest in plan:
-            bar.update(task, description=f"{name}: {row_name}, seed {seed}")
-            config = configuration.parse({**values, "data": {**values["data"], **files[name]}})
-            result = {"config_sha256": digest, **_one(works[name], chosen[row_name], config)}
-            results["runs"].setdefault(name, {}).setdefault(row_name, {})[str(seed)] = result
-            write_text(path, json.dumps(results, indent=1))
+        files = {name: stack.enter_context(files_of(works[name])) for name in {p.data for p, _ in plan}}
+        for planned, digest in plan:
+            bar.update(task, description=f"{planned.data}: {planned.row_name}, seed {planned.seed}")
+            config = planned.config(steps=steps, settings=settings, files=files[planned.data])
+            result = _train_and_measure(planned.work, planned.row, config, config_sha256=digest)
+            results.runs.setdefault(planned.data, {}).setdefault(planned.row_name, {})[planned.seed] = result
+            write_text(path, json.dumps(results.model_dump(), indent=1))
             bar.advance(task)
     write_text(path.with_name("results.md"), page(results))
     return results
+
+
+def _stored(path: Path, *, steps: int) -> Results:
+    """Results of an earlier benchmark of as many steps, or none.
+
+    Raises:
+        ValueError: If the earlier benchmark had another number of steps.
+    """
+    if not path.is_file():
+        return Results(steps=steps)
+    results = Results.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    if results.steps != steps:
+        raise ValueError(
+            f"{path}: expected results of {steps} steps, got some of {results.steps}; take another --out, or "
+            f"--steps {results.steps}"
+        )
+    return results
+
+
+def _checked(planned: _Planned, *, steps: int, settings: Sequence[str]) -> str:
+    """Digest of the configuration of a training, after a check that it can be trained and compared.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    config = planned.config(steps=steps, settings=settings)
+    chosen(config.objective)
+    if planned.seed == 1:
+        MODELS[config.model.name][0](config.data, config.model)  # flows need an extra
+    if config.data.weight is not None:
+        raise ConfigError(
+            "data.weight: expected none, got an expression; rows are compared on events of weight one"
+        )
+    if config.training.max_minutes is not None:
+        raise ConfigError(
+            f"training.max_minutes: expected none, got {config.training.max_minutes:g}; rows are compared after the "
+            "same number of steps"
+        )
+    return hashlib.sha256(configuration.dump(config).encode()).hexdigest()
 
 
 def _over_seeds(numbers: Iterable[Measurement | None]) -> Measurement | None:
@@ -504,41 +265,41 @@ def _over_seeds(numbers: Iterable[Measurement | None]) -> Measurement | None:
     return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
-def table(results: Mapping[str, Any], data: str) -> tuple[list[str], list[list[str]]]:
+def table(results: Results, data: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the table of one data set: a line for each row, the best EMD first, after the floor.
 
     Args:
-        results: What `run` returned.
-        data: Which data set.
+        results: Results that `run` returned.
+        data: Name of the data set.
     """
     lines: list[tuple[float, list[str]]] = []
-    runs: Mapping[str, Mapping[str, Any]] = results["runs"][data]
+    runs = results.runs[data]
     headings = {"modes": "modes", "in_modes": "in modes"} | {
-        k: metric.heading for k, metric in METRICS.items()
+        key: metric.heading for key, metric in METRICS.items()
     }
-    measured = {key for row in runs.values() for result in row.values() for key in result["numbers"]}
+    measured = {key for row in runs.values() for result in row.values() for key in result.numbers}
     keys = [key for key in headings if key in measured]
     for name, seeds in runs.items():
-        found = {key: _over_seeds(r["numbers"].get(key) for r in seeds.values()) for key in keys}
-        failures = [r["failure"] for r in seeds.values() if r["failure"]]
+        numbers = {key: _over_seeds(r.numbers.get(key) for r in seeds.values()) for key in keys}
+        failures = [r.failure for r in seeds.values() if r.failure]
         kinds = ", ".join(f"{failures.count(kind)} {kind}" for kind in sorted(set(failures)))
-        speed = [1000 * r["seconds_per_step"] for r in seeds.values() if "seconds_per_step" in r]
-        cells = [name, *("" if found[key] is None else format_measurement(found[key]) for key in keys)]
+        speed = [1000 * r.seconds_per_step for r in seeds.values() if r.seconds_per_step is not None]
+        cells = [name, *("" if number is None else format_measurement(number) for number in numbers.values())]
         cells += [f"{kinds} of {len(seeds)}" if kinds else "", f"{min(speed):.1f}" if speed else ""]
-        distance = found.get("earth_movers_distance")
-        rank = -1.0 if name == _ITSELF else math.inf if distance is None else distance[0]
+        distance = numbers.get("earth_movers_distance")
+        rank = -1.0 if name == _FLOOR else math.inf if distance is None else distance[0]
         lines.append((rank, cells))
     lines.sort(key=lambda line: line[0])
     return ["row", *(headings[key] for key in keys), "failed", "CPU ms/step"], [cells for _, cells in lines]
 
 
-def page(results: Mapping[str, Any]) -> str:
+def page(results: Results) -> str:
     """All tables as Markdown."""
     parts = []
-    for name in results["runs"]:
+    for name, rows in results.runs.items():
         headings, lines = table(results, name)
-        seeds = max(len(row) for row in results["runs"][name].values())
-        parts.append(f"### {name}: {results['steps']} steps, {seeds} seed{'s' * (seeds > 1)}\n")
+        seeds = max(len(row) for row in rows.values())
+        parts.append(f"### {name}: {results.steps} steps, {seeds} seed{'s' * (seeds > 1)}\n")
         parts += [f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *lines]]
         parts.append("")
     return "\n".join(parts)

@@ -1,1 +1,1 @@
-"""From a configuration to a run folder."""
+"""Training: from a configuration to a run folder with checkpoint, log and exported model."""

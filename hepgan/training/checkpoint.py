@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on, in one safetensors file that is read without executing code.
 
-A checkpoint is a flat dictionary of tensors (``part.name``) and of texts. It is written under a temporary name and
-renamed, so that a run killed at any moment finds either the old one or the new one.
+A checkpoint is a flat dictionary of tensors, named ``part.name``, and of texts. It is written under a temporary name
+and renamed, so that a run killed at any moment leaves either the previous checkpoint or the new one.
 """
 
 from __future__ import annotations
@@ -9,25 +9,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hepgan.errors import ModelFileError, NotFoundError
 from hepgan.files import written
 
-__all__ = ["load", "optimizer_state", "part", "restore_optimizer", "save"]
+__all__ = ["Text", "load", "optimizer_state", "part", "restore_optimizer", "save"]
+
+Text = str | int | float | None
+"""A value of the checkpoint's header, stored as JSON."""
 
 
-def save(path: str | Path, parts: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
-    """Write named groups of tensors and JSON-able texts, atomically.
+def save(path: str | Path, parts: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Text]) -> None:
+    """Write named groups of tensors and a header of texts, atomically.
 
     Args:
         path: The file.
         parts: Groups of tensors by the name of the group, which has no dot in it.
-        texts: JSON-able values by name.
+        texts: Header by name.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written; the old checkpoint stays.
@@ -47,32 +50,30 @@ def save(path: str | Path, parts: Mapping[str, Mapping[str, Tensor]], texts: Map
         ) from error
 
 
-def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Text]]:
     """Read the tensors and texts of a checkpoint.
 
     Returns:
         Tensors named ``part.name`` (see `part`), on the CPU, and texts.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If the file is not a checkpoint or is damaged.
+        NotFoundError: If there is no such file.
+        ModelFileError: If the file is not a checkpoint or is damaged.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"checkpoint not found: {path}; the run has not written one yet, or is elsewhere"
-        )
+        raise NotFoundError(f"checkpoint not found: {path}; the run has not written one yet, or is elsewhere")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
             texts = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a hepgan checkpoint, or damaged ({error})") from error
+        raise ModelFileError(f"{path}: not a hepgan checkpoint, or damaged ({error})") from error
     return tensors, texts
 
 
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """One group of a loaded checkpoint."""
+    """Select one group of a loaded checkpoint, without the name of the group in the keys."""
     return {
         key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
     }
@@ -85,7 +86,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put the tensors of `optimizer_state` back."""
+    """Put the tensors of `optimizer_state` back into an optimizer of the same parameters."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, key = name.split(".", 1)

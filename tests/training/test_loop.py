@@ -1,6 +1,6 @@
-"""The loop: what it leaves behind, that it learns, and that nothing is lost when it is stopped."""
+"""Training: the files it leaves, that it learns, and that nothing is lost when it is stopped."""
 
-import json
+import ast
 import os
 import signal
 import subprocess
@@ -12,99 +12,30 @@ import awkward as ak
 import numpy as np
 import pytest
 import torch
+from run_files import differing_tensors, log_lines, saved_progress
 
-from hepgan import config, toys
+from hepgan import config
 from hepgan.data.reading import read
+from hepgan.data.splits import training_events
 from hepgan.data.tensors import TensorEvents
+from hepgan.errors import Interrupted, TrainingDiverged
 from hepgan.export.onnx import OnnxGenerator
 from hepgan.models import CaloGenerator
-from hepgan.training import checkpoint
-from hepgan.training import loop as training
-from hepgan.training.loop import load_generator, train
-from hepgan.training.validation import PhysicsDistance
-
-N = 2400
-ROOT = Path(__file__).parents[2]
+from hepgan.training import loop
+from hepgan.training.loop import train
+from hepgan.training.run_folder import load_generator
+from hepgan.training.validation import ValidationDistance
 
 
-@pytest.fixture
-def two_sided(tmp_path, write_tree):
-    """Showers that lean to one side or the other: a mixture that no Gaussian copula has."""
-    rng = np.random.default_rng(3)
-    energy = np.exp(rng.uniform(0, 3, N)).astype(np.float32)
-    side = rng.random(N) < 0.5
-    profile = np.where(side[:, None], [8.0, 4, 2, 1, 0.5, 0.2], [0.2, 0.5, 1, 2, 4, 8.0])
-    first = profile * np.exp(0.2 * rng.standard_normal((N, 6))) * energy[:, None] * 10
-    second = rng.gamma(2.0, 1.0, (N, 4)) * energy[:, None] * 20 * (rng.random((N, 4)) < 0.8)
-    branches = {
-        "incident_energy": energy,
-        "layer_0": first.reshape(N, 2, 3).astype(np.float32),
-        "layer_1": second.reshape(N, 2, 2).astype(np.float32),
-        "overflow": rng.exponential(1.0, (N, 2)).astype(np.float32),
-        "w": np.where(rng.random(N) < 0.1, -1.0, 1.0).astype(np.float32),
-    }
-    return write_tree(tmp_path / "two_sided.root", branches, basket=N)
-
-
-@pytest.fixture
-def recipe(two_sided, tiny_data):
-    """A tiny model on these showers."""
-
-    def build(*, steps=30, weight=None, **training_settings):
-        data = tiny_data([two_sided], weight=weight).model_dump(mode="json", exclude_none=True)
-        return config.parse(
-            {
-                "data": data,
-                "model": {
-                    "latent": 4,
-                    "width": 32,
-                    "depth": 2,
-                    "channels": 4,
-                    "critic_width": 32,
-                    "critic_depth": 2,
-                    "critic_channels": 4,
-                },
-                "training": {
-                    "steps": steps,
-                    "batch_size": 64,
-                    "log_every": 5,
-                    "validate_every": 10,
-                    "warm_up": 5,
-                    "threads": 1,
-                    **training_settings,
-                },
-            }
-        )
-
-    return build
-
-
-@pytest.fixture
-def track_recipe(tmp_path):
-    """A tiny model of the toy RICH."""
-    file = tmp_path / "tracks.root"
-    toys.write("rich", file, n=2000, seed=4, species=["K"])
-
-    def build(*, steps=30, objective="energy-score", **training_settings):
-        values = config.load(
-            ROOT / "hepgan" / "configs" / "rich.toml",
-            settings=[f"data.files=['{file}']", "data.test_files=[]", "training.max_minutes=60.0"],
-        ).model_dump(mode="json", exclude_none=True)
-        values["model"] |= {"width": 16, "depth": 1, "hinges": 6, "critic_width": 16, "critic_depth": 1}
-        values["objective"]["name"] = objective
-        small = {"steps": steps, "batch_size": 64, "log_every": 5, "validate_every": 10, "warm_up": 5}
-        values["training"] |= small | training_settings
-        return config.parse(values)
-
-    return build
-
-
-def lines(run):
-    return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def state(run):
-    return checkpoint.load(run / "checkpoint" / "state.safetensors")
+def test_the_loop_is_read_at_once():
+    """No function longer than 80 lines, with its docstring, and none inside another."""
+    tree = ast.parse(Path(loop.__file__).read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    assert functions == [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    lengths = {function.name: function.end_lineno - function.lineno + 1 for function in functions}
+    assert lengths == {name: length for name, length in lengths.items() if length <= 80}
+    loops = [f for f in functions if any(isinstance(node, ast.While) for node in ast.walk(f))]
+    assert len(loops) == 1
 
 
 def test_run_folder(recipe, tmp_path):
@@ -112,15 +43,15 @@ def test_run_folder(recipe, tmp_path):
     run = train(settings, tmp_path / "run", progress=False)
     assert config.load(run / "config.toml") == settings
     assert (run / "model.onnx").stat().st_size > 1000
-    log = lines(run)
+    log = log_lines(run)
     assert [line["step"] for line in log] == [0, 5, 10, 15, 20, 25, 30]
     assert {"critic_loss", "wasserstein", "penalty", "samples_per_second", "time", "lr"} <= log[1].keys()
     assert [line["step"] for line in log if "distance" in line] == [0, 10, 20, 30]
-    generator, loaded, texts = load_generator(run)
+    generator, loaded, progress = load_generator(run)
     assert loaded == settings
     best = min(line["distance"] for line in log if "distance" in line)
-    assert texts["best_distance"] == best
-    assert texts["step"] == 30
+    assert progress.best_distance == best
+    assert progress.step == 30
     low, high = generator.condition_range[0].tolist()
     assert 1 <= low < high <= np.exp(3) + 1e-3
     assert not list(run.rglob("*.tmp"))
@@ -129,7 +60,7 @@ def test_run_folder(recipe, tmp_path):
 @pytest.mark.parametrize("objective", ["wgan-gp", "cramer", "energy-score"])
 def test_every_objective_trains_tracks(track_recipe, tmp_path, objective):
     run = train(track_recipe(objective=objective, pretrain=10), tmp_path / "run", progress=False)
-    log = lines(run)
+    log = log_lines(run)
     assert "critic_loss" not in log[1]  # the energy score comes first, without a critic
     assert ("critic_loss" in log[-1]) == (objective != "energy-score")
     assert all(np.isfinite(value) for line in log for value in line.values())
@@ -189,7 +120,7 @@ def test_any_tree_trains_without_code_for_it(tmp_path, write_tree, rntuple):
 def test_tracks_get_closer_to_the_data(track_recipe, tmp_path):
     settings = track_recipe(steps=400, batch_size=512, validate_every=100)
     distances = [
-        d["distance"] for d in lines(train(settings, tmp_path / "run", progress=False)) if "distance" in d
+        d["distance"] for d in log_lines(train(settings, tmp_path / "run", progress=False)) if "distance" in d
     ]
     assert distances[-1] < 0.5 * distances[0]
 
@@ -197,17 +128,17 @@ def test_tracks_get_closer_to_the_data(track_recipe, tmp_path):
 def test_selected_generator_has_the_distance_that_the_log_says(recipe, tmp_path):
     settings = recipe()
     run = train(settings, tmp_path / "run", progress=False)
-    generator, _, texts = load_generator(run)
-    events = training.training_events(settings.data, seed=settings.training.seed)[1]
-    distance = PhysicsDistance(TensorEvents.of(events), generator)
-    assert distance(generator) == pytest.approx(texts["best_distance"], rel=1e-4)
+    generator, _, progress = load_generator(run)
+    events = training_events(settings.data, seed=settings.training.seed)[1]
+    distance = ValidationDistance(TensorEvents.of(events), generator, kind=config.SHOWERS)
+    assert distance(generator) == pytest.approx(progress.best_distance, rel=1e-4)
 
 
 @pytest.mark.slow
 def test_learns_what_statistics_cannot_know(recipe, tmp_path):
     settings = recipe(steps=500, validate_every=50, lr_generator=1e-3, lr_critic=1e-3, ema=0.98)
     run = train(settings, tmp_path / "run", progress=False)
-    distances = [line["distance"] for line in lines(run) if "distance" in line]
+    distances = [line["distance"] for line in log_lines(run) if "distance" in line]
     assert min(distances) < 0.6 * distances[0]
     # the lean of layer 0 has two peaks and nothing between; the copula that it started from fills the gap
     generator, *_ = load_generator(run)
@@ -230,19 +161,19 @@ def test_learns_what_statistics_cannot_know(recipe, tmp_path):
 
 def test_negative_weights_train(recipe, tmp_path):
     run = train(recipe(weight="w"), tmp_path / "run", progress=False)
-    assert all(np.isfinite(line["critic_loss"]) for line in lines(run)[1:])
+    assert all(np.isfinite(line["critic_loss"]) for line in log_lines(run)[1:])
 
 
 def test_bf16_and_tensorboard_and_clipping(recipe, tmp_path):
     pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     run = train(recipe(precision="bf16", tensorboard=True, grad_clip=1.0), tmp_path / "run", progress=False)
     assert list((run / "tensorboard").glob("events.out.tfevents*"))
-    assert len(lines(run)) == 7
+    assert len(log_lines(run)) == 7
 
 
 def test_max_minutes_stops_early_with_a_model(recipe, tmp_path):
     run = train(recipe(steps=100_000, max_minutes=0.02), tmp_path / "run", progress=False)
-    assert 0 < state(run)[1]["step"] < 100_000
+    assert 0 < saved_progress(run).step < 100_000
     assert (run / "model.onnx").exists()
 
 
@@ -267,7 +198,7 @@ def started(settings, tmp_path, run):
 def wait_for_step(process, run, step):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if (run / "checkpoint" / "state.safetensors").exists() and lines(run)[-1]["step"] >= step:
+        if (run / "checkpoint" / "state.safetensors").exists() and log_lines(run)[-1]["step"] >= step:
             return
         if process.poll() is not None:
             raise AssertionError(process.stderr.read().decode())
@@ -285,22 +216,18 @@ def test_kill_and_resume_is_bit_for_bit_the_uninterrupted_run(kind, tmp_path, re
     wait_for_step(process, killed, 35)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    reached = state(killed)[1]["step"]
+    reached = saved_progress(killed).step
     assert 10 <= reached < 200
     with (killed / "metrics.jsonl").open("a") as file:
         file.write('{"step": 199, "ti')  # a line that the kill cut short
     train(settings, killed, resume=True, progress=False)
-    (tensors_a, texts_a), (tensors_b, texts_b) = state(straight), state(killed)
-    assert tensors_a.keys() == tensors_b.keys()
-    different = [key for key in tensors_a if not torch.equal(tensors_a[key], tensors_b[key])]
-    assert different == []
-    clock = {"elapsed"}
-    assert {k: v for k, v in texts_a.items() if k not in clock} == {
-        k: v for k, v in texts_b.items() if k not in clock
-    }
+    assert differing_tensors(straight, killed) == []
+    clock = {"elapsed": 0.0}
+    assert vars(saved_progress(straight)) | clock == vars(saved_progress(killed)) | clock
     timed = {"time", "samples_per_second"}
     without = [
-        [{k: v for k, v in line.items() if k not in timed} for line in lines(r)] for r in (straight, killed)
+        [{k: v for k, v in line.items() if k not in timed} for line in log_lines(r)]
+        for r in (straight, killed)
     ]
     assert without[0] == without[1]
 
@@ -316,8 +243,33 @@ def test_ctrl_c_saves_and_exits_cleanly(recipe, tmp_path):
     assert process.returncode == 0, errors.decode()
     assert "Traceback" not in errors.decode()
     assert "--resume goes on from here" in " ".join(errors.decode().split())
-    assert state(run)[1]["step"] >= lines(run)[-1]["step"]
+    assert saved_progress(run).step >= log_lines(run)[-1]["step"]
     assert (run / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_is_saved_exported_and_resumed(recipe, tmp_path, monkeypatch, number):
+    straight = train(recipe(), tmp_path / "straight", progress=False)
+
+    def step_and_signal(state, batch, objective, config, step=loop.generator_step):
+        if state.step == 13:
+            os.kill(os.getpid(), number)
+        return step(state, batch, objective, config)
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "generator_step", step_and_signal)
+        message = r"stopped at step 14 by request; --resume goes on from here"
+        with pytest.raises(Interrupted, match=message) as stopped:
+            train(recipe(), tmp_path / "stopped", progress=False)
+    assert signal.getsignal(number) is handler
+    assert isinstance(stopped.value, KeyboardInterrupt)
+    run = stopped.value.run
+    assert run == tmp_path / "stopped"
+    assert stopped.value.step == saved_progress(run).step == 14
+    assert all(passed for _, passed, _ in OnnxGenerator(run / "model.onnx").check())
+    train(recipe(), run, resume=True, progress=False)
+    assert differing_tensors(straight, run) == []
 
 
 # -- bad input
@@ -339,77 +291,8 @@ def test_wrong_units_are_noticed(recipe, tmp_path, caplog):
     assert "times the incident energy; check the units of the cells and of 'incident_energy'" in caplog.text
 
 
-def test_checkpoint_of_another_model_is_named(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
-    text = (run / "config.toml").read_text()
-    (run / "config.toml").write_text(text.replace("width = 32", "width = 16"))
-    with pytest.raises(ValueError, match=r"the checkpoint does not fit the model that config.toml describes"):
-        load_generator(run)
-
-
-def test_existing_run_is_not_overwritten(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
-    before = (run / "metrics.jsonl").read_text()
-    with pytest.raises(
-        ValueError, match=r"exists already; --resume goes on with it, another --out starts anew"
-    ):
-        train(recipe(), run, progress=False)
-    assert (run / "metrics.jsonl").read_text() == before
-
-
-def test_resume_needs_a_run_with_the_same_configuration_and_data(recipe, two_sided, tmp_path, tiny_file):
-    with pytest.raises(FileNotFoundError, match=r"no config.toml to resume from"):
-        train(recipe(), tmp_path / "nothing", resume=True, progress=False)
-    run = train(recipe(), tmp_path / "run", progress=False)
-    with pytest.raises(ValueError, match=r"training.batch_size: was 64, is 32"):
-        train(recipe(batch_size=32), run, resume=True, progress=False)
-    Path(tiny_file()).replace(two_sided)
-    with pytest.raises(ValueError, match=r"trained on other data \(the files' sha256 differs\)"):
-        train(recipe(), run, resume=True, progress=False)
-
-
-def test_what_does_not_change_the_numbers_may_change_on_resume(recipe, tmp_path):
-    run = train(recipe(steps=20, max_minutes=1e-9), tmp_path / "run", progress=False)
-    assert state(run)[1]["step"] < 20
-    train(recipe(steps=20, max_minutes=10.0), run, resume=True, progress=False)
-    assert state(run)[1]["step"] == 20
-    assert [line["step"] for line in lines(run)].count(0) == 1
-
-
-def test_resume_on_another_device_is_refused(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
-    tensors, texts = state(run)
-    checkpoint.save(run / "checkpoint" / "state.safetensors", {"x": tensors}, texts | {"device": "cuda"})
-    with pytest.raises(
-        ValueError, match=r"was trained on 'cuda', and this is 'cpu'.*resume with --device cuda"
-    ):
-        train(recipe(), run, resume=True, progress=False)
-
-
-def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
-    written = OnnxGenerator(run / "model.onnx").metadata["provenance"]
-    assert list(OnnxGenerator(run / "model.onnx").metadata["metrics"]) == ["validation_distance"]
-    (run / "report").mkdir()
-    for step, expected in ((written["step"], True), (written["step"] + 1, False)):
-        report = {
-            "provenance": {"model": written | {"step": step}},
-            "headline": {"classifier_auc": [0.6, 0.01]},
-        }
-        (run / "report" / "metrics.json").write_text(json.dumps(report))
-        metrics = OnnxGenerator(training.export_run(run, tmp_path / "again.onnx")).metadata["metrics"]
-        assert ("classifier_auc" in metrics) is expected
-
-
-def test_a_finished_run_resumes_to_itself(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
-    before = state(run)[0]
-    train(recipe(), run, resume=True, progress=False)
-    assert all(torch.equal(before[key], value) for key, value in state(run)[0].items())
-
-
 def test_diverging_losses_stop_with_advice_and_keep_the_checkpoint(recipe, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"losses are not finite at step \d+.*lower lr_critic"):
+    with pytest.raises(TrainingDiverged, match=r"losses are not finite at step \d+.*lower lr_critic"):
         train(recipe(lr_critic=1e30), tmp_path / "run", progress=False)
 
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from hepgan.config import CaloModelConfig, parse
+from hepgan.config import KINDS, SHOWERS, TRACKS, CaloModelConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.tensors import TensorEvents
 from hepgan.models import CaloGenerator, DllGenerator
-from hepgan.training.validation import PhysicsDistance
+from hepgan.training.validation import OBSERVABLES, ValidationDistance
 
 
 def test_distance_of_showers_is_zero_to_itself_and_sees_changes(sample_config, events):
     reference = TensorEvents.of(events)
     cells, overflow = reference.outputs
-    distance = PhysicsDistance(reference, CaloGenerator(sample_config, CaloModelConfig()))
+    distance = ValidationDistance(reference, CaloGenerator(sample_config, CaloModelConfig()), kind=SHOWERS)
     assert distance.between(cells, overflow) == pytest.approx(0, abs=1e-12)
     scaled = distance.between(cells * 1.02, overflow)
     one_cell = cells.clone()
@@ -41,7 +41,7 @@ def test_distance_of_tracks_is_zero_to_itself_and_sees_changes_in_a_corner():
     reference = TensorEvents.of(Events(momentum, (targets,), np.ones(8000, np.float32)))
     generator = DllGenerator(data.data, data.model)
     generator.fit(reference, rng=torch.Generator().manual_seed(0))
-    distance = PhysicsDistance(reference, generator)
+    distance = ValidationDistance(reference, generator, kind=TRACKS)
     (values,) = reference.outputs
     assert distance.between(values) == pytest.approx(0, abs=1e-12)
     corner = values.clone()
@@ -72,6 +72,10 @@ def test_distance_of_angles_is_the_short_way():
     reference = TensorEvents.of(Events(momentum, (values.numpy(),), np.ones(5000, np.float32)))
     generator = DllGenerator(data.data, data.model)
     generator.fit(reference, rng=torch.Generator().manual_seed(0))
-    distance = PhysicsDistance(reference, generator)
+    distance = ValidationDistance(reference, generator, kind=TRACKS)
     assert 0 < distance.between(turned) < 0.15  # radius sqrt(2), times 0.1, at most
     assert distance.between(opposite) > 1
+
+
+def test_every_kind_of_data_has_observables():
+    assert OBSERVABLES.keys() == KINDS.keys()

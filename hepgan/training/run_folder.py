@@ -1,0 +1,209 @@
+"""Run folder: the paths of its files, whether a training may use it, and its selected generator, also as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hepgan import config as configuration
+from hepgan.config import Config
+from hepgan.errors import ConfigError, DataError, ModelFileError, NotFoundError
+from hepgan.export import lwtnn, onnx
+from hepgan.export.cpp import header as cpp
+from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
+from hepgan.training import checkpoint
+from hepgan.training.state import RunProgress, SavedState
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["RunFolder", "export_run", "load_generator"]
+
+_FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths in a run folder, and checks before it is trained in.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The complete configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """All that the run needs to go on."""
+        return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """Losses and validation distances, a line a log step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of the same numbers for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
+    def model(self) -> Path:
+        """The selected generator as an ONNX file."""
+        return self.path / "model.onnx"
+
+    @property
+    def report(self) -> Path:
+        """Measurements of the last evaluation."""
+        return self.path / "report" / "metrics.json"
+
+    def check_free(self) -> None:
+        """Check that no run is in the folder.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        if self.config.exists():
+            raise ValueError(
+                f"run folder {self.path} exists already; --resume goes on with it, another --out starts anew"
+            )
+
+    def check_resumable(self, config: Config) -> None:
+        """Check that the folder has a run of the same configuration, apart from keys that change no number.
+
+        Raises:
+            NotFoundError: If there is no run.
+            ConfigError: If its configuration differs.
+        """
+        if not self.config.exists():
+            raise NotFoundError(
+                f"run folder {self.path} has no config.toml to resume from; leave out --resume to start"
+            )
+        changes = _changed_keys(
+            tomllib.loads(self.config.read_text(encoding="utf-8")), tomllib.loads(configuration.dump(config))
+        )
+        changes = [change for change in changes if change.split(":")[0] not in _FREE_TO_CHANGE]
+        if changes:
+            raise ConfigError(
+                f"run folder {self.path} was started with another configuration ({'; '.join(changes)}); "
+                "resume with the same one, or start a new run with another --out"
+            )
+
+    def saved_state(self, *, device: str, data_sha256: str) -> SavedState | None:
+        """Read the checkpoint of a run to resume; None if the run was stopped before its first checkpoint.
+
+        Args:
+            device: Type of the device to train on, cpu or cuda.
+            data_sha256: Digest of the training files.
+
+        Raises:
+            ModelFileError: If the checkpoint is damaged.
+            ConfigError: If it was written on a device of another type.
+            DataError: If it was trained on other data.
+        """
+        if not self.checkpoint.exists():
+            return None
+        saved = SavedState.read(self.checkpoint)
+        if saved.progress.device != device:
+            raise ConfigError(
+                f"run folder {self.path} was trained on {saved.progress.device!r}, and this is {device!r}, which draws "
+                f"other random numbers; resume with --device {saved.progress.device}, or start a new run with another "
+                "--out"
+            )
+        if saved.progress.data_sha256 != data_sha256:
+            raise DataError(
+                f"run folder {self.path} was trained on other data (the files' sha256 differs); restore the files, or "
+                "start a new run with another --out"
+            )
+        return saved
+
+
+def _changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
+    """Keys whose values differ between two TOML documents, as ``key: was ..., is ...``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            change
+            for key in sorted(old.keys() | new.keys())
+            for change in _changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+        ]
+    return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
+
+
+def load_generator(run: str | Path) -> tuple[CaloGenerator | ObservablesGenerator, Config, RunProgress]:
+    """Load the selected generator of a run folder, on the CPU.
+
+    Returns:
+        The generator of the smallest validation distance, the run's configuration, and how far the run has come.
+
+    Raises:
+        NotFoundError: If the folder holds no run or no checkpoint.
+        ConfigError: If the configuration is damaged.
+        ModelFileError: If the checkpoint is damaged, or does not fit the configuration.
+    """
+    folder = RunFolder(Path(run))
+    config = configuration.load(folder.config)
+    tensors, progress = SavedState.read(folder.checkpoint)
+    generator: CaloGenerator | ObservablesGenerator = MODELS[config.model.name][0](config.data, config.model)
+    try:
+        generator.load_state_dict(checkpoint.part(tensors, "best"))
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"{run}: the checkpoint does not fit the model that config.toml describes; expected one of this version of "
+            f"hepgan ({error}); export it with the version that trained it"
+        ) from error
+    return generator.eval(), config, progress
+
+
+def export_run(
+    run: str | Path,
+    out: str | Path,
+    *,
+    batch: int | None = None,
+    format: Literal["onnx", "lwtnn", "cpp"] = "onnx",
+) -> Path:
+    """Write the selected generator of a run folder as one file.
+
+    Args:
+        run: The run folder.
+        out: The file.
+        batch: ONNX: fixed batch size; None leaves it free.
+        format: Format of the file; "cpp" is a header with the weights in a file beside it.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: If the format cannot express the generator.
+    """
+    generator, config, progress = load_generator(run)
+    provenance = {
+        "config_sha256": hashlib.sha256(configuration.dump(config).encode()).hexdigest(),
+        "data_sha256": progress.data_sha256,
+        "step": progress.best_step,
+    }
+    metrics: dict[str, Any] = {"validation_distance": [progress.best_distance, 0.0]}
+    measured = RunFolder(Path(run)).report
+    if measured.is_file():  # only numbers of this very generator: the run may have gone on since
+        report = json.loads(measured.read_text(encoding="utf-8"))
+        evaluated = report["provenance"].get("model", {})
+        if all(evaluated.get(key) == provenance[key] for key in ("step", "config_sha256")):
+            metrics |= report["headline"]
+    described: dict[str, Any] = {"data": config.data, "provenance": provenance, "metrics": metrics}
+    if format == "lwtnn":
+        lwtnn.write(generator, out, **described)
+    elif format == "cpp":
+        cpp.write(generator, out, **described)
+    else:
+        onnx.write(generator, out, **described, batch=batch)
+    return Path(out)

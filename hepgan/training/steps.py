@@ -1,0 +1,151 @@
+"""One step of the critic and one step of the generator, of any objective.
+
+Both take the state of the run and a batch, change the weights of one network, and return the numbers to log.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from hepgan.config import Config, TrainingConfig
+from hepgan.data.tensors import TensorEvents
+from hepgan.models.critic_view import CriticView
+from hepgan.objectives import Objective, Regulariser, expectation, gradient_penalty
+from hepgan.training.state import RunState
+
+__all__ = ["critic_step", "generator_step", "set_learning_rates", "update_average"]
+
+_WARM_UP = 10  # steps; the average starts short, so that the first checkpoints are not the initial weights
+
+
+def critic_step(
+    state: RunState, batch: TensorEvents, objective: Objective, regulariser: Regulariser, config: Config
+) -> dict[str, Tensor]:
+    """Raise the value of the game by one step of the critic.
+
+    Args:
+        state: The run; critic and its optimizer change.
+        batch: B real events.
+        objective: An objective with a game.
+        regulariser: Keeps the critic from becoming too steep.
+        config: Strengths in ``objective``, precision and gradient clipping in ``training``.
+
+    Returns:
+        () numbers by their names in the log: critic_loss, the value of the game, and penalty if there is one.
+
+    Raises:
+        ValueError: If the objective has no critic.
+    """
+    if objective.game is None:
+        raise ValueError("critic_step: expected an objective with a critic, got one without")
+    settings, losses = config.objective, {}
+    view = state.critic.view(state.generator, batch)
+    with torch.no_grad():
+        fake = _generated(state, view, objective)
+    with _autocast(state, config.training):
+        context = view.context.repeat(1 + len(fake), 1)
+        scores = state.critic(torch.cat([view.real, *fake]), context).split(len(view.real))
+        other = scores[-1]
+        v_real, v_fake = (objective.witness(s, other) for s in scores[:2])
+        value = objective.game(v_real, v_fake, batch.weights, smoothing=settings.label_smoothing)
+        loss = -value
+        if regulariser.at is not None:
+            penalty = gradient_penalty(
+                lambda x: objective.witness(state.critic(x, view.context), other.detach()),
+                view.real,
+                fake[0],
+                batch.weights,
+                rng=state.noise_rng,
+                at=regulariser.at,
+                cost=regulariser.cost,
+            )
+            loss = loss + settings.penalty * penalty
+            losses["penalty"] = penalty
+    _descend(loss, state.critic, state.critic_optimizer, grad_clip=config.training.grad_clip)
+    if regulariser.clip:
+        _clip_weights(state.critic, settings.clip)
+    return losses | {"critic_loss": loss, objective.game.value: value}
+
+
+def generator_step(
+    state: RunState, batch: TensorEvents, objective: Objective, config: Config
+) -> dict[str, Tensor]:
+    """Lower the generator's loss by one step of the generator.
+
+    Args:
+        state: The run; generator and its optimizer change.
+        batch: B real events.
+        objective: Gives the loss, to which a model may add its own.
+        config: Precision and gradient clipping in ``training``.
+
+    Returns:
+        () generator_loss.
+    """
+    state.critic.requires_grad_(False)
+    losses = []
+    if objective.generator is not None:
+        view = state.critic.view(state.generator, batch)
+        events = [view.real, *_generated(state, view, objective)]
+        with _autocast(state, config.training):
+            scores = events if objective.game is None else [state.critic(x, view.context) for x in events]
+            losses.append(objective.generator(scores[0], scores[1:], batch.weights))
+    if objective.own:
+        with _autocast(state, config.training):
+            losses.append(expectation(state.generator.loss(batch, rng=state.noise_rng), batch.weights))
+    loss = torch.stack(losses).sum()
+    _descend(loss, state.generator, state.generator_optimizer, grad_clip=config.training.grad_clip)
+    state.critic.requires_grad_(True)
+    return {"generator_loss": loss}
+
+
+def set_learning_rates(state: RunState, settings: TrainingConfig) -> None:
+    """Let both learning rates fall with the step along a cosine, from their full values to ``decay`` times these."""
+    cosine = 0.5 * (1 + math.cos(math.pi * (state.step / settings.steps)))
+    factor = settings.decay + (1 - settings.decay) * cosine
+    for optimizer, rate in (
+        (state.generator_optimizer, settings.lr_generator),
+        (state.critic_optimizer, settings.lr_critic),
+    ):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+
+
+@torch.no_grad()
+def update_average(state: RunState, *, decay: float) -> None:
+    """Move the averaged generator towards the generator, by 1 - decay, or faster in the first steps."""
+    decay = min(decay, state.step / (state.step + _WARM_UP))
+    for slow, fast in zip(state.average.parameters(), state.generator.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+
+
+def _generated(state: RunState, view: CriticView, objective: Objective) -> list[Tensor]:
+    """Draw independent generated events (B, F) for each real one; of alpha-GAN they include reconstructions."""
+    shape, rng = (len(view.context), state.generator.n_latent), state.noise_rng
+    latents = [torch.randn(shape, generator=rng, device=rng.device) for _ in range(objective.fakes)]
+    return [view.fake(view.codes(latent) if objective.own else latent) for latent in latents]
+
+
+def _autocast(state: RunState, settings: TrainingConfig) -> AbstractContextManager[object]:
+    """Compute in the configured precision."""
+    return (
+        torch.autocast(state.device, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
+    )
+
+
+def _descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, *, grad_clip: float) -> None:
+    """Take one step of an optimizer; gradients longer than `grad_clip` are shortened to it if it is positive."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if grad_clip > 0:
+        nn.utils.clip_grad_norm_(network.parameters(), grad_clip)
+    optimizer.step()
+
+
+@torch.no_grad()
+def _clip_weights(critic: nn.Module, limit: float) -> None:
+    for parameter in critic.parameters():
+        parameter.clamp_(-limit, limit)

@@ -1,0 +1,41 @@
+"""metrics.jsonl of a run that goes on."""
+
+import json
+import math
+
+from hepgan.training import log
+from hepgan.training.log import EventRate, Log, ProgressBar
+from hepgan.training.run_folder import RunFolder
+
+
+def test_lines_after_the_checkpoint_and_broken_ones_are_dropped(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.log.write_text('{"step": 0}\n{"step": 5, "a": 1.0}\n{"step": 10}\n{"step": 15}\n{"st')
+    with Log(folder, step=10, tensorboard=False) as lines:
+        lines.write({"step": 11, "a": math.inf})
+    assert [json.loads(text)["step"] for text in folder.log.read_text().splitlines()] == [0, 5, 10, 11]
+    with Log(folder, step=-1, tensorboard=False):
+        pass
+    assert folder.log.read_text() == ""
+
+
+def test_rate_counts_events_since_it_was_restarted(monkeypatch):
+    seconds = iter([0.0, 2.0, 5.0, 7.0])
+    monkeypatch.setattr(log.time, "monotonic", lambda: next(seconds))
+    rate = EventRate()  # at 0 s
+    rate.count(100)
+    rate.count(20)
+    assert rate.per_second() == 60  # at 2 s
+    rate.count(1000)
+    rate.restart()  # at 5 s
+    rate.count(8)
+    assert rate.per_second() == 4  # at 7 s
+
+
+def test_bar_keeps_numbers_that_a_line_lacks():
+    with ProgressBar(100, 7, show=False) as bar:
+        bar.update(10, {"wasserstein": 0.5, "lr": 1e-3})
+        bar.update(11, {"distance": 0.25})
+        (task,) = bar.progress.tasks
+    assert (task.completed, task.total) == (11, 100)
+    assert task.fields["numbers"] == "W 0.500  distance 0.2500"

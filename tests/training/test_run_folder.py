@@ -1,0 +1,137 @@
+"""Run folder: never overwritten, resumed only as it was started, exported, and opened from version 0.1."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from run_files import log_lines, saved_progress, saved_tensors
+
+from hepgan import config
+from hepgan.errors import ConfigError, DataError, ModelFileError, NotFoundError
+from hepgan.export.onnx import OnnxGenerator
+from hepgan.training import checkpoint
+from hepgan.training.loop import train
+from hepgan.training.run_folder import RunFolder, export_run, load_generator
+
+ROOT = Path(__file__).parents[2]
+VERSION_0_1 = ROOT / "tests" / "versions" / "v0_1"
+
+
+def test_checkpoint_of_another_model_is_named(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(text.replace("width = 32", "width = 16"))
+    with pytest.raises(
+        ModelFileError, match=r"the checkpoint does not fit the model that config.toml describes"
+    ):
+        load_generator(run)
+
+
+def test_existing_run_is_not_overwritten(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    before = (run / "metrics.jsonl").read_text()
+    with pytest.raises(
+        ValueError, match=r"exists already; --resume goes on with it, another --out starts anew"
+    ):
+        train(recipe(), run, progress=False)
+    assert (run / "metrics.jsonl").read_text() == before
+
+
+def test_resume_needs_a_run_with_the_same_configuration_and_data(recipe, two_sided, tmp_path, tiny_file):
+    with pytest.raises(NotFoundError, match=r"no config.toml to resume from"):
+        train(recipe(), tmp_path / "nothing", resume=True, progress=False)
+    run = train(recipe(), tmp_path / "run", progress=False)
+    with pytest.raises(ConfigError, match=r"training.batch_size: was 64, is 32"):
+        train(recipe(batch_size=32), run, resume=True, progress=False)
+    Path(tiny_file()).replace(two_sided)
+    with pytest.raises(DataError, match=r"trained on other data \(the files' sha256 differs\)"):
+        train(recipe(), run, resume=True, progress=False)
+
+
+def test_what_does_not_change_the_numbers_may_change_on_resume(recipe, tmp_path):
+    run = train(recipe(steps=20, max_minutes=1e-9), tmp_path / "run", progress=False)
+    assert saved_progress(run).step < 20
+    train(recipe(steps=20, max_minutes=10.0), run, resume=True, progress=False)
+    assert saved_progress(run).step == 20
+    assert [line["step"] for line in log_lines(run)].count(0) == 1
+
+
+def test_resume_on_another_device_is_refused(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    path = RunFolder(run).checkpoint
+    tensors, texts = checkpoint.load(path)
+    checkpoint.save(path, {"x": tensors}, texts | {"device": "cuda"})
+    with pytest.raises(
+        ConfigError, match=r"was trained on 'cuda', and this is 'cpu'.*resume with --device cuda"
+    ):
+        train(recipe(), run, resume=True, progress=False)
+
+
+def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    written = OnnxGenerator(run / "model.onnx").metadata["provenance"]
+    assert list(OnnxGenerator(run / "model.onnx").metadata["metrics"]) == ["validation_distance"]
+    (run / "report").mkdir()
+    for step, expected in ((written["step"], True), (written["step"] + 1, False)):
+        report = {
+            "provenance": {"model": written | {"step": step}},
+            "headline": {"classifier_auc": [0.6, 0.01]},
+        }
+        (run / "report" / "metrics.json").write_text(json.dumps(report))
+        metrics = OnnxGenerator(export_run(run, tmp_path / "again.onnx")).metadata["metrics"]
+        assert ("classifier_auc" in metrics) is expected
+
+
+def test_a_finished_run_resumes_to_itself(recipe, tmp_path):
+    run = train(recipe(), tmp_path / "run", progress=False)
+    before = saved_tensors(run)
+    train(recipe(), run, resume=True, progress=False)
+    assert all(torch.equal(before[key], value) for key, value in saved_tensors(run).items())
+
+
+# -- files of version 0.1
+
+
+@pytest.fixture(params=["showers", "tracks"])
+def old_run(request, tmp_path, monkeypatch):
+    """Copy of a run folder that version 0.1 left after 20 of 20 steps; its data are named from the repository."""
+    monkeypatch.chdir(ROOT)
+    return Path(shutil.copytree(VERSION_0_1 / request.param, tmp_path / request.param))
+
+
+def test_a_run_of_version_0_1_exports_the_same_generator(old_run, tmp_path):
+    before = OnnxGenerator(old_run / "model.onnx")
+    after = OnnxGenerator(export_run(old_run, tmp_path / "again.onnx"))
+    assert all(passed for _, passed, _ in after.check())
+    assert after.metadata["provenance"]["step"] == before.metadata["provenance"]["step"]
+    rng = np.random.default_rng(1)
+    low, high = np.array([[c.low, c.high] for c in before.conditions], np.float32).T
+    condition = rng.uniform(low, high, (50, len(low))).astype(np.float32)
+    latent = rng.standard_normal((50, load_generator(old_run)[0].n_latent), dtype=np.float32)
+    for a, b in zip(before(condition, latent), after(condition, latent), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_finished_run_of_version_0_1_resumes_to_itself(old_run):
+    before = saved_tensors(old_run)
+    train(config.load(old_run / "config.toml"), old_run, resume=True, progress=False)
+    after = saved_tensors(old_run)
+    assert before.keys() == after.keys()
+    assert [key for key in before if not before[key].equal(after[key])] == []
+
+
+def test_a_run_of_version_0_1_goes_on_if_the_configuration_is_its_own(old_run):
+    longer = config.load(old_run / "config.toml", settings=["training.steps=40"])
+    log = log_lines(old_run)
+    with pytest.raises(ConfigError, match=r"another configuration \(training.steps: was 20, is 40\)"):
+        train(longer, old_run, resume=True, progress=False)
+    assert log_lines(old_run) == log
+    (old_run / "config.toml").write_text(config.dump(longer))  # as if it had been killed at step 20 of 40
+    train(longer, old_run, resume=True, progress=False)
+    assert saved_progress(old_run).step == 40
+    assert log_lines(old_run)[: len(log)] == log
+    assert [line["step"] for line in log_lines(old_run)[len(log) :]] == [25, 30, 35, 40]
+    assert all(passed for _, passed, _ in OnnxGenerator(old_run / "model.onnx").check())

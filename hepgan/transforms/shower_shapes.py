@@ -16,15 +16,11 @@ from torch import Tensor, nn
 from hepgan.geometry import AXES, Calorimeter
 
 __all__ = [
-    "ENERGY_UNITS",
     "ShowerShapes",
     "challenge_high_level",
     "challenge_high_level_names",
     "challenge_low_level",
-    "energy_factor",
 ]
-
-ENERGY_UNITS = {"eV": 1e-6, "keV": 1e-3, "MeV": 1.0, "GeV": 1e3, "TeV": 1e6}  # in MeV
 
 _TINY = 1e-12  # keeps 0/0 at 0; far below any deposit relative to a shower's energy
 _WIDTH_FLOOR = {  # by the unit of length, squared; keeps the slope of the square root finite for showers of one cell
@@ -39,20 +35,6 @@ _CHALLENGE_ENERGY = (
 )
 _CHALLENGE_LENGTH = 100.0  # mm; unit of centres and widths
 _CHALLENGE_TINY = 1e-16  # MeV; keeps 0/0 at 0
-
-
-def energy_factor(source: str, target: str) -> float:
-    """Factor from one unit of energy to another.
-
-    Raises:
-        ValueError: If a unit is not one of `ENERGY_UNITS`.
-    """
-    for unit in (source, target):
-        if unit not in ENERGY_UNITS:
-            raise ValueError(
-                f"unit of energy: expected one of {list(ENERGY_UNITS)}, got {unit!r}; change the unit"
-            )
-    return ENERGY_UNITS[source] / ENERGY_UNITS[target]
 
 
 class ShowerShapes(nn.Module):

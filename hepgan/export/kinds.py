@@ -1,4 +1,4 @@
-"""The table of what exporting does differently for generators of showers and of tracks."""
+"""Table of the two kinds of data: how generators of showers and of tracks are exported."""
 
 from __future__ import annotations
 

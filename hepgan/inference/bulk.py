@@ -178,7 +178,7 @@ def generate(
         seed: With `run` and the event number the key of the noise: the same event is the same whatever the batch size.
         run: Run number.
         first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
-        batch_size: Events that the network computes at once; default: what is fastest.
+        batch_size: Events that the network computes at once; default: as many as is fast.
         extrapolate: Accept conditions outside the trained range.
         format: Kind of the tree.
         progress: Show a progress bar.

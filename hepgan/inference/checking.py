@@ -64,7 +64,7 @@ def relative_differences(
     brightest = np.max(flat, axis=0)
     worst = np.zeros(len(brightest))
     for got, want, size, output in zip(outputs, expected, flat, described, strict=True):
-        with np.errstate(invalid="ignore"):  # infinity - infinity: NaN is what it should be
+        with np.errstate(invalid="ignore"):  # infinity - infinity is NaN, which no limit passes
             error = np.abs(got - want).reshape(len(want), -1).max(1)
         size = np.maximum(size, _NEGLIGIBLE * brightest if output.scale is None else output.scale)
         worst = np.maximum(worst, error / np.maximum(size, np.finfo(np.float32).tiny))

@@ -129,7 +129,7 @@ def condition_rows(
             raise ValueError(f"units: the model has no condition {name!r}; {near(name, names)}")
     if n is not None and n < 1:
         raise ValueError(
-            f"n: expected a positive number, got {n}; leave it out to take that of the conditions"
+            f"n: expected a positive number, got {n}; leave it out to take the length of the lists"
         )
     columns = [_column(c, values[c.name], units.get(c.name)) for c in conditions]
     lengths = {c.name: len(column) for c, column in zip(conditions, columns, strict=True) if column.ndim}

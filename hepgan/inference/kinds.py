@@ -1,4 +1,4 @@
-"""The table of what opening, running and writing does differently for showers and for tracks."""
+"""Table of the two kinds of data: how arrays of showers and of tracks are joined, tested, named and written."""
 
 from __future__ import annotations
 

@@ -227,7 +227,9 @@ class Description(Part):
             ValueError: If the data are observables.
         """
         if self.geometry is None:
-            raise ValueError("geometry: expected that of a calorimeter, got none; the data are observables")
+            raise ValueError(
+                "geometry: expected a calorimeter, got none; the data are observables, not showers"
+            )
         return self.geometry.calorimeter()
 
     def as_dict(self) -> dict[str, Any]:

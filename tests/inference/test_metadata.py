@@ -210,5 +210,5 @@ def test_unknown_keys_are_passed_over(model: Generator) -> None:
 
 
 def test_geometry_of_tracks(rich: Generator) -> None:
-    with pytest.raises(ValueError, match="geometry: expected that of a calorimeter, got none"):
+    with pytest.raises(ValueError, match="geometry: expected a calorimeter, got none"):
         _ = rich.calorimeter

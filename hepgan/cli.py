@@ -20,7 +20,7 @@ import hepgan
 if TYPE_CHECKING:
     from hepgan.config import Config
     from hepgan.data.events import Events
-    from hepgan.export.onnx import OnnxGenerator
+    from hepgan.inference.generator import Generator
 
 __all__ = ["app", "main"]
 
@@ -140,7 +140,7 @@ def _model_file(path: Path) -> Path:
     return model
 
 
-def _recipe(path: Path, model: OnnxGenerator, settings: list[str]) -> Config:
+def _recipe(path: Path, model: Generator, settings: list[str]) -> Config:
     """The configuration of a run folder, or what an exported model says of its data."""
     from hepgan import config
 
@@ -205,7 +205,7 @@ def demo(
 ) -> None:
     """Train, evaluate, export, check and run a small calorimeter model on the shipped sample."""
     from hepgan import config
-    from hepgan.export.onnx import OnnxGenerator
+    from hepgan.inference.generator import Generator
     from hepgan.training import loop as training
 
     root = Path(os.path.relpath(PACKAGE.parent))
@@ -227,7 +227,7 @@ def demo(
     evaluate(run, fast=True)
     export(run, out=model)  # once more: now it carries the numbers of the report
     check(model)
-    energy = OnnxGenerator(model).conditions[0]
+    energy = Generator(model).conditions[0]
     wanted = f"{energy.name}={energy.low}:{energy.high}"
     generate(model, out=showers, number=DEMO_SHOWERS, condition=[wanted], seed=recipe.training.seed)
     typer.echo(f"Model:   {model}\nShowers: {showers}\nReport:  {run / 'report' / 'report.html'}")
@@ -307,11 +307,11 @@ def evaluate(
     from hepgan.data import reading as readers
     from hepgan.data import splits as datasets
     from hepgan.evaluation import gates
-    from hepgan.export.onnx import OnnxGenerator
+    from hepgan.inference.generator import Generator
     from hepgan.report import writing as evaluation
 
     limits = gates.parse(fail_above or [])
-    generator = OnnxGenerator(_model_file(model))
+    generator = Generator(_model_file(model))
     recipe = _recipe(model, generator, _evaluation(set_, fast=fast, networks=networks))
     if data:
         reference = readers.read(recipe.data, files=data, progress=True)
@@ -413,14 +413,15 @@ def check(
     ] = None,
 ) -> None:
     """Print what a model says of itself, and re-run the reference vectors that it carries."""
-    from hepgan.export.onnx import OnnxGenerator
+    from hepgan.inference.checking import Check
+    from hepgan.inference.generator import Generator
     from hepgan.report import tables
 
-    generator = OnnxGenerator(_model_file(model))
+    generator = Generator(_model_file(model))
     results = generator.check()
     if target is not None:
         lines = generator.lint(target)
-        results.append((f"target {target}", not lines, "; ".join(lines) or "nothing stands in the way"))
+        results.append(Check(f"target {target}", not lines, "; ".join(lines) or "nothing stands in the way"))
     Console().print(tables.description(generator.metadata), tables.checks(results))
     if not all(passed for _, passed, _ in results):
         typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
@@ -455,8 +456,8 @@ def generate(
     format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
 ) -> None:
     """Generate events in bulk into a ROOT file with the branch names of the training file."""
-    from hepgan.export.onnx import OnnxGenerator
     from hepgan.inference import bulk as generation
+    from hepgan.inference.generator import Generator
 
     pairs = [generation.parse_condition(text) for text in condition or []]
     conditions = dict(pairs)
@@ -466,7 +467,7 @@ def generate(
             "give a range as NAME=LOW:HIGH"
         )
     generation.generate(
-        OnnxGenerator(_model_file(model)),
+        Generator(_model_file(model)),
         out,
         n=number,
         conditions=conditions,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from hepgan.config import Config, parse
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.training import checkpoint
 from hepgan.training.loop import load_generator, train
 
@@ -82,7 +82,7 @@ def check_stop_and_resume(build: Any, folder: Path) -> None:
     assert all(np.isfinite(value) for value in last.values())
 
     generator, config, _ = load_generator(straight)
-    model = OnnxGenerator(straight / "model.onnx")
+    model = Generator(straight / "model.onnx")
     assert config.model.name == generator.model.name
     assert all(passed for _, passed, _ in model.check())
     condition = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None]
@@ -96,7 +96,7 @@ def check_stop_and_resume(build: Any, folder: Path) -> None:
 def distances(run: Path) -> list[float]:
     """KS distances to fresh data of x, y, and of y at c above 1/2: 0.01 is what 20,000 events know."""
     data = banana(20_000, seed=2)
-    (made,) = OnnxGenerator(run / "model.onnx").sample(data["c"][:, None], seed=1, extrapolate=True)
+    (made,) = Generator(run / "model.onnx").sample(data["c"][:, None], seed=1, extrapolate=True)
     high = data["c"] > 0.5
     pairs = ((data["x"], made[:, 0]), (data["y"], made[:, 1]), (data["y"][high], made[high, 1]))
     return [float(ks_2samp(a, b).statistic) for a, b in pairs]

@@ -6,8 +6,10 @@ from tiny_generator import tiny_data
 
 from hepgan.config import CaloModelConfig
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import OPERATORS, OnnxGenerator, write
+from hepgan.export.onnx import write
 from hepgan.geometry import CaloLayer
+from hepgan.inference.generator import Generator
+from hepgan.inference.targets import OPERATORS
 from hepgan.models.convolution import Convolution2d, Enlarge, coarser
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.showers import CaloCritic, CaloGenerator
@@ -141,7 +143,7 @@ def test_exported_file_has_torchs_numbers_and_the_operators_of_all_targets(gener
     path = tmp_path / "model.onnx"
     generator.condition_range.copy_(torch.tensor([[1.0, 54.0], [0.0, 1.0]]))
     write(generator.eval(), path, data=tiny_data(), provenance={}, metrics={})
-    model = OnnxGenerator(path)
+    model = Generator(path)
     assert "Conv" in model.operators
     assert model.operators <= OPERATORS
     assert all(passed for _, passed, _ in model.check())

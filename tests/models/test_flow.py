@@ -12,7 +12,8 @@ from tiny_generator import tracks_config, tracks_events, tracks_generator
 from toy_observables import check_stop_and_resume, distances, recipe, write_banana
 
 from hepgan.config import FlowModelConfig
-from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.export.onnx import write
+from hepgan.inference.generator import Generator
 from hepgan.models.flow import CouplingFlow
 from hepgan.training.loop import train
 
@@ -111,7 +112,7 @@ def test_targets_without_freedom_have_no_density(coupling, tracks):
 def test_exported_flow_keeps_the_contract(coupling, tracks, tmp_path):
     config, generator, _ = tracks[coupling]
     write(generator, tmp_path / "model.onnx", data=config.data, provenance={}, metrics={})
-    model = OnnxGenerator(tmp_path / "model.onnx")
+    model = Generator(tmp_path / "model.onnx")
     assert [name for name, passed, _ in model.check() if not passed] == []
     assert generator.n_latent == 3 + 1
 
@@ -157,7 +158,7 @@ def test_missing_package_is_named(monkeypatch):
 
 def test_latent_numbers_are_as_many_as_targets(file, tmp_path):
     run = train(build(file, "affine", steps=2), tmp_path / "run", progress=False)
-    model = OnnxGenerator(run / "model.onnx")
-    assert model.metadata["latent"] == {"size": 2, "distribution": "normal"}
+    model = Generator(run / "model.onnx")
+    assert (model.metadata.latent.size, model.metadata.latent.distribution) == (2, "normal")
     (made,) = model.sample(np.full((10, 1), 0.5, np.float32), seed=1)
     assert made.shape == (10, 2)

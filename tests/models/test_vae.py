@@ -10,7 +10,8 @@ from tiny_generator import tracks_config, tracks_events, tracks_generator
 from torch.nn.functional import softplus
 from toy_observables import check_stop_and_resume, distances, recipe, write_banana
 
-from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.export.onnx import write
+from hepgan.inference.generator import Generator
 from hepgan.models import DllCritic
 from hepgan.objectives import OBJECTIVES
 from hepgan.training.loop import train
@@ -140,9 +141,9 @@ def test_alpha_gan_by_hand():
 def test_exported_decoder_keeps_the_contract(likelihood, latent, tracks, tmp_path):
     config, generator, _ = tracks[likelihood]
     write(generator, tmp_path / "model.onnx", data=config.data, provenance={}, metrics={})
-    model = OnnxGenerator(tmp_path / "model.onnx")
+    model = Generator(tmp_path / "model.onnx")
     assert [name for name, passed, _ in model.check() if not passed] == []
-    assert model.metadata["latent"]["size"] == latent
+    assert model.metadata.latent.size == latent
     names = {name for name, _ in generator.named_parameters()}
     assert any(name.startswith("encoder.") for name in names)  # in the run folder, not in the file
     weights = sum(p.numel() for p in generator.network.parameters()) * 4

@@ -16,7 +16,7 @@ import torch
 from hepgan import config, toys
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.models import CaloGenerator
 from hepgan.training import checkpoint
 from hepgan.training import loop as training
@@ -133,8 +133,8 @@ def test_every_objective_trains_tracks(track_recipe, tmp_path, objective):
     assert "critic_loss" not in log[1]  # the energy score comes first, without a critic
     assert ("critic_loss" in log[-1]) == (objective != "energy-score")
     assert all(np.isfinite(value) for line in log for value in line.values())
-    model = OnnxGenerator(run / "model.onnx")
-    assert next(output["name"] for output in model.metadata["outputs"]) == "RichDLLe"
+    model = Generator(run / "model.onnx")
+    assert model.outputs[0] == "RichDLLe"
 
 
 @pytest.mark.parametrize("rntuple", [False, True])
@@ -176,7 +176,7 @@ def test_any_tree_trains_without_code_for_it(tmp_path, write_tree, rntuple):
         }
     )
     run = train(settings, tmp_path / "run", progress=False)
-    model = OnnxGenerator(run / "model.onnx")
+    model = Generator(run / "model.onnx")
     condition = np.array([[2.0, 5.0], [40.0, 50.0]] * 200, np.float32)
     (targets,) = model.sample(condition, seed=1)
     assert np.isfinite(targets).all()
@@ -388,8 +388,8 @@ def test_resume_on_another_device_is_refused(recipe, tmp_path):
 
 def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
     run = train(recipe(), tmp_path / "run", progress=False)
-    written = OnnxGenerator(run / "model.onnx").metadata["provenance"]
-    assert list(OnnxGenerator(run / "model.onnx").metadata["metrics"]) == ["validation_distance"]
+    written = Generator(run / "model.onnx").metadata.provenance
+    assert list(Generator(run / "model.onnx").metadata.metrics) == ["validation_distance"]
     (run / "report").mkdir()
     for step, expected in ((written["step"], True), (written["step"] + 1, False)):
         report = {
@@ -397,7 +397,7 @@ def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
             "headline": {"classifier_auc": [0.6, 0.01]},
         }
         (run / "report" / "metrics.json").write_text(json.dumps(report))
-        metrics = OnnxGenerator(training.export_run(run, tmp_path / "again.onnx")).metadata["metrics"]
+        metrics = Generator(training.export_run(run, tmp_path / "again.onnx")).metadata.metrics
         assert ("classifier_auc" in metrics) is expected
 
 

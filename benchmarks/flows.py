@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hepgan import config, toys
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.metrics import wasserstein_critic
 from hepgan.metrics.diversity import mode_coverage
 from hepgan.metrics.moments import mean
@@ -107,7 +107,7 @@ def measured(row: str, *, seed: int, steps: int) -> dict[str, Any]:
         begun = time.process_time()
         run = train(settings(file, *ROWS[row], seed=seed, steps=steps), Path(folder, "run"), progress=False)
         spent = time.process_time() - begun
-        (made,) = OnnxGenerator(run / "model.onnx").sample(np.ones((EVENTS, 1), np.float32), seed=seed)
+        (made,) = Generator(run / "model.onnx").sample(np.ones((EVENTS, 1), np.float32), seed=seed)
         generator = load_generator(run)[0]
     result = judged(made, fresh, seed=seed) | {"seconds": spent}
     if isinstance(generator, FlowGenerator):

@@ -20,9 +20,34 @@ from numpy.typing import NDArray
 
 from hepgan.errors import ConfigError, DataError, NotFoundError
 
-__all__ = ["AXES", "CALOGAN", "Axes", "CaloLayer", "Calorimeter", "Coordinates"]
+__all__ = [
+    "AXES",
+    "CALOGAN",
+    "ENERGY_UNITS",
+    "Axes",
+    "CaloLayer",
+    "Calorimeter",
+    "Coordinates",
+    "energy_factor",
+]
 
 Coordinates = Literal["cartesian", "polar", "eta-phi"]
+
+ENERGY_UNITS = {"eV": 1e-6, "keV": 1e-3, "MeV": 1.0, "GeV": 1e3, "TeV": 1e6}  # in MeV
+
+
+def energy_factor(source: str, target: str) -> float:
+    """Factor from one unit of energy to another.
+
+    Raises:
+        ValueError: If a unit is not one of `ENERGY_UNITS`.
+    """
+    for unit in (source, target):
+        if unit not in ENERGY_UNITS:
+            raise ValueError(
+                f"unit of energy: expected one of {list(ENERGY_UNITS)}, got {unit!r}; change the unit"
+            )
+    return ENERGY_UNITS[source] / ENERGY_UNITS[target]
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,21 @@ Heavy imports are inside the functions: a program that only generates never impo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hepgan.errors import DataError, NotFoundError
 
 if TYPE_CHECKING:
-    from hepgan.config import Config
+    from hepgan.config import Config, Settings
     from hepgan.data.events import Events
-    from hepgan.data.inspection import Report
+    from hepgan.data.summaries import Report
     from hepgan.evaluation.results import Results
     from hepgan.inference.checking import Check
     from hepgan.inference.generator import Generator
 
 __all__ = ["check", "compare", "evaluate", "export", "generate", "inspect", "load", "read", "train"]
-
-Settings = Iterable[str] | Mapping[str, Any]
-"""Changes of configuration keys: ``{"training.steps": 1000}``, or texts as ``--set`` takes them."""
 
 
 def train(
@@ -327,7 +324,7 @@ def generate(
         >>> hepgan.generate("showers.onnx", "fast.root", n=100, conditions={"incident_energy": (2, 60)}).name
         'fast.root'
     """
-    from hepgan.inference.bulk import generate_file
+    from hepgan.inference.bulk import generate as generate_file
 
     generate_file(
         load(model),
@@ -406,24 +403,12 @@ def _files(files: Sequence[str | Path] | str | Path) -> list[str]:
     return [str(files)] if isinstance(files, (str, Path)) else [str(file) for file in files]
 
 
-def _texts(settings: Settings) -> list[str]:
-    """Settings as ``key=value``, the values in TOML's notation."""
-    if not isinstance(settings, Mapping):
-        return list(settings)
-    import json
-
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-
-
 def _configuration(config: str | Path | Config, settings: Settings) -> Config:
-    from hepgan import config as configuration
+    from hepgan.config import Config, load, parse
 
-    if isinstance(config, (str, Path)):
-        return configuration.load(config, settings=_texts(settings))
-    values = config.model_dump(mode="json", exclude_none=True)
-    for text in _texts(settings):
-        configuration.override(values, text)
-    return configuration.parse(values)
+    if not isinstance(config, Config):
+        return load(config, settings=settings)
+    return parse(config.model_dump(mode="json", exclude_none=True), settings=settings)
 
 
 def _model_file(path: Path) -> Path:
@@ -440,14 +425,12 @@ def _model_file(path: Path) -> Path:
 
 def _recipe_of(path: Path, generator: Generator, settings: Settings) -> Config:
     """The configuration of a run folder, or what an exported file says of its data."""
-    from hepgan import config as configuration
+    from hepgan.config import load, parse
 
     if path.is_dir():
-        return configuration.load(path / "config.toml", settings=_texts(settings))
-    values: dict[str, Any] = {"data": generator.data.model_dump(mode="json", exclude_none=True)}
-    for text in _texts(settings):
-        configuration.override(values, text)
-    return configuration.parse(values, source=str(path))
+        return load(path / "config.toml", settings=settings)
+    values = {"data": generator.data.model_dump(mode="json", exclude_none=True)}
+    return parse(values, source=str(path), settings=settings)
 
 
 def _held_out(path: Path, recipe: Config) -> Events:

@@ -13,7 +13,7 @@ from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.evaluation.sample import Sample
 from hepgan.evaluation.showers import ShowerSetup
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.metrics import two_sample_test
 from hepgan.metrics.ks import ks_distance
 from hepgan.report import figures as plots
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the figure, SVG")
     arguments = parser.parse_args()
     _, config, _ = load_generator(arguments.run)
-    model = OnnxGenerator(export_run(arguments.run, arguments.run / "model.onnx"))
+    model = Generator(export_run(arguments.run, arguments.run / "model.onnx"))
     reference, other = (read(config.data, files=[file]) for file in (arguments.test, arguments.floor))
     low, high = np.float32([(c.low, c.high) for c in model.conditions]).T
     reference = reference[((reference.conditions >= low) & (reference.conditions <= high)).all(1)]

@@ -15,7 +15,7 @@ from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.evaluation.sample import Sample
 from hepgan.evaluation.tracks import TrackSetup
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.training.run_folder import export_run, load_generator
 
 AUC_TRACKS = 100_000  # gradient boosting learns from as many as it gets: keep it when numbers are compared
@@ -62,7 +62,7 @@ def main() -> None:
     print(HEAD)
     for run in arguments.runs:
         _, config, _ = load_generator(run)
-        model = OnnxGenerator(export_run(run, run / "model.onnx"))
+        model = Generator(export_run(run, run / "model.onnx"))
         wanted = {"cut": arguments.cut or config.data.cut, "max_events": arguments.most}
         data = config.data.model_copy(update=wanted)
         reference, other = (read(data, files=[file]) for file in (arguments.test, arguments.floor))

@@ -18,7 +18,8 @@ from hepgan.config import CaloModelConfig, DataConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.export.onnx import write
+from hepgan.inference.generator import Generator
 from hepgan.models.showers import CaloGenerator
 
 torch.set_num_threads(1)
@@ -283,20 +284,20 @@ def track_data() -> Callable[..., DataConfig]:
 
 
 @pytest.fixture(scope="session")
-def calo(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
+def calo(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Generator:
     """A calorimeter generator that knows the statistics of the shipped sample, untrained."""
     events = read(sample_config.model_copy(update={"max_events": 1500}))
     generator = CaloGenerator(sample_config, CaloModelConfig(width=16, depth=1, channels=2, latent=8))
     generator.fit(TensorEvents.of(events), rng=torch.Generator().manual_seed(1))
     path = tmp_path_factory.mktemp("calo") / "model.onnx"
     write(generator, path, data=sample_config, provenance={}, metrics={})
-    return OnnxGenerator(path)
+    return Generator(path)
 
 
 @pytest.fixture(scope="session")
-def rich(tmp_path_factory: pytest.TempPathFactory) -> OnnxGenerator:
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Generator:
     """A generator of DLLs with a category, sentinels and ties."""
     config = tracks_config()
     path = tmp_path_factory.mktemp("rich") / "model.onnx"
     write(tracks_generator(config), path, data=config.data, provenance={}, metrics={})
-    return OnnxGenerator(path)
+    return Generator(path)

@@ -13,7 +13,7 @@ from torch import nn
 
 from hepgan import config, objectives
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.metrics import DIVERGENCES
 from hepgan.models import DllGenerator
 from hepgan.models.locally_connected import LocallyConnected2d
@@ -351,7 +351,7 @@ def test_fifty_steps_stopped_and_resumed_are_fifty_steps_exported(name, recipe, 
     assert all(np.isfinite(value) for value in last.values())
     assert ("critic_loss" in last, game is not None and game.value in last) == (game is not None,) * 2
     assert ("penalty" in last) == (REGULARISERS[OBJECTIVES[name].regulariser].at is not None)
-    (x,) = OnnxGenerator(straight / "model.onnx").sample(np.full((100, 1), 0.5, np.float32), seed=1)
+    (x,) = Generator(straight / "model.onnx").sample(np.full((100, 1), 0.5, np.float32), seed=1)
     assert x.shape == (100, 1)
     assert np.isfinite(x).all()
 
@@ -361,7 +361,7 @@ def test_fifty_steps_stopped_and_resumed_are_fifty_steps_exported(name, recipe, 
 def test_converges_on_a_gaussian(name, recipe, gaussian, tmp_path):
     run = train(recipe(name, steps=STEPS, settings=ROWS[name].settings), tmp_path / "run", progress=False)
     rng = np.random.default_rng(0)
-    (x,) = OnnxGenerator(run / "model.onnx").sample(rng.random((20_000, 1)).astype(np.float32), seed=1)
+    (x,) = Generator(run / "model.onnx").sample(rng.random((20_000, 1)).astype(np.float32), seed=1)
     assert ks_2samp(x[:, 0], gaussian[1]).statistic < ROWS[name].ks
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
@@ -515,7 +515,7 @@ def test_a_model_may_bring_its_own_loss(recipe, gaussian, tmp_path, monkeypatch)
     assert not (tmp_path / "none").exists()
     monkeypatch.setattr(DllGenerator, "loss", loss, raising=False)
     run = train(recipe("likelihood", steps=STEPS), tmp_path / "run", progress=False)
-    (x,) = OnnxGenerator(run / "model.onnx").sample(np.full((20_000, 1), 0.5, np.float32), seed=1)
+    (x,) = Generator(run / "model.onnx").sample(np.full((20_000, 1), 0.5, np.float32), seed=1)
     assert ks_2samp(x[:, 0], gaussian[1]).statistic < 0.1
 
 

@@ -13,7 +13,7 @@ from run_files import differing_tensors, log_lines, saved_progress
 from scipy.stats import ks_2samp
 
 from hepgan.config import Config, parse
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.training.loop import train
 from hepgan.training.run_folder import load_generator
 
@@ -76,7 +76,7 @@ def check_stop_and_resume(build: Any, folder: Path) -> None:
     assert all(np.isfinite(value) for value in log_lines(straight)[-1].values())
 
     generator, config, _ = load_generator(straight)
-    exported = OnnxGenerator(straight / "model.onnx")
+    exported = Generator(straight / "model.onnx")
     assert config.model.name == generator.model.name
     assert all(passed for _, passed, _ in exported.check())
     condition = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None]
@@ -90,7 +90,7 @@ def check_stop_and_resume(build: Any, folder: Path) -> None:
 def distances(run: Path) -> list[float]:
     """KS distances of x, of y, and of y at c > 1/2 to fresh data; 0.01 is the resolution of 20,000 events."""
     data = banana(20_000, seed=2)
-    (generated,) = OnnxGenerator(run / "model.onnx").sample(data["c"][:, None], seed=1, extrapolate=True)
+    (generated,) = Generator(run / "model.onnx").sample(data["c"][:, None], seed=1, extrapolate=True)
     high = data["c"] > 0.5
     pairs = (
         (data["x"], generated[:, 0]),

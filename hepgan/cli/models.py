@@ -45,12 +45,9 @@ def check(
     from hepgan.report import tables
 
     generator = workflow.load(model)
-    results = generator.check()
-    if target is not None:
-        lines = generator.lint(target)
-        results.append((f"target {target}", not lines, "; ".join(lines) or "nothing stands in the way"))
+    results = generator.check(target=target)
     Console().print(tables.description(generator.metadata), tables.checks(results))
-    if not all(passed for _, passed, _ in results):
+    if not all(result.passed for result in results):
         typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
         raise typer.Exit(1)
 

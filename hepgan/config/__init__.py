@@ -12,7 +12,7 @@ from hepgan.config.data import (
     LayerConfig,
     TargetConfig,
 )
-from hepgan.config.file import dump, load, override, parse
+from hepgan.config.file import Settings, dump, load, override, parse
 from hepgan.config.kinds import KINDS, SHOWERS, TRACKS, Kind
 from hepgan.config.tables import (
     CaloModelConfig,
@@ -43,6 +43,7 @@ __all__ = [
     "LayerConfig",
     "ObjectiveConfig",
     "ObservablesModelConfig",
+    "Settings",
     "TargetConfig",
     "TrainingConfig",
     "VaeModelConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,30 +13,36 @@ from hepgan.config.checking import read_toml, tomllib, validated
 from hepgan.config.tables import Config
 from hepgan.errors import ConfigError
 
-__all__ = ["dump", "load", "override", "parse"]
+__all__ = ["Settings", "dump", "load", "override", "parse"]
+
+Settings = Iterable[str] | Mapping[str, Any]
+"""Changes of keys: ``{"training.steps": 1000}``, or texts such as ``training.steps=1000`` as ``--set`` takes them."""
 
 
-def parse(values: Mapping[str, Any], *, source: str = "configuration") -> Config:
-    """Check plain data against the known keys.
+def parse(values: Mapping[str, Any], *, source: str = "configuration", settings: Settings = ()) -> Config:
+    """Check plain data against the known keys, after changing some of them.
 
     Raises:
         ConfigError: One line for each problem, with the key, the expected and the given value.
     """
-    return validated(Config, values, source=source)
+    changed = copy.deepcopy(dict(values))
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            _assign(changed, key, value, setting=f"{key} = {value!r}")
+    else:
+        for setting in settings:
+            override(changed, setting)
+    return validated(Config, changed, source=source)
 
 
-def load(path: str | Path, *, settings: Iterable[str] = ()) -> Config:
-    """Read a TOML file and apply ``key=value`` settings to it.
+def load(path: str | Path, *, settings: Settings = ()) -> Config:
+    """Read a TOML file and change some of its keys.
 
     Raises:
         NotFoundError: If there is no such file.
         ConfigError: If it is not TOML, or a key is unknown, missing or of the wrong type.
     """
-    path = Path(path)
-    values = read_toml(path)
-    for setting in settings:
-        override(values, setting)
-    return parse(values, source=str(path))
+    return parse(read_toml(Path(path)), source=str(path), settings=settings)
 
 
 def override(values: dict[str, Any], setting: str) -> None:
@@ -51,12 +58,16 @@ def override(values: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    *sections, last = key.strip().split(".")
+    _assign(values, key.strip(), value, setting=f"--set {setting!r}")
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, *, setting: str) -> None:
+    *sections, last = key.split(".")
     table = values
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"--set {setting!r}: {section!r} is not a table of the configuration")
+            raise ConfigError(f"{setting}: {section!r} is not a table of the configuration")
     table[last] = value
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from hepgan.evaluation.published import peers
 from hepgan.evaluation.sample import Halves, Sample, Setup, Step, row
 from hepgan.evaluation.showers import ShowerSetup
+from hepgan.geometry import energy_factor
 from hepgan.metrics import frechet_physics_distance, kernel_physics_distance, network_test
-from hepgan.transforms.shower_shapes import challenge_high_level, challenge_low_level, energy_factor
+from hepgan.transforms.shower_shapes import challenge_high_level, challenge_low_level
 
 __all__ = ["cells_of", "networks", "rows", "with_peers"]
 

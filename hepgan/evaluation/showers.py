@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hepgan.data.events import Events
 from hepgan.evaluation.cells import CellSample, cell_closure, furthest
 from hepgan.evaluation.sample import Halves, Sample, Setup, auc_row, row, scatter, telling_rows
-from hepgan.geometry import Calorimeter
+from hepgan.geometry import Calorimeter, energy_factor
 from hepgan.metrics import (
     image_diversity,
     mean,
@@ -37,7 +37,7 @@ from hepgan.metrics.cells import correlation_difference, correlation_sums, corre
 from hepgan.metrics.diversity import ImageDiversity
 from hepgan.metrics.groups import between_halves, jackknife, random_groups
 from hepgan.metrics.moments import Measurement
-from hepgan.transforms.shower_shapes import ShowerShapes, energy_factor
+from hepgan.transforms.shower_shapes import ShowerShapes
 
 __all__ = ["LIMITS", "ShowerSetup"]
 

@@ -1,1 +1,1 @@
-"""What a framework without Python reads: one self-describing file."""
+"""Write a trained generator as one self-describing file for frameworks without Python."""

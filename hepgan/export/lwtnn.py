@@ -30,8 +30,10 @@ from torch import nn
 from hepgan.config import DataConfig
 from hepgan.errors import ConfigError
 from hepgan.export.lowering import STEEP, Dense, Lowered, lower
-from hepgan.export.onnx import comparison, describe, put
+from hepgan.export.onnx import describe, put
 from hepgan.files import check_target
+from hepgan.inference.checking import comparison
+from hepgan.inference.metadata import Description
 from hepgan.models.dense import DllGenerator
 
 __all__ = ["write"]
@@ -212,7 +214,7 @@ def _variables(low: Lowered, data: DataConfig, n_latent: int) -> list[_Variable]
 
 
 def _reference(
-    generator: DllGenerator, low: Lowered, variables: list[_Variable], description: Mapping[str, Any]
+    generator: DllGenerator, low: Lowered, variables: list[_Variable], description: Description
 ) -> dict[str, Any]:
     """Variables of some tracks by name, and the targets that torch computes from them in double precision."""
     double = deepcopy(generator).double().eval()
@@ -230,9 +232,7 @@ def _reference(
     inputs[:, logarithmic] = np.log(inputs[:, logarithmic])
     if low.n_passed:
         inputs[:, -1] = torch.special.ndtr(torch.from_numpy(inputs[:, -1])).numpy()
-    outputs = {
-        o["name"]: column[:, 0].tolist() for o, column in zip(description["outputs"], targets, strict=True)
-    }
+    outputs = {o.name: column[:, 0].tolist() for o, column in zip(description.outputs, targets, strict=True)}
     return {
         "track": {v.name: column.tolist() for v, column in zip(variables, inputs.T, strict=True)},
         "targets": outputs,
@@ -300,6 +300,6 @@ def write(
         "outputs": {
             "targets": {"labels": [t.name for t in data.targets], "node_index": len(network.nodes) - 1}
         },
-        "hepgan": description | {"reference": _reference(generator, low, variables, description)},
+        "hepgan": description.as_dict() | {"reference": _reference(generator, low, variables, description)},
     }
     put(path, json.dumps(document, allow_nan=False, separators=(",", ":")).encode())

@@ -1,6 +1,6 @@
 r"""Counter-based noise: the numbers of a track are a function of (seed, run, event, track), and of nothing else.
 
-So a track gives the same shower in any thread, batch, job or language. Specification, which
+So a track gets the same shower in any thread, batch, job or language. Specification, which
 export/include/hepgan/noise.hpp implements as well:
 
 1. Random words are Philox4x64-10 (Salmon et al., SC11, doi:10.1145/2063384.2063405) with key (seed, run) and counter
@@ -21,7 +21,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 __all__ = ["CONDITIONS", "LATENT", "check", "normal", "quantile", "uniform", "words"]
 
@@ -38,6 +37,8 @@ Words = NDArray[np.uint64]
 @cache
 def _knots() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The quantile at each knot, and its step to the next one."""
+    from scipy.special import ndtri  # takes longer to import than to open a model
+
     bits = (np.arange((_OCTAVES << _KNOT_BITS) + 1, dtype=np.uint64) + np.uint64(_FIRST)) << np.uint64(
         _FRACTION_BITS
     )
@@ -46,10 +47,10 @@ def _knots() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def check(name: str, value: int) -> int:
-    """Refuse what is no number of 64 bits.
+    """Refuse a number that does not fit into 64 bits.
 
     Raises:
-        ValueError: Naming it.
+        ValueError: With the name of the number.
     """
     if not 0 <= value < _LARGEST:
         raise ValueError(
@@ -69,7 +70,7 @@ def words(
         events: (B,) event numbers.
         tracks: (B,) numbers of the tracks in their events, or one for all.
         size: Words of a track.
-        stream: What they are for: `LATENT` or `CONDITIONS`.
+        stream: What the words are for: `LATENT` or `CONDITIONS`.
 
     Raises:
         ValueError: If seed or run are outside 64 bits.

@@ -1,7 +1,7 @@
-"""What other programs read of an ONNX file: operators and shapes, by program.
+"""Operators of exported files, and which of them other programs that read ONNX files know.
 
-ROOT's SOFIE and onnx2c turn a file into C++ or C and know a part of the operators; ONNX Runtime knows all of them.
-Files of `hepgan.export.onnx` keep to what all three know; `lint` says what stands in the way of one of them.
+ROOT's SOFIE and onnx2c turn a file into C++ or C and know some of the operators; ONNX Runtime knows all of them.
+Exported files use only `OPERATORS`, which all three know; `lint` lists what one of them would refuse in a file.
 """
 
 from __future__ import annotations
@@ -12,9 +12,24 @@ from typing import Any
 
 import onnx
 
-__all__ = ["TARGETS", "Target", "lint"]
+__all__ = ["IR_VERSION", "OPERATORS", "OPSET", "TARGETS", "Target", "lint"]
 
-_OPSET = 17
+OPSET = 17
+IR_VERSION = 8
+"""With opset 17, versions that every ONNX Runtime since 1.15 loads."""
+
+_COMMON = (
+    "Abs Add Atan Cast Clip Concat Constant ConstantOfShape Conv Cos Div Elu Equal Erf Exp Expand Flatten "
+    "Floor Gather Gemm Greater GreaterOrEqual Identity LeakyRelu Less LessOrEqual Log MatMul Max Mean Min "
+    "Mul Neg Not Pad Pow Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceProd ReduceSum "
+    "ReduceSumSquare Relu Reshape Selu Shape Sigmoid Sin Slice Softmax Softplus Split Sqrt Squeeze Sub "
+    "Sum Tanh Transpose Unsqueeze Where"
+)
+OPERATORS = frozenset(_COMMON.split())
+"""Operators that ONNX Runtime, ROOT's TMVA SOFIE, onnx2c (see `TARGETS`) and onnx-mlir all implement.
+
+For onnx-mlir see its page SupportedONNXOps-cpu.
+"""
 
 _SOFIE = (
     "Abs Add And Atan AveragePool BatchNormalization BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Clip Concat "
@@ -44,9 +59,9 @@ class Target:
 
     Attributes:
         title: Its name.
-        operators: Those it knows.
+        operators: Operators that it knows.
         one_row: Whether the graph must have a batch of one.
-        source: Where the list comes from.
+        source: Where the list of operators comes from.
     """
 
     title: str
@@ -61,10 +76,10 @@ TARGETS = {
         frozenset(
             s.name
             for s in onnx.defs.get_all_schemas_with_history()
-            if s.domain == "" and s.since_version <= _OPSET
+            if s.domain == "" and s.since_version <= OPSET
         ),
         one_row=False,
-        source=f"every operator of opset {_OPSET}",
+        source=f"every operator of opset {OPSET}",
     ),
     "sofie": Target(
         "ROOT's TMVA SOFIE",
@@ -81,13 +96,12 @@ TARGETS = {
 }
 """Programs by their names on the command line.
 
-A test of operators is what can be said without running the program: the attributes and ranks that it supports may be
-fewer still.
+The lists name operators only: a program may support some attributes and ranks of an operator and refuse others.
 """
 
 
 def lint(model: Any, target: str) -> Sequence[str]:
-    """What stands in the way of a target, one line each.
+    """List what a target would refuse in a model, one line each.
 
     Args:
         model: The ONNX model (`onnx.ModelProto`).

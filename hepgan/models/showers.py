@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
-from hepgan.geometry import CaloLayer, Calorimeter
+from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
 from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
 from hepgan.models.critic_view import CriticView
@@ -35,7 +35,7 @@ from hepgan.models.feature_maps import SLOPE, Resample, images, numbers, stack
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.transforms.conditions import ConditionScaling
 from hepgan.transforms.energy import ConditionalMoments, ConditionalQuantile
-from hepgan.transforms.shower_shapes import ShowerShapes, energy_factor
+from hepgan.transforms.shower_shapes import ShowerShapes
 from hepgan.transforms.showers import ShowerScaling
 
 __all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]

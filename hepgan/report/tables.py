@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from hepgan.evaluation.verdict import VERDICTS, format_limit, format_measurement, summary
+from hepgan.inference.checking import Check
+from hepgan.inference.metadata import Metadata
 
 __all__ = ["checks", "description", "plain", "verdict"]
 
@@ -40,25 +42,24 @@ def verdict(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def description(metadata: Mapping[str, Any]) -> Table:
+def description(metadata: Metadata) -> Table:
     """What an exported model takes and gives, and where it comes from (docs/onnx.md)."""
     table = Table.grid(padding=(0, 2))
-    for condition in metadata["conditions"]:
-        low, high = condition["range"]
-        text = f"{condition['name']} [{condition['unit']}], trained on {low:g} to {high:g}"
+    for condition in metadata.conditions:
+        text = f"{condition.name} [{condition.unit}], trained on {condition.low:g} to {condition.high:g}"
         table.add_row("condition", escape(text))
-    table.add_row("latent", f"{metadata['latent']['size']} numbers, {metadata['latent']['distribution']}")
-    for output in metadata["outputs"]:
-        table.add_row("output", escape(f"{output['name']} {output['shape']} [{output['unit']}]"))
-    for name, value in metadata["metrics"].items():
-        table.add_row("metric", escape(f"{name} {format_measurement(value)}"))
-    for name, value in metadata["provenance"].items():
+    table.add_row("latent", f"{metadata.latent.size} numbers, {metadata.latent.distribution}")
+    for output in metadata.outputs:
+        table.add_row("output", escape(f"{output.name} {list(output.shape)} [{output.unit}]"))
+    for name, measurement in metadata.metrics.items():
+        table.add_row("metric", escape(f"{name} {format_measurement(measurement)}"))
+    for name, value in metadata.provenance.items():
         table.add_row(name, escape(str(value)))
     return table
 
 
-def checks(results: Sequence[tuple[str, bool, str]]) -> Table:
-    """The outcome of `hepgan.export.onnx.OnnxGenerator.check`."""
+def checks(results: Sequence[Check]) -> Table:
+    """The outcome of `hepgan.inference.generator.Generator.check`."""
     table = Table.grid(padding=(0, 2))
     for name, passed, detail in results:
         table.add_row("ok" if passed else "FAILED", escape(name), escape(detail))

@@ -42,7 +42,7 @@ from hepgan.report.page import Section, render
 from hepgan.transforms.shower_shapes import ShowerShapes
 
 if TYPE_CHECKING:
-    from hepgan.export.onnx import OnnxGenerator
+    from hepgan.inference.generator import Generator
 
 __all__ = ["compare", "evaluate"]
 
@@ -280,7 +280,7 @@ def _write_weights(path: Path, outcome: Outcome, sample: Sample, setup: Setup) -
 
 
 def evaluate(
-    model: OnnxGenerator,
+    model: Generator,
     reference: Events,
     *,
     config: EvaluationConfig,
@@ -316,7 +316,7 @@ def evaluate(
     """
     target = _weights_file(weights, config)
     rng = np.random.default_rng(seed)
-    ranges = [condition["range"] for condition in model.metadata["conditions"]]
+    ranges = [condition.range for condition in model.conditions]
     values = reference.conditions
     if len(ranges) != values.shape[1]:
         raise ValueError(
@@ -362,7 +362,7 @@ def evaluate(
             training=known,
             weights=target,
             provenance={
-                "model": {"file": path.name, **model.metadata.get("provenance", {})},
+                "model": {"file": path.name, **model.metadata.provenance},
                 **(provenance or {}),
             },
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan import toys
-from hepgan.data.inspection import starting_config
+from hepgan.data.starting import starting_config
 from hepgan.errors import DataError, NotFoundError
 from hepgan.files import PACKAGE, near
 from hepgan.studies.measures import EVENTS

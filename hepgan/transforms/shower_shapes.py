@@ -16,16 +16,11 @@ from torch import Tensor, nn
 from hepgan.geometry import AXES, Calorimeter
 
 __all__ = [
-    "ENERGY_UNITS",
     "ShowerShapes",
     "challenge_high_level",
     "challenge_high_level_names",
     "challenge_low_level",
-    "energy_factor",
 ]
-
-ENERGY_UNITS = {"eV": 1e-6, "keV": 1e-3, "MeV": 1.0, "GeV": 1e3, "TeV": 1e6}
-"""Units of energy in MeV."""
 
 _TINY = 1e-12  # in the unit of the cells; makes 0/0 zero, and is far below any deposit
 
@@ -41,20 +36,6 @@ _DEPTH_FLOOR = 1e-6  # to the variance of the depth (layers squared); showers in
 _CHALLENGE_ENERGY = 1e-8  # MeV; added to energies under the logarithm
 _CHALLENGE_LENGTH = 100.0  # mm; unit of centres and widths
 _CHALLENGE_TINY = 1e-16  # MeV; makes 0/0 zero
-
-
-def energy_factor(source: str, target: str) -> float:
-    """Factor that converts energies from the unit `source` to the unit `target`.
-
-    Raises:
-        ValueError: If a unit is not one of `ENERGY_UNITS`.
-    """
-    for unit in (source, target):
-        if unit not in ENERGY_UNITS:
-            raise ValueError(
-                f"unit of energy: expected one of {list(ENERGY_UNITS)}, got {unit!r}; change the unit"
-            )
-    return ENERGY_UNITS[source] / ENERGY_UNITS[target]
 
 
 class ShowerShapes(nn.Module):

@@ -244,7 +244,7 @@ def test_check_passes(demo_run):
 def test_failed_check_gives_exit_code_one(demo_run, monkeypatch):
     folder, _ = demo_run
     results = [("weights", True, "digest agrees"), ("reference", False, "off by 3")]
-    monkeypatch.setattr("hepgan.export.onnx.OnnxGenerator.check", lambda self: results)
+    monkeypatch.setattr("hepgan.inference.generator.Generator.check", lambda self: results)
     result = run("check", folder)
     assert result.exit_code == 1
     assert re.search("ok +weights +digest agrees", result.stdout)

@@ -12,7 +12,8 @@ from cpp import ROOT, build, compiler, headers, run, runtime_library
 from tiny_generator import TinyGenerator, tiny_data
 
 from hepgan.export.cpp import header
-from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.export.onnx import write
+from hepgan.inference.generator import Generator
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +29,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def models(calo: OnnxGenerator, rich: OnnxGenerator) -> Sequence[str]:
+def models(calo: Generator, rich: Generator) -> Sequence[str]:
     return f"-DHEPGAN_TEST_MODEL={calo.path}", f"-DHEPGAN_TEST_TRACKS={rich.path}"
 
 
-def test_clang_compiles_without_a_warning(calo: OnnxGenerator, rich: OnnxGenerator) -> None:
+def test_clang_compiles_without_a_warning(calo: Generator, rich: Generator) -> None:
     folder = build(
         ROOT / "build" / "cpp-clang", *models(calo, rich), "-DCMAKE_BUILD_TYPE=", cxx="clang++", flags="-O1"
     )
@@ -71,7 +72,7 @@ def test_errors_of_a_compiled_header(cxx: str, tmp_path: Path) -> None:
     ],
 )
 def test_sanitizers_are_silent(
-    name: str, flags: str, finds: str, calo: OnnxGenerator, rich: OnnxGenerator, tiny: Path, tmp_path: Path
+    name: str, flags: str, finds: str, calo: Generator, rich: Generator, tiny: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "suppressions").write_text(SUPPRESSIONS)
     environment = {

@@ -13,27 +13,28 @@ from cpp import ROOT, Run, build, run, runtime_library
 from tiny_generator import TinyGenerator, tiny_data
 
 from hepgan.data.reading import read
-from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.export.onnx import write
 from hepgan.inference.bulk import generate
+from hepgan.inference.generator import Generator
 
 BUILD = ROOT / "build" / "cpp"
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OnnxGenerator]:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Generator]:
     """A function that writes a model with two conditions, for any or a fixed batch size."""
 
-    def build(batch: int | None) -> OnnxGenerator:
+    def build(batch: int | None) -> Generator:
         path = tmp_path_factory.mktemp("tiny") / "model.onnx"
         data = tiny_data()
         write(TinyGenerator(data), path, data=data, provenance={}, metrics={}, batch=batch)
-        return OnnxGenerator(path)
+        return Generator(path)
 
     return build
 
 
 @pytest.fixture(scope="module")
-def built(calo: OnnxGenerator, rich: OnnxGenerator) -> Path:
+def built(calo: Generator, rich: Generator) -> Path:
     """The build folder with tools and tests, compiled without a warning."""
     return build(
         BUILD,
@@ -71,7 +72,7 @@ def test_reference_vectors_and_errors(built: Path) -> None:
 
 @pytest.mark.parametrize("name", ["calo", "tiny", "fixed"])
 def test_numbers_are_those_of_python(
-    name: str, calo: OnnxGenerator, tiny: Callable[..., OnnxGenerator], shoot: Run, tmp_path: Path
+    name: str, calo: Generator, tiny: Callable[..., Generator], shoot: Run, tmp_path: Path
 ) -> None:
     model = calo if name == "calo" else tiny(3 if name == "fixed" else None)
     rng = np.random.default_rng(2)
@@ -89,7 +90,7 @@ def test_numbers_are_those_of_python(
     assert (got == 0).any()
 
 
-def test_example_shoots_showers(calo: OnnxGenerator, shoot: Run) -> None:
+def test_example_shoots_showers(calo: Generator, shoot: Run) -> None:
     done = shoot(calo.path, "--energy", "10", "-n", "500", "--seed", "3")
     assert done.returncode == 0, done.stderr
     energies = {
@@ -104,7 +105,7 @@ def test_example_shoots_showers(calo: OnnxGenerator, shoot: Run) -> None:
         assert energies[name] == pytest.approx(expected[:, place].sum(1).mean(), rel=0.1), name
 
 
-def test_same_events_as_hepgan_generate(calo: OnnxGenerator, shoot: Run, tmp_path: Path) -> None:
+def test_same_events_as_hepgan_generate(calo: Generator, shoot: Run, tmp_path: Path) -> None:
     energies = {"incident_energy": (1.0, 60.0)}
     generate(calo, tmp_path / "g.root", n=20, conditions=energies, seed=5, run=7, first_event=100)
     events = read(calo.data, files=[str(tmp_path / "g.root")])
@@ -118,7 +119,7 @@ def test_same_events_as_hepgan_generate(calo: OnnxGenerator, shoot: Run, tmp_pat
         assert (got > 0).sum() > 20
 
 
-def test_check_describes_and_tests(built: Path, calo: OnnxGenerator, rich: OnnxGenerator) -> None:
+def test_check_describes_and_tests(built: Path, calo: Generator, rich: Generator) -> None:
     environment = {"HEPGAN_ONNXRUNTIME": runtime_library()}
     done = run(built / "hepgan-check", calo.path, environment=environment)
     assert done.returncode == 0, done.stderr
@@ -133,7 +134,7 @@ def test_check_describes_and_tests(built: Path, calo: OnnxGenerator, rich: OnnxG
     assert "the graph was altered" in done.stderr
 
 
-def test_bench_prints_a_table(built: Path, rich: OnnxGenerator) -> None:
+def test_bench_prints_a_table(built: Path, rich: Generator) -> None:
     words = ("--batch", "1,20", "--callers", "1,2", "--seconds", "0.05")
     done = run(
         built / "hepgan-bench", rich.path, *words, environment={"HEPGAN_ONNXRUNTIME": runtime_library()}
@@ -145,14 +146,14 @@ def test_bench_prints_a_table(built: Path, rich: OnnxGenerator) -> None:
     assert table[1][1] < table[0][1], "a track in a batch takes less than one alone"
 
 
-def test_out_of_range_on_request(calo: OnnxGenerator, shoot: Run) -> None:
+def test_out_of_range_on_request(calo: Generator, shoot: Run) -> None:
     done = shoot(calo.path, "--energy", "200", "-n", "10", "--out-of-range", "clamp")
     assert "10 conditions clamped, 0 extrapolated, 0 events skipped" in done.stdout
     done = shoot(calo.path, "--energy", "200", "-n", "3", "--out-of-range", "skip", "--csv")
     assert set(done.stdout.replace("\n", ",").split(",")) == {"0", ""}
 
 
-def test_seed_decides_and_threads_of_numbers_agree(calo: OnnxGenerator, shoot: Run) -> None:
+def test_seed_decides_and_threads_of_numbers_agree(calo: Generator, shoot: Run) -> None:
     first, again, other = (shoot(calo.path, "-n", "3", "--seed", seed, "--csv").stdout for seed in "112")
     assert first == again != other
     assert len(first.splitlines()) == 3
@@ -173,34 +174,34 @@ def test_seed_decides_and_threads_of_numbers_agree(calo: OnnxGenerator, shoot: R
     ],
 )
 def test_bad_arguments_say_what_is_wrong(
-    arguments: list[str], message: str, calo: OnnxGenerator, shoot: Run
+    arguments: list[str], message: str, calo: Generator, shoot: Run
 ) -> None:
     done = shoot(calo.path, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
 
 
-def test_both_languages_refuse_with_the_same_words(calo: OnnxGenerator, shoot: Run) -> None:
+def test_both_languages_refuse_with_the_same_words(calo: Generator, shoot: Run) -> None:
     with pytest.raises(ValueError, match="incident_energy") as info:
         calo.sample(np.array([[200.0]]), seed=1)
     assert str(info.value) in shoot(calo.path, "--energy", "200").stderr
 
 
-def track_inputs(model: OnnxGenerator, n: int) -> tuple[np.ndarray, np.ndarray]:
+def track_inputs(model: Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Conditions over the trained range and latent numbers of `n` tracks."""
     rng = np.random.default_rng(8)
     condition = np.stack([rng.permutation(c.spanning(n)) for c in model.conditions], axis=1)
     return condition.astype(np.float32), rng.standard_normal((n, model.n_latent), dtype=np.float32)
 
 
-def test_tracks_are_those_of_python(rich: OnnxGenerator, shoot: Run, tmp_path: Path) -> None:
+def test_tracks_are_those_of_python(rich: Generator, shoot: Run, tmp_path: Path) -> None:
     condition, latent = track_inputs(rich, 500)
     np.savetxt(tmp_path / "rows.txt", np.concatenate([condition, latent], axis=1), fmt="%.9g")
     done = shoot(rich.path, "--rows", tmp_path / "rows.txt", "--csv")
     assert done.returncode == 0, done.stderr
     got = np.array([line.split(",") for line in done.stdout.splitlines()], dtype=np.float32)
     (expected,) = rich(condition, latent)
-    scale = np.array([output["scale"] for output in rich.metadata["outputs"]])
+    scale = np.array([output.scale for output in rich.metadata.outputs])
     assert got.shape == expected.shape
     assert np.all(np.abs(got - expected) <= 1e-5 * np.maximum(np.abs(expected), scale))
     assert np.array_equal(got == -999, expected == -999), "sentinels are exact"
@@ -209,7 +210,7 @@ def test_tracks_are_those_of_python(rich: OnnxGenerator, shoot: Run, tmp_path: P
     assert (got[:, 1] == got[:, 2]).any()
 
 
-def test_example_shoots_tracks(rich: OnnxGenerator, shoot: Run) -> None:
+def test_example_shoots_tracks(rich: Generator, shoot: Run) -> None:
     done = shoot(rich.path, "--condition", "30000,321,3.5,150", "-n", "2000", "--seed", "4")
     assert done.returncode == 0, done.stderr
     (targets,) = rich.sample(np.tile([[30000.0, 321.0, 3.5, 150.0]], (2000, 1)), seed=1)
@@ -221,7 +222,7 @@ def test_example_shoots_tracks(rich: OnnxGenerator, shoot: Run) -> None:
         assert float(line.split()[1]) == pytest.approx(free.mean(), abs=5 * free.std() / np.sqrt(len(free)))
 
 
-def test_both_languages_refuse_an_unknown_category(rich: OnnxGenerator, shoot: Run) -> None:
+def test_both_languages_refuse_an_unknown_category(rich: Generator, shoot: Run) -> None:
     with pytest.raises(
         ValueError, match=r"'probe_PDG': expected one of .*K = 321.*, got 13 in row 0"
     ) as info:
@@ -231,11 +232,11 @@ def test_both_languages_refuse_an_unknown_category(rich: OnnxGenerator, shoot: R
     assert str(info.value) in done.stderr
 
 
-def test_extrapolation_on_request(calo: OnnxGenerator, shoot: Run) -> None:
+def test_extrapolation_on_request(calo: Generator, shoot: Run) -> None:
     assert shoot(calo.path, "--energy", "80", "--extrapolate", "-n", "2", "--csv").returncode == 0
 
 
-def test_missing_runtime_and_model(calo: OnnxGenerator, shoot: Run, tmp_path: Path) -> None:
+def test_missing_runtime_and_model(calo: Generator, shoot: Run, tmp_path: Path) -> None:
     done = shoot(calo.path, library=str(tmp_path / "none.so"))
     assert done.returncode == 2
     assert "ONNX Runtime could not be loaded; set HEPGAN_ONNXRUNTIME" in done.stderr

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from cpp import ROOT, compiler, headers, run, runtime_library
 
-from hepgan.export.onnx import OnnxGenerator
 from hepgan.inference import noise
+from hepgan.inference.generator import Generator
 
 EVENTS, SEED, THRESHOLD = 1000, 7, 0.1  # threshold in MeV, as in fire.cpp
 
@@ -42,7 +42,7 @@ def fire(program: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_energies_and_places_of_hits_are_those_of_python(
-    calo: OnnxGenerator, program: Path, tmp_path: Path
+    calo: Generator, program: Path, tmp_path: Path
 ) -> None:
     done = fire(program, calo.path, tmp_path / "hits.csv", str(EVENTS), str(SEED))
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def test_energies_and_places_of_hits_are_those_of_python(
     assert np.allclose(hits[:, 5:8], turned, rtol=0, atol=1e-6)
 
 
-def test_fire_refuses_bad_arguments(calo: OnnxGenerator, program: Path, tmp_path: Path) -> None:
+def test_fire_refuses_bad_arguments(calo: Generator, program: Path, tmp_path: Path) -> None:
     assert "usage: hepgan-fire" in fire(program, calo.path).stderr
     done = fire(program, calo.path, tmp_path / "hits.csv", "many")
     assert (done.returncode, done.stderr) == (2, "hepgan-fire: EVENTS: expected a whole number, got 'many'\n")

@@ -7,38 +7,39 @@ import signal
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import uproot
 from tiny_generator import TinyGenerator, tiny_data
 
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
 from hepgan.data.reading import read
-from hepgan.export.onnx import OnnxGenerator, write
+from hepgan.export.onnx import write
 from hepgan.inference import bulk as generation
-from hepgan.inference import noise
 from hepgan.inference.bulk import generate, parse_condition
+from hepgan.inference.generator import Generator
 
 POINT = {"incident_energy": 10.0, "eta": 0.1}
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OnnxGenerator]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Generator]:
     """The model of the tiny generator for a way to read its data."""
 
-    def build(data: DataConfig) -> OnnxGenerator:
+    def build(data: DataConfig) -> Generator:
         path = tmp_path_factory.mktemp("model") / "model.onnx"
         write(TinyGenerator(data), path, data=data, provenance={}, metrics={})
-        return OnnxGenerator(path)
+        return Generator(path)
 
     return build
 
 
 @pytest.fixture(scope="module")
-def model(exported: Callable[..., OnnxGenerator]) -> OnnxGenerator:
+def model(exported: Callable[..., Generator]) -> Generator:
     return exported(tiny_data())
 
 
@@ -68,7 +69,7 @@ def test_condition_range_must_increase() -> None:
 
 
 @pytest.mark.parametrize("format", ["ttree", "rntuple"])
-def test_file_looks_like_the_training_file(format: Any, model: OnnxGenerator, tmp_path: Path) -> None:
+def test_file_looks_like_the_training_file(format: Any, model: Generator, tmp_path: Path) -> None:
     out = tmp_path / "new" / "g.root"
     ranges = {"incident_energy": (1.0, 65.0), "eta": (-0.5, 0.5)}
     assert generate(model, out, n=300, conditions=ranges, seed=4, format=format) == 300
@@ -85,7 +86,7 @@ def test_file_looks_like_the_training_file(format: Any, model: OnnxGenerator, tm
         "angle": (300,),
     }
     assert (origin["seed"], origin["run"], origin["first_event"]) == (4, 0, 0)
-    assert origin["weights_sha256"] == model.metadata["weights_sha256"]
+    assert origin["weights_sha256"] == model.metadata.weights_sha256
     events = read(model.data, files=[str(out)])
     np.testing.assert_array_equal(events.cells[:, :6], arrays["front"].reshape(300, 6))
     np.testing.assert_array_equal(events.overflow, arrays["leak"])
@@ -93,7 +94,7 @@ def test_file_looks_like_the_training_file(format: Any, model: OnnxGenerator, tm
     assert (events.cells == 0).any()
 
 
-def test_conditions_follow_the_transform(model: OnnxGenerator, tmp_path: Path) -> None:
+def test_conditions_follow_the_transform(model: Generator, tmp_path: Path) -> None:
     ranges = {"incident_energy": (1.0, 64.0), "eta": (-0.5, 0.5)}
     generate(model, tmp_path / "g.root", n=4000, conditions=ranges)
     energy, eta = read(model.data, files=[str(tmp_path / "g.root")]).conditions.T
@@ -121,8 +122,8 @@ def test_conditions_follow_the_transform(model: OnnxGenerator, tmp_path: Path) -
 def test_every_layout_gives_the_same_showers(
     table: dict[str, Any],
     format: Any,
-    model: OnnxGenerator,
-    exported: Callable[..., OnnxGenerator],
+    model: Generator,
+    exported: Callable[..., Generator],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,14 +138,14 @@ def test_every_layout_gives_the_same_showers(
     np.testing.assert_array_equal(showers[0].overflow, showers[1].overflow)
 
 
-def test_weight_branch_is_there_to_be_read(exported: Callable[..., OnnxGenerator], tmp_path: Path) -> None:
+def test_weight_branch_is_there_to_be_read(exported: Callable[..., Generator], tmp_path: Path) -> None:
     weighted = exported(tiny_data().model_copy(update={"weight": "w"}))
     generate(weighted, tmp_path / "g.root", n=5, conditions=POINT)
     np.testing.assert_array_equal(read(weighted.data, files=[str(tmp_path / "g.root")]).weights, np.ones(5))
 
 
 def test_seed_decides_and_batches_do_not(
-    model: OnnxGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranges = {"incident_energy": (1.0, 65.0), "eta": (-0.5, 0.5)}
 
@@ -167,7 +168,7 @@ def test_seed_decides_and_batches_do_not(
     np.testing.assert_allclose(rest.cells, first.cells[60:], rtol=1e-5, atol=1e-3)
 
 
-def test_key_outside_64_bits_leaves_nothing_behind(model: OnnxGenerator, tmp_path: Path) -> None:
+def test_key_outside_64_bits_leaves_nothing_behind(model: Generator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="first_event: expected a whole number from 0 to 2"):
         generate(model, tmp_path / "g.root", n=1, conditions=POINT, first_event=2**64)
     assert not any(tmp_path.iterdir())
@@ -187,14 +188,14 @@ def test_key_outside_64_bits_leaves_nothing_behind(model: OnnxGenerator, tmp_pat
     ],
 )
 def test_bad_conditions_write_nothing(
-    conditions: dict[str, Any], message: str, model: OnnxGenerator, tmp_path: Path
+    conditions: dict[str, Any], message: str, model: Generator, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
         generate(model, tmp_path / "g.root", n=10, conditions=conditions)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_extrapolation_on_request(model: OnnxGenerator, tmp_path: Path) -> None:
+def test_extrapolation_on_request(model: Generator, tmp_path: Path) -> None:
     far = {"incident_energy": 100.0, "eta": 0.0}
     assert generate(model, tmp_path / "g.root", n=10, conditions=far, extrapolate=True) == 10
 
@@ -214,9 +215,7 @@ def test_extrapolation_on_request(model: OnnxGenerator, tmp_path: Path) -> None:
         ({"n": 1, "conditions": POINT, "format": "csv"}, "format: expected 'ttree' or 'rntuple', got 'csv'"),
     ],
 )
-def test_wrong_arguments(
-    settings: dict[str, Any], message: str, model: OnnxGenerator, tmp_path: Path
-) -> None:
+def test_wrong_arguments(settings: dict[str, Any], message: str, model: Generator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         generate(model, tmp_path / "g.root", **settings)
 
@@ -227,9 +226,7 @@ def conditions_file(path: Path, energy: Any, *, tree: str = "other", **branches:
     return path
 
 
-def test_conditions_from_a_file(
-    model: OnnxGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_conditions_from_a_file(model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "_CHUNK", 400)
     energy = np.geomspace(1, 65, 50)
     path = conditions_file(tmp_path / "c.root", energy, angle=np.linspace(-0.5, 0.5, 50))
@@ -240,7 +237,7 @@ def test_conditions_from_a_file(
         np.testing.assert_allclose(conditions[:, 0], energy[:n], rtol=1e-6)
 
 
-def test_bad_conditions_files(model: OnnxGenerator, tmp_path: Path) -> None:
+def test_bad_conditions_files(model: Generator, tmp_path: Path) -> None:
     out = tmp_path / "out" / "g.root"
     energy = np.full(20, 5.0)
     good = conditions_file(tmp_path / "good.root", energy, angle=np.zeros(20))
@@ -261,7 +258,7 @@ def test_bad_conditions_files(model: OnnxGenerator, tmp_path: Path) -> None:
 
 
 def test_a_late_error_keeps_the_old_file(
-    model: OnnxGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generation, "_CHUNK", 100)
     out = tmp_path / "g.root"
@@ -276,7 +273,7 @@ def test_a_late_error_keeps_the_old_file(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.root", "g.root"]
 
 
-def test_only_files_are_replaced(model: OnnxGenerator, tmp_path: Path) -> None:
+def test_only_files_are_replaced(model: Generator, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)  # stands for a device, which a rename would replace when root runs it
     with pytest.raises(
@@ -290,7 +287,7 @@ def test_only_files_are_replaced(model: OnnxGenerator, tmp_path: Path) -> None:
         generate(model, tmp_path, n=1, conditions=POINT)
 
 
-def test_place_that_cannot_be_written(model: OnnxGenerator, tmp_path: Path) -> None:
+def test_place_that_cannot_be_written(model: Generator, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"showers could not be written; .* name a place that can be written"):
         generate(model, tmp_path / "file" / "g.root", n=1, conditions=POINT)
@@ -299,7 +296,7 @@ def test_place_that_cannot_be_written(model: OnnxGenerator, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("format", ["ttree", "rntuple"])
 def test_full_disk_leaves_nothing(
-    format: Any, model: OnnxGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format: Any, model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generation, "_CHUNK", 4000)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -318,7 +315,7 @@ def test_full_disk_leaves_nothing(
 
 
 def test_memory_does_not_grow_with_the_number(
-    exported: Callable[..., OnnxGenerator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Callable[..., Generator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layers = [{"shape": [12, 12], "x": [-1, 1], "y": [-1, 1], "z": [k, k + 1]} for k in range(2)]
     model = exported(tiny_data(layers=layers))
@@ -341,7 +338,7 @@ def test_memory_does_not_grow_with_the_number(
 
 
 def test_progress_bar_ends_at_the_number(
-    model: OnnxGenerator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    model: Generator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="hepgan.inference.bulk"):
         generate(model, tmp_path / "g.root", n=20, conditions=POINT, progress=True)
@@ -351,26 +348,21 @@ def test_progress_bar_ends_at_the_number(
 # Observables
 
 
-class TrackModel:
-    """What `generate` asks of an exported model of observables; two targets, exact zeros for pions."""
+class _Normal(torch.nn.Module):
+    """Two normal targets, exactly zero for pions."""
 
-    path = Path("tracks.onnx")
-    metadata: ClassVar[dict[str, Any]] = {"tree": "tracks", "weights_sha256": "0"}
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_latent, self.target_scale = 2, torch.ones(2)
+        ranges = [[1.0, 2000.0], [0.0, 400.0], [1.0, 400.0], [211.0, 321.0]]
+        self.register_buffer("condition_range", torch.tensor(ranges))
 
-    def __init__(self, data: DataConfig) -> None:
-        self.data = data
-
-    def check_range(self, condition: Any, *, extrapolate: bool, first_row: int = 0) -> None:
-        assert condition.shape[1] == len(self.data.conditions)
-
-    def sample(self, condition: Any, *, first_event: int, **_: Any) -> tuple[Any, ...]:
-        targets = noise.normal(1, 0, first_event + np.arange(len(condition)), size=2)
-        targets[condition[:, -1] == 211] = 0
-        return (targets,)
+    def forward(self, condition: torch.Tensor, latent: torch.Tensor) -> tuple[torch.Tensor]:
+        return (latent * (condition[:, 3:] != 211).float(),)
 
 
 @pytest.fixture
-def tracks(track_data: Callable[..., DataConfig]) -> Any:
+def tracks(track_data: Callable[..., DataConfig], tmp_path_factory: pytest.TempPathFactory) -> Generator:
     conditions = [
         {"name": "P", "branch": "track_P", "unit": "GeV/c"},
         {"name": "nTracks", "transform": "linear", "integer": True},
@@ -382,7 +374,10 @@ def tracks(track_data: Callable[..., DataConfig]) -> Any:
             "categories": {"pi": 211, "K": 321},
         },
     ]
-    return TrackModel(track_data(["a.root"], conditions=conditions, weight="track_sWeight"))
+    data = track_data(["a.root"], conditions=conditions, weight="track_sWeight")
+    path = tmp_path_factory.mktemp("tracks") / "model.onnx"
+    write(_Normal(), path, data=data, provenance={}, metrics={})
+    return Generator(path)
 
 
 TRACK: dict[str, Any] = {"P": (2.0, 100.0), "nTracks": (50.0, 53.0), "nHits": (1.0, 100.0), "species": "K"}
@@ -391,7 +386,7 @@ TRACK: dict[str, Any] = {"P": (2.0, 100.0), "nTracks": (50.0, 53.0), "nHits": (1
 @pytest.mark.parametrize("format", ["ttree", "rntuple"])
 def test_tracks_look_like_the_training_file(
     format: Any,
-    tracks: Any,
+    tracks: Generator,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -414,7 +409,7 @@ def test_tracks_look_like_the_training_file(
     np.testing.assert_array_equal(events.weights, 1)
 
 
-def test_counts_are_drawn_whole_and_categories_by_name(tracks: Any, tmp_path: Path) -> None:
+def test_counts_are_drawn_whole_and_categories_by_name(tracks: Generator, tmp_path: Path) -> None:
     out = tmp_path / "g.root"
     generate(tracks, out, n=8000, conditions=TRACK)
     momentum, n_tracks, n_hits, species = read(tracks.data, files=[str(out)]).conditions.T
@@ -434,7 +429,7 @@ def test_counts_are_drawn_whole_and_categories_by_name(tracks: Any, tmp_path: Pa
 
 
 def test_conditions_of_tracks_from_a_file(
-    tracks: Any, tmp_path: Path, track_file: Any, tiny_tracks: Any
+    tracks: Generator, tmp_path: Path, track_file: Any, tiny_tracks: Any
 ) -> None:
     momentum = np.abs(tiny_tracks["track_P"])
     hits = np.arange(1, len(momentum) + 1, dtype=np.int32)
@@ -464,7 +459,9 @@ def test_conditions_of_tracks_from_a_file(
         ({"P": "K"}, r"condition 'P': expected a number, or a range low:high, got 'K'; write P=VALUE"),
     ],
 )
-def test_bad_conditions_of_tracks(value: dict[str, Any], message: str, tracks: Any, tmp_path: Path) -> None:
+def test_bad_conditions_of_tracks(
+    value: dict[str, Any], message: str, tracks: Generator, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=message):
         generate(tracks, tmp_path / "g.root", n=10, conditions=TRACK | value)
     without = {name: v for name, v in TRACK.items() if name != "species"}

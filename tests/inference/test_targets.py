@@ -10,8 +10,9 @@ from tiny_generator import TinyGenerator, tiny_data
 from typer.testing import CliRunner
 
 from hepgan import cli
-from hepgan.export.onnx import OPERATORS, OnnxGenerator, write
-from hepgan.inference.targets import TARGETS, lint
+from hepgan.export.onnx import write
+from hepgan.inference.generator import Generator
+from hepgan.inference.targets import OPERATORS, TARGETS, lint
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -21,7 +22,7 @@ def test_every_target_knows_the_operators_of_our_files(target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_reference_generators_pass_with_one_row(
-    target: str, calo: OnnxGenerator, rich: OnnxGenerator, tmp_path: Path
+    target: str, calo: Generator, rich: Generator, tmp_path: Path
 ) -> None:
     data = tiny_data()
     write(TinyGenerator(data), tmp_path / "one.onnx", data=data, provenance={}, metrics={}, batch=1)
@@ -56,7 +57,7 @@ def test_unknown_target() -> None:
         lint(onnx.ModelProto(), "tensorrt")
 
 
-def test_command_line(calo: OnnxGenerator) -> None:
+def test_command_line(calo: Generator) -> None:
     done = CliRunner().invoke(cli.app, ["check", str(calo.path), "--target", "onnxruntime"])
     assert done.exit_code == 0, done.output
     done = CliRunner().invoke(cli.app, ["check", str(calo.path), "--target", "sofie"])

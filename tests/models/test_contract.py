@@ -19,7 +19,9 @@ from tiny_generator import (
 
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import OPERATORS, OnnxGenerator, write
+from hepgan.export.onnx import write
+from hepgan.inference.generator import Generator
+from hepgan.inference.targets import OPERATORS
 from hepgan.models import MODELS, CaloCritic, CaloGenerator
 
 B, SCORES = 50, 3
@@ -174,7 +176,7 @@ def test_repr_names_class_and_parts(case):
 def test_exported_file_agrees_with_torch_in_the_operators_of_the_contract(case, tmp_path):
     path = tmp_path / "model.onnx"
     write(case.generator.eval(), path, data=case.data, provenance={}, metrics={})
-    exported = OnnxGenerator(path)
+    exported = Generator(path)
     assert exported.metadata["latent"]["size"] == case.generator.n_latent
     assert exported.operators <= OPERATORS
     assert ("Conv" in exported.operators) == (case.name == "calo, convolution")

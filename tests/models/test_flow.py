@@ -13,7 +13,7 @@ from toy_observables import check_stop_and_resume, distances, recipe, write_bana
 
 from hepgan.config import FlowModelConfig
 from hepgan.errors import ConfigError
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.models.flow import CouplingFlow
 from hepgan.training.loop import train
 
@@ -152,7 +152,7 @@ def test_missing_package_is_named(monkeypatch):
 
 def test_latent_numbers_are_as_many_as_targets(file, tmp_path):
     run = train(build(file, "affine", steps=2), tmp_path / "run", progress=False)
-    exported = OnnxGenerator(run / "model.onnx")
+    exported = Generator(run / "model.onnx")
     assert exported.metadata["latent"] == {"size": 2, "distribution": "normal"}
     (made,) = exported.sample(np.full((10, 1), 0.5, np.float32), seed=1)
     assert made.shape == (10, 2)

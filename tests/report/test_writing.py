@@ -29,10 +29,8 @@ class StandIn:
         self.path = path
         self.calorimeter = data.calorimeter.calorimeter()
         self.n_overflow = 3
-        self.metadata = {
-            "conditions": [{"name": "incident_energy", "range": [0.5, 70.0]}],
-            "provenance": {"step": 1234, "hepgan": "0.1.0"},
-        }
+        self.conditions = [SimpleNamespace(name="incident_energy", range=(0.5, 70.0))]
+        self.metadata = SimpleNamespace(provenance={"step": 1234, "hepgan": "0.1.0"})
         self.asked = SimpleNamespace(conditions=None, seed=None)
 
     def sample(self, condition, *, seed):
@@ -109,14 +107,14 @@ def test_numbers_are_reproducible(make_model, showers, tmp_path):
 @pytest.mark.usefixtures("without_figures")
 def test_showers_outside_the_trained_range_are_left_out(make_model, showers, tmp_path, caplog):
     model = make_model()
-    model.metadata["conditions"][0]["range"] = [5.0, 30.0]
+    model.conditions[0].range = (5.0, 30.0)
     metrics = evaluate(model, showers[:300], config=CONFIG, out=tmp_path / "out", progress=False)
     energy = showers[:300].conditions[:, 0]
     outside = int(((energy < 5) | (energy > 30)).sum())
     assert metrics["sample"]["outside_range"] == outside > 0
     assert f"{outside} of 300 reference showers lie outside the trained range" in caplog.text
     assert metrics["sample"]["conditions"][0]["range"][0] >= 5
-    model.metadata["conditions"][0]["range"] = [500.0, 900.0]
+    model.conditions[0].range = (500.0, 900.0)
     with pytest.raises(ValueError, match="none of 300 showers lies in the trained range of the conditions"):
         evaluate(model, showers[:300], config=CONFIG, out=tmp_path / "none", progress=False)
     assert not (tmp_path / "none").exists()
@@ -124,7 +122,7 @@ def test_showers_outside_the_trained_range_are_left_out(make_model, showers, tmp
 
 def test_reference_with_other_conditions(make_model, showers, tmp_path):
     model = make_model()
-    model.metadata["conditions"].append({"name": "angle", "range": [0.0, 1.0]})
+    model.conditions.append(SimpleNamespace(name="angle", range=(0.0, 1.0)))
     with pytest.raises(ValueError, match=r"expected 2 condition\(s\), as the model, got 1"):
         evaluate(model, showers[:50], config=CONFIG, out=tmp_path / "out", progress=False)
 

@@ -19,7 +19,7 @@ from hepgan.data.reading import read
 from hepgan.data.splits import training_events
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import Interrupted, TrainingDiverged
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.models import CaloGenerator
 from hepgan.training import loop
 from hepgan.training.loop import train
@@ -64,8 +64,8 @@ def test_every_objective_trains_tracks(track_recipe, tmp_path, objective):
     assert "critic_loss" not in log[1]  # the energy score comes first, without a critic
     assert ("critic_loss" in log[-1]) == (objective != "energy-score")
     assert all(np.isfinite(value) for line in log for value in line.values())
-    model = OnnxGenerator(run / "model.onnx")
-    assert next(output["name"] for output in model.metadata["outputs"]) == "RichDLLe"
+    model = Generator(run / "model.onnx")
+    assert model.outputs[0] == "RichDLLe"
 
 
 @pytest.mark.parametrize("rntuple", [False, True])
@@ -107,7 +107,7 @@ def test_any_tree_trains_without_code_for_it(tmp_path, write_tree, rntuple):
         }
     )
     run = train(settings, tmp_path / "run", progress=False)
-    model = OnnxGenerator(run / "model.onnx")
+    model = Generator(run / "model.onnx")
     condition = np.array([[2.0, 5.0], [40.0, 50.0]] * 200, np.float32)
     (targets,) = model.sample(condition, seed=1)
     assert np.isfinite(targets).all()
@@ -267,7 +267,7 @@ def test_an_interrupted_training_is_saved_exported_and_resumed(recipe, tmp_path,
     run = stopped.value.run
     assert run == tmp_path / "stopped"
     assert stopped.value.step == saved_progress(run).step == 14
-    assert all(passed for _, passed, _ in OnnxGenerator(run / "model.onnx").check())
+    assert all(passed for _, passed, _ in Generator(run / "model.onnx").check())
     train(recipe(), run, resume=True, progress=False)
     assert differing_tensors(straight, run) == []
 

@@ -11,7 +11,7 @@ from run_files import log_lines, saved_progress, saved_tensors
 
 from hepgan import config
 from hepgan.errors import ConfigError, DataError, ModelFileError, NotFoundError
-from hepgan.export.onnx import OnnxGenerator
+from hepgan.inference.generator import Generator
 from hepgan.training import checkpoint
 from hepgan.training.loop import train
 from hepgan.training.run_folder import RunFolder, export_run, load_generator
@@ -72,8 +72,8 @@ def test_resume_on_another_device_is_refused(recipe, tmp_path):
 
 def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
     run = train(recipe(), tmp_path / "run", progress=False)
-    written = OnnxGenerator(run / "model.onnx").metadata["provenance"]
-    assert list(OnnxGenerator(run / "model.onnx").metadata["metrics"]) == ["validation_distance"]
+    written = Generator(run / "model.onnx").metadata["provenance"]
+    assert list(Generator(run / "model.onnx").metadata["metrics"]) == ["validation_distance"]
     (run / "report").mkdir()
     for step, expected in ((written["step"], True), (written["step"] + 1, False)):
         report = {
@@ -81,7 +81,7 @@ def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
             "headline": {"classifier_auc": [0.6, 0.01]},
         }
         (run / "report" / "metrics.json").write_text(json.dumps(report))
-        metrics = OnnxGenerator(export_run(run, tmp_path / "again.onnx")).metadata["metrics"]
+        metrics = Generator(export_run(run, tmp_path / "again.onnx")).metadata["metrics"]
         assert ("classifier_auc" in metrics) is expected
 
 
@@ -103,8 +103,8 @@ def old_run(request, tmp_path, monkeypatch):
 
 
 def test_a_run_of_version_0_1_exports_the_same_generator(old_run, tmp_path):
-    before = OnnxGenerator(old_run / "model.onnx")
-    after = OnnxGenerator(export_run(old_run, tmp_path / "again.onnx"))
+    before = Generator(old_run / "model.onnx")
+    after = Generator(export_run(old_run, tmp_path / "again.onnx"))
     assert all(passed for _, passed, _ in after.check())
     assert after.metadata["provenance"]["step"] == before.metadata["provenance"]["step"]
     rng = np.random.default_rng(1)
@@ -134,4 +134,4 @@ def test_a_run_of_version_0_1_goes_on_if_the_configuration_is_its_own(old_run):
     assert saved_progress(old_run).step == 40
     assert log_lines(old_run)[: len(log)] == log
     assert [line["step"] for line in log_lines(old_run)[len(log) :]] == [25, 30, 35, 40]
-    assert all(passed for _, passed, _ in OnnxGenerator(old_run / "model.onnx").check())
+    assert all(passed for _, passed, _ in Generator(old_run / "model.onnx").check())

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from hepgan.geometry import Calorimeter
+from hepgan.geometry import Calorimeter, energy_factor
 from hepgan.transforms import shower_shapes
 from hepgan.transforms.shower_shapes import (
     ShowerShapes,
     challenge_high_level,
     challenge_high_level_names,
     challenge_low_level,
-    energy_factor,
 )
 
 CALORIMETER = Calorimeter.from_dicts(

@@ -22,7 +22,9 @@ from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import NotFoundError
 from hepgan.export.cpp import header as headers
-from hepgan.export.onnx import TOLERANCE, OnnxGenerator, _differences, write
+from hepgan.export.onnx import write
+from hepgan.inference.checking import TOLERANCE, relative_differences
+from hepgan.inference.generator import Generator
 from hepgan.models.showers import CaloGenerator
 
 ROWS = 200
@@ -142,7 +144,7 @@ def program(request: pytest.FixtureRequest, folder: Path) -> Path:
     return target
 
 
-def rows_of(model: OnnxGenerator) -> tuple[np.ndarray, np.ndarray]:
+def rows_of(model: Generator) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(8)
     condition = np.stack([rng.permutation(c.spanning(ROWS)) for c in model.conditions], axis=1)
     return condition.astype(np.float32), rng.standard_normal((ROWS, model.n_latent), dtype=np.float32)
@@ -150,7 +152,7 @@ def rows_of(model: OnnxGenerator) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("name", ["showers", "tracks", "operators"])
 def test_numbers_are_those_of_the_onnx_file(name: str, program: Path, folder: Path, tmp_path: Path) -> None:
-    model = OnnxGenerator(folder / f"{name}.onnx")
+    model = Generator(folder / f"{name}.onnx")
     condition, latent = rows_of(model)
     np.concatenate([condition, latent], axis=1).tofile(tmp_path / "rows")
     done = run(program, name, folder / f"{name}.bin", tmp_path / "rows", tmp_path / "result")
@@ -162,7 +164,7 @@ def test_numbers_are_those_of_the_onnx_file(name: str, program: Path, folder: Pa
     expected = model._run(condition, latent)
     sizes = np.cumsum([output[0].size for output in expected])[:-1]
     got = [part.reshape(e.shape) for part, e in zip(np.split(result, sizes, axis=1), expected, strict=True)]
-    assert _differences(got, expected, model.metadata["outputs"]).max() <= TOLERANCE
+    assert relative_differences(got, expected, model.metadata.outputs).max() <= TOLERANCE
     wanted = np.concatenate([e.reshape(ROWS, -1) for e in expected], axis=1)
     assert len(np.unique(wanted.sum(1))) > ROWS / 2, "rows differ"
     if name == "tracks":
@@ -185,7 +187,7 @@ def test_steady_state_allocates_nothing(folder: Path) -> None:
 
 
 def test_operators_are_many(folder: Path) -> None:
-    used = OnnxGenerator(folder / "operators.onnx").operators
+    used = Generator(folder / "operators.onnx").operators
     assert used >= {
         *(
             "Abs",

@@ -1,0 +1,276 @@
+"""Open an exported file and generate showers or tracks with it, without torch.
+
+`Generator` opens a file that `hepgan.export.onnx` wrote; export/include/hepgan/generator.hpp does the same in C++.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hepgan.config import KINDS, DataConfig, Kind
+from hepgan.errors import ConditionRangeError
+from hepgan.geometry import Calorimeter
+from hepgan.inference import checking, noise
+from hepgan.inference.conditions import condition_rows
+from hepgan.inference.generated import Generated
+from hepgan.inference.kinds import HANDLING
+from hepgan.inference.metadata import Condition, Metadata, open_model
+from hepgan.inference.session import Session
+from hepgan.inference.targets import lint
+from hepgan.inference.writing import Origin
+
+__all__ = ["Generator"]
+
+Float32 = NDArray[np.float32]
+
+
+class Generator:
+    """A generator in an exported file.
+
+    Example:
+        >>> generator = Generator("model.onnx")
+        >>> showers = generator.generate(incident_energy=[10, 20], seed=1)
+        >>> showers["layer_1"].shape
+        (2, 12, 12)
+
+    Args:
+        path: The file, or a run folder with a ``model.onnx``.
+        threads: Threads of a run; 1 leaves the other cores to the caller.
+
+    Attributes:
+        path: The file.
+        metadata: The file's description.
+        kind: The kind of data: showers or tracks.
+        conditions: Names, units and trained ranges of the conditions.
+        data: How the training files were read.
+        n_latent: Latent numbers of a shower or track.
+        n_overflow: Overflow numbers of a shower: one a layer, or 0.
+        outputs: Names of the graph's outputs.
+        batch: The graph's batch size if it is fixed.
+
+    Raises:
+        NotFoundError: If there is no such file.
+        ModelFileError: If it is not an ONNX file, not one of hepgan, damaged, of a newer schema, or was altered.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 1) -> None:
+        file = open_model(path)
+        self.path, self._model = file.path, file.model
+        self.metadata: Metadata = file.metadata
+        self.kind: Kind = KINDS[self.metadata.kind]
+        self.conditions: tuple[Condition, ...] = self.metadata.conditions
+        self.data: DataConfig = self.metadata.data
+        self.n_latent = self.metadata.latent.size
+        self.n_overflow = sum(o.shape[0] for o in self.metadata.outputs if o.role == "overflow")
+        self.outputs = [output.name for output in self.metadata.outputs]
+        dimension = self._model.graph.input[0].type.tensor_type.shape.dim[0]
+        self.batch: int | None = dimension.dim_value or None
+        self._run = Session(file.content, self.outputs, batch=self.batch, threads=threads)
+        self._handling = HANDLING[self.metadata.kind]
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{c.name}: {c.expected}" for c in self.conditions)
+        return f"<generator of {self.kind.rows} {self.path}: {', '.join(self.outputs)}; {given}>"
+
+    @cached_property
+    def calorimeter(self) -> Calorimeter:
+        """The geometry.
+
+        Raises:
+            ValueError: If the data are observables.
+        """
+        return self.metadata.calorimeter
+
+    @property
+    def operators(self) -> set[str]:
+        """Operators of the graph."""
+        return {node.op_type for node in self._model.graph.node}
+
+    def lint(self, target: str) -> Sequence[str]:
+        """List what another program would refuse in the file, see `hepgan.inference.targets`."""
+        return lint(self._model, target)
+
+    def check(self, *, target: str | None = None) -> list[checking.Check]:
+        """Test the file, see `hepgan.inference.checking.check`; on request also whether `target` can read it."""
+        results = checking.check(self.metadata, self._model, self._run)
+        if target is not None:
+            problems = self.lint(target)
+            detail = "; ".join(problems) or "nothing stands in the way"
+            results.append(checking.Check(f"target {target}", not problems, detail))
+        return results
+
+    def __call__(self, condition: NDArray[Any], latent: NDArray[Any]) -> tuple[Float32, ...]:
+        """Run the graph on all rows at once; only shapes are checked. `sample` and `generate` do more.
+
+        Args:
+            condition: (B, n_conditions), physical units.
+            latent: (B, n_latent), standard normal.
+
+        Returns:
+            Cells (B, n_cells) and overflow (B, n_overflow) in the calorimeter's unit; or targets (B, n_targets).
+
+        Raises:
+            ValueError: If a shape is wrong.
+        """
+        condition, latent = np.asarray(condition, np.float32), np.asarray(latent, np.float32)
+        for name, array, size in (
+            ("condition", condition, len(self.conditions)),
+            ("latent", latent, self.n_latent),
+        ):
+            if array.ndim != 2 or array.shape[1] != size or len(array) != len(condition):
+                raise ValueError(
+                    f"{name}: expected shape ({len(condition)}, {size}), got {array.shape}; "
+                    f"give one row a {self.kind.row}"
+                )
+        if not len(condition):
+            return self._empty(0)
+        return self._handling.join(self._run(condition, latent), self.metadata.outputs)
+
+    def _empty(self, rows: int) -> tuple[Float32, ...]:
+        """Room for results."""
+        outputs = [np.empty((rows, *output.shape), np.float32) for output in self.metadata.outputs]
+        return self._handling.join(outputs, self.metadata.outputs)
+
+    def check_range(self, condition: NDArray[Any], *, extrapolate: bool = False, first_row: int = 0) -> None:
+        """Refuse conditions outside the trained range, and unknown categories.
+
+        Args:
+            condition: (B, n_conditions), physical units.
+            extrapolate: Accept numbers outside a range with which the generator can compute.
+            first_row: Number of the first row, for the message.
+
+        Raises:
+            ConditionRangeError: Naming the first such condition.
+        """
+        condition = np.asarray(condition, np.float32)
+        for k, c in enumerate(self.conditions):
+            values = condition[:, k]
+            possible = np.isfinite(values) & ((values > 0) | (c.transform != "log"))
+            bad = ~possible if extrapolate and not c.categories else ~c.accepts(values)
+            if bad.any():
+                row = int(np.argmax(bad))
+                remedy = (
+                    "stay inside, or accept extrapolation with --extrapolate (in code: option extrapolate)"
+                )
+                if c.categories:
+                    remedy = "the generator was trained with no other"
+                elif not possible[row]:
+                    remedy = (
+                        "extrapolation needs a finite number, and a positive one where the logarithm is taken"
+                    )
+                raise ConditionRangeError(
+                    f"condition {c.name!r}: expected {c.expected}, got {values[row]:g}{c.unit and ' '}{c.unit} in row "
+                    f"{first_row + row}; {remedy}"
+                )
+
+    def sample(
+        self,
+        condition: NDArray[Any],
+        *,
+        seed: int,
+        run: int = 0,
+        first_event: int = 0,
+        batch_size: int = 0,
+        extrapolate: bool = False,
+    ) -> tuple[Float32, ...]:
+        """Generate one shower or track for each row of conditions, from the noise of `hepgan.inference.noise`.
+
+        Args:
+            condition: (B, n_conditions), physical units.
+            seed: First part of the noise's key.
+            run: Second part of it.
+            first_event: Event number of the first row; each following row is the next event, with track 0.
+            batch_size: Rows at once; default: as many as is fast.
+            extrapolate: Accept conditions outside the trained range.
+
+        Returns:
+            Cells (B, n_cells) and overflow (B, n_overflow) in the calorimeter's unit; or targets (B, n_targets).
+
+        Raises:
+            ConditionRangeError: If a condition is outside its trained range.
+            ValueError: If the key is outside 64 bits.
+        """
+        condition = np.asarray(condition, np.float32)
+        noise.check("first_event", first_event)
+        self.check_range(condition, extrapolate=extrapolate)
+        results = self._empty(len(condition))
+        batch_size = batch_size or self.fastest_batch
+        for start in range(0, len(condition), batch_size):
+            rows = slice(start, start + batch_size)
+            events = np.arange(start, start + len(condition[rows]), dtype=np.uint64) + np.uint64(first_event)
+            latent = noise.normal(seed, run, events, size=self.n_latent)
+            for result, part in zip(results, self(condition[rows], latent), strict=True):
+                result[rows] = part
+        return results
+
+    @property
+    def fastest_batch(self) -> int:
+        """Rows that `sample` computes at once by default."""
+        return self._handling.batch
+
+    def generate(
+        self,
+        conditions: Mapping[str, ArrayLike] | None = None,
+        /,
+        *,
+        n: int | None = None,
+        seed: int = 1,
+        run: int = 0,
+        first_event: int = 0,
+        units: Mapping[str, str] | None = None,
+        extrapolate: bool = False,
+        **named: ArrayLike,
+    ) -> Generated:
+        """Generate showers or tracks at conditions by name.
+
+        Row k has the noise of event `first_event` + k, as in ``hepgan generate`` and in C++: the same key and
+        conditions give the same shower.
+
+        Example:
+            >>> generator.generate(incident_energy=[10, 20], seed=1)
+            >>> generator.generate(incident_energy=500, units={"incident_energy": "MeV"}, n=100)
+            >>> generator.generate(P=30e3, species=["pi", "K"], nTracks=100)
+
+        Args:
+            conditions: Conditions by name, if a name is not one of Python or the same as an option here.
+            n: Number of rows; default: the length of the lists of conditions, or 1.
+            seed: First part of the noise's key.
+            run: Second part of it.
+            first_event: Event number of the first row.
+            units: Unit of the given values by name, if not the model's: energies from eV to TeV are converted.
+            extrapolate: Accept conditions outside the trained range.
+            named: For each condition one value or a list with one a row; of a category its name or its value.
+
+        Raises:
+            ConditionRangeError: If a condition is outside its trained range, or no category.
+            ValueError: If a name is unknown or missing, or values or units do not fit; if the key is outside 64 bits.
+        """
+        noise.check("first_event", first_event)
+        twice = [name for name in named if name in (conditions or {})]
+        if twice:
+            raise ValueError(f"condition {twice[0]!r}: expected one value, got two; leave one out")
+        rows = condition_rows(self.conditions, {**(conditions or {}), **named}, n=n, units=units)
+        return self.generate_rows(rows, seed=seed, run=run, first_event=first_event, extrapolate=extrapolate)
+
+    def generate_rows(
+        self,
+        condition: NDArray[Any],
+        *,
+        seed: int,
+        run: int = 0,
+        first_event: int = 0,
+        batch_size: int = 0,
+        extrapolate: bool = False,
+    ) -> Generated:
+        """The same as `sample`, with names and units."""
+        key = {"seed": seed, "run": run, "first_event": first_event}
+        arrays = self.sample(condition, **key, batch_size=batch_size, extrapolate=extrapolate)
+        return Generated(
+            self.metadata, np.asarray(condition, np.float32), arrays, Origin(self.path.name, **key)
+        )

@@ -1,0 +1,41 @@
+"""Table of the two kinds of data: how arrays of showers and of tracks are joined, tested, named and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepgan.config import SHOWERS, TRACKS
+from hepgan.inference.metadata import Metadata, Output
+from hepgan.inference.showers import Showers
+from hepgan.inference.tracks import Tracks
+
+__all__ = ["HANDLING", "Handling"]
+
+Float32 = NDArray[np.float32]
+
+
+class Handling(Protocol):
+    """What differs between the kinds, see `Showers` and `Tracks`."""
+
+    batch: int
+    checked: str
+
+    def join(self, outputs: Sequence[Float32], described: Sequence[Output]) -> tuple[Float32, ...]:
+        """The graph's outputs -> arrays of a generator."""
+
+    def split(self, arrays: Sequence[Float32], described: Sequence[Output]) -> dict[str, Float32]:
+        """Arrays of a generator -> arrays by the outputs' names."""
+
+    def physics(self, outputs: Sequence[Float32], described: Sequence[Output]) -> tuple[bool, str]:
+        """Test the graph's outputs: passed, detail."""
+
+    def branches(self, arrays: Sequence[Float32], metadata: Metadata) -> dict[str, Any]:
+        """Arrays of a generator -> branches of a ROOT file."""
+
+
+HANDLING: dict[str, Handling] = {SHOWERS.name: Showers(), TRACKS.name: Tracks()}
+"""By the name of the kind."""

@@ -1,0 +1,77 @@
+"""Showers in an exported file: how cells are joined, tested, named, and written to a ROOT file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepgan.inference.metadata import Metadata, Output
+
+__all__ = ["Showers"]
+
+Float32 = NDArray[np.float32]
+
+
+class Showers:
+    """What differs for showers; the arrays of a generator are cells (B, n_cells) and overflow (B, n_overflow).
+
+    Attributes:
+        batch: Showers a run: with more the activations leave the cache, and it gets slower.
+        checked: Name of the test of physics.
+    """
+
+    batch = 128
+    checked = "energies"
+
+    def join(self, outputs: Sequence[Float32], described: Sequence[Output]) -> tuple[Float32, ...]:
+        """The graph's outputs, (B, n_x, n_y) a layer and (B, n_overflow), -> arrays."""
+        rows = len(outputs[0])
+        flat = {
+            output.name: values.reshape(rows, math.prod(output.shape))
+            for output, values in zip(described, outputs, strict=True)
+        }
+        layers = [flat[output.name] for output in described if output.role == "layer"]
+        overflow = [flat[output.name] for output in described if output.role == "overflow"]
+        return np.concatenate(layers, axis=1), *(overflow or [np.empty((rows, 0), np.float32)])
+
+    def split(self, arrays: Sequence[Float32], described: Sequence[Output]) -> dict[str, Float32]:
+        """Undo `join`: views by the outputs' names."""
+        cells, overflow = arrays
+        named, begin = {}, 0
+        for output in described:
+            if output.role == "overflow":
+                named[output.name] = overflow
+                continue
+            size = math.prod(output.shape)
+            named[output.name] = cells[:, begin : begin + size].reshape(-1, *output.shape)
+            begin += size
+        return named
+
+    def physics(self, outputs: Sequence[Float32], described: Sequence[Output]) -> tuple[bool, str]:
+        """Test that the graph's outputs are finite and not negative: passed, detail."""
+        energies = np.concatenate([o.ravel() for o in outputs])
+        if not (np.isfinite(energies).all() and (energies >= 0).all()):
+            return False, "NaN, infinite or negative energies"
+        return (
+            True,
+            f"finite and >= 0 over the trained range, {np.mean(energies == 0):.0%} of the cells empty",
+        )
+
+    def branches(self, arrays: Sequence[Float32], metadata: Metadata) -> dict[str, Any]:
+        """Arrays as branches of the training file's layout."""
+        from hepgan.data.branches import LAYOUTS  # needs awkward, which running a file does not
+
+        calo = metadata.data.calo
+        cells, overflow = arrays
+        n_overflow = overflow.shape[1]
+        tail = n_overflow > 0 and calo.overflow == "tail"
+        if tail:
+            cells = np.concatenate([cells, overflow], axis=1)
+        branches = LAYOUTS[calo.layout].write(cells, calo, metadata.calorimeter)
+        if n_overflow and not tail:
+            branches[calo.overflow or "overflow"] = overflow
+        return branches

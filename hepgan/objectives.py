@@ -1,19 +1,18 @@
-r"""Objectives: what critic and generator minimise.
+r"""Objectives: the losses of critic and generator, in one table, `OBJECTIVES`; regularisers in `REGULARISERS`.
 
-An objective is a small object in `OBJECTIVES`, a regulariser of the critic one in `REGULARISERS`; the training loop
-knows none of them by name. A critic gives each event one or more scores; the objective's witness makes one number
-:math:`v` of them. The critic maximises the value of a `Game`,
+A critic gives each event one or more scores, which the objective's witness function turns into one number :math:`v`.
+The critic maximises the value of a `Game`,
 
-.. math:: E_{data}[gain(v)] - E_{model}[cost(v)],
+.. math:: E_{data}[gain(v)] - E_{model}[cost(v)].
 
-whatever the game is: with an output activation as gain and the conjugate as cost this is the lower bound of an
-f-divergence (arXiv:1606.00709, equation 4), with both the identity the Wasserstein distance. What the generator
-minimises stands beside it. Scores that need no critic compare with the data directly, and a model may bring a loss of
-its own (`Objective.own`).
+With an output activation as gain and its conjugate as cost, the value is the lower bound of an f-divergence
+(arXiv:1606.00709, equation 4); with the identity for both it is the Wasserstein distance. The generator minimises a
+loss of its own choice, which each objective names. Objectives without a critic compare generated events with the data
+directly, and a model may bring its own loss (`Objective.own`).
 
-Which one to use: "wgan-gp". Its value falls with the distance between the samples even where they do not overlap, it
-takes weights of both signs, and it loses no modes; "energy-score" is faster where the observables are few. The others
-are here to be compared with: docs/objectives.md says what each one is.
+Use "wgan-gp": its value falls with the distance between the samples even if they do not overlap, it takes weights of
+both signs, and it loses no modes. "energy-score" is faster for few observables. The others are for comparison; see
+docs/objectives.md.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu, softplus
 
 from hepgan.config import ObjectiveConfig
+from hepgan.errors import ConfigError
 from hepgan.files import near
 
 __all__ = [
@@ -46,10 +46,16 @@ __all__ = [
     "power_ratio",
 ]
 
-_TINY = 1e-12  # under the square root of a norm: its slope at zero is zero instead of undefined
-_DRAGAN_SPREAD = 0.5  # of the noise around real events, in their spreads (arXiv:1705.07215)
-_LEAST_CHANCE = 1e-3  # of an event to be generated, where a probability that may leave 0..1 gives a ratio
-_BANDWIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)  # of the kernels, in the distance of two standard normal events
+_TINY = 1e-12  # added under the square root of a norm, so that its slope at zero is zero instead of undefined
+_DRAGAN_SPREAD = 0.5  # spread of the noise around real events, in their own spreads (arXiv:1705.07215)
+_LEAST_PROBABILITY = 1e-3  # lower limit of 1 - v in the ratio v / (1 - v), for a v that can leave 0 to 1
+_BANDWIDTHS = (
+    0.125,
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+)  # widths of the kernels, in the distance of two standard normal events
 
 
 def expectation(values: Tensor, weights: Tensor) -> Tensor:
@@ -57,7 +63,7 @@ def expectation(values: Tensor, weights: Tensor) -> Tensor:
     return (weights * values).mean()
 
 
-# -- regularisers: where the slope of the critic is taken, and what it costs
+# -- regularisers: places where the slope of the critic is taken, and the cost of a slope
 
 
 def between(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
@@ -67,7 +73,7 @@ def between(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def around(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-    """Real events with noise of half of each feature's spread: (B, F)."""
+    """Real events with Gaussian noise added, half of each feature's spread wide: (B, F)."""
     noise = torch.randn(real.shape, generator=rng, device=rng.device).to(real)
     return real + _DRAGAN_SPREAD * real.std(0) * noise
 
@@ -92,22 +98,22 @@ def gradient_penalty(
     at: Callable[[Tensor, Tensor, torch.Generator], Tensor] = between,
     cost: Callable[[Tensor], Tensor] = two_sided,
 ) -> Tensor:
-    r"""Mean cost of the slopes :math:`\|\nabla_{\hat x} D(\hat x)\|_2`; as it stands that of WGAN-GP.
+    r"""Mean cost of the slopes :math:`\|\nabla_{\hat x} D(\hat x)\|_2`; with the default arguments, of WGAN-GP.
 
-    Real and generated events of a row share their condition, so the line between them does not leave it. Weights enter
-    by magnitude: the penalty is a constraint on the critic, which an event of negative weight must obey as well.
+    Real and generated events of a row have the same condition, and so have the events on the line between them. Weights
+    enter by magnitude: the penalty is a constraint on the critic that holds for events of negative weight too.
 
     Args:
-        function: D, from (B, F) events to (B,).
-        real: (B, F).
-        fake: (B, F).
-        weights: (B,).
+        function: D, maps (B, F) events to (B,) numbers.
+        real: (B, F) real events.
+        fake: (B, F) generated events.
+        weights: (B,) weights.
         rng: Source of the random numbers of `at`.
-        at: Where the slopes are taken.
-        cost: What a slope costs, (B,) -> (B,).
+        at: Places of the slopes, from real and generated events.
+        cost: Cost of slopes, (B,) -> (B,).
 
     Returns:
-        () penalty, without lambda.
+        () penalty, before it is multiplied by lambda.
 
     References:
         Gulrajani et al., arXiv:1704.00028, equation 3 and algorithm 1.
@@ -119,13 +125,13 @@ def gradient_penalty(
 
 @dataclass(frozen=True)
 class Regulariser:
-    """What keeps a critic from becoming too steep.
+    """A penalty or limit that keeps a critic from becoming too steep.
 
     Attributes:
-        source: Where it comes from.
-        at: Where slopes are taken; None: they are not.
-        cost: What a slope costs.
-        clip: Whether the critic's parameters are kept within `objective.clip` after each of its steps.
+        source: Publication.
+        at: Places where slopes are taken; None for no penalty.
+        cost: Cost of a slope.
+        clip: Whether the critic's parameters are kept within +-`objective.clip` after each of its steps.
     """
 
     source: str
@@ -143,7 +149,7 @@ REGULARISERS: dict[str, Regulariser] = {
     "clip": Regulariser("arXiv:1701.07875, algorithm 1", clip=True),
 }
 
-# -- scores: no critic
+# -- scores, which need no critic
 
 
 def _length(x: Tensor) -> Tensor:
@@ -152,16 +158,16 @@ def _length(x: Tensor) -> Tensor:
 
 
 def energy_distance(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    r"""Energy distance to two independent generated events of the same condition, less what the data alone give.
+    r"""Energy distance between data and model, up to a constant of the data: () weighted mean over the batch.
 
-    :math:`E\|x - g\| + E\|x - g'\| - E\|g - g'\|` is smallest when, at every condition, generated events are
-    distributed as the real ones (a strictly proper score).
+    :math:`E\|x - g\| + E\|x - g'\| - E\|g - g'\|`, with two independent generated events of the condition of x, is
+    smallest when, at every condition, generated events are distributed as the real ones (a strictly proper score).
 
     Args:
-        real: (B, F).
-        fake: (B, F).
-        other: (B, F).
-        weights: (B,).
+        real: (B, F) real events x.
+        fake: (B, F) generated events g.
+        other: (B, F) generated events g'.
+        weights: (B,) weights.
 
     References:
         Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007) 359, equation 22; Bellemare et al., arXiv:1705.10743.
@@ -170,25 +176,21 @@ def energy_distance(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) 
 
 
 def energy_score(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """`energy_distance` of all coordinates together, plus that of each (the CRPS); arguments as there.
+    """Energy distance in all coordinates together, plus the one in each coordinate (the CRPS); () weighted mean.
 
-    The distance in many dimensions sees a single coordinate's distribution only weakly.
+    The distance in many dimensions depends only weakly on the distribution of a single coordinate. Arguments are those
+    of `energy_distance`.
     """
     each = (real - fake).abs() + (real - other).abs() - (fake - other).abs()
     return energy_distance(real, fake, other, weights) + expectation(each.sum(1), weights)
 
 
 def kernel_score(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    r"""Squared kernel distance to two generated events of the same condition, less what the data alone give.
+    r"""Squared kernel distance between data and model, up to a constant of the data: () weighted mean over the batch.
 
-    :math:`E k(g, g') - E k(x, g) - E k(x, g')` with the mean of Gaussian kernels of five widths: as `energy_distance`,
-    smallest where both distributions agree at every condition. Moment matching within one condition, that is.
-
-    Args:
-        real: (B, F).
-        fake: (B, F).
-        other: (B, F).
-        weights: (B,).
+    :math:`E k(g, g') - E k(x, g) - E k(x, g')`, where k is the mean of Gaussian kernels of five widths; smallest when
+    both distributions agree at every condition. It matches moments within each condition. Arguments are those of
+    `energy_distance`.
 
     References:
         Li, Swersky and Zemel (GMMN), arXiv:1502.02761; Gneiting and Raftery, J. Am. Stat.
@@ -206,25 +208,26 @@ def kernel_score(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) -> 
 # -- games
 
 Scores = Tensor
-"""(B, S): what the critic says of events."""
+"""(B, S) scores that a critic gives to events."""
 
 Each = Callable[[Tensor], Tensor]
-"""One number for each event, (B,) -> (B,)."""
+"""Function of one number for each event, (B,) -> (B,)."""
 
 
 @dataclass(frozen=True)
 class Game:
-    """What the critic maximises, from the witness v of real and of generated events.
+    """Value that the critic maximises, a function of the witness v of real and of generated events.
 
     Attributes:
-        gain: Of a real event. For an f-divergence the output activation.
-        cost: Of a generated event. For an f-divergence the conjugate of the output activation.
-        ratio: Density of the data over that of the model that v stands for, once the critic is the best one; None
-            where it tells no ratio.
-        value: Name of the value in the log: what it estimates.
-        signed: Whether it is defined for weights of both signs: gain and cost are linear. Any other cost is unbounded
-            below where it is multiplied by a negative weight, and a critic that finds such an event runs away with it.
-        labels: Whether gain and cost are logarithms of the probabilities of two labels, which may be smoothed.
+        gain: Gain of a real event as a function of v. For an f-divergence, the output activation.
+        cost: Cost of a generated event as a function of v. For an f-divergence, the conjugate of the output activation.
+        ratio: Ratio of the data's density to the model's as a function of the optimal critic's v; None if v does not
+            determine it.
+        value: Name of the value in the log.
+        signed: Whether weights of both signs are allowed, because gain and cost are linear. Any other cost has no lower
+            bound once it is multiplied by a negative weight, and the critic's loss diverges at such an event.
+        labels: Whether gain and cost are logarithms of probabilities of the labels "real" and "generated", which may be
+            smoothed.
     """
 
     gain: Each
@@ -235,9 +238,9 @@ class Game:
     labels: bool = False
 
     def __call__(self, real: Tensor, fake: Tensor, weights: Tensor, *, smoothing: float = 0.0) -> Tensor:
-        """Value: E gain(real) - E cost(fake), from (B,) witnesses and weights.
+        """Value E gain(real) - E cost(fake), (), from (B,) witnesses of real and of generated events, and weights.
 
-        With `smoothing` real events count as generated ones with this probability (arXiv:1606.03498, section 3.4).
+        Real events count as generated ones with the probability `smoothing` (arXiv:1606.03498, section 3.4).
         """
         gain = self.gain(real)
         if smoothing:
@@ -250,7 +253,7 @@ def _itself(v: Tensor) -> Tensor:
 
 
 def alpha_divergence(alpha: float) -> Game:
-    """The alpha-divergence of `hepgan.metrics.DIVERGENCES`, for alpha other than 0 and 1; v is the log ratio."""
+    """Game of an alpha-divergence (`hepgan.metrics.DIVERGENCES`), alpha not 0 or 1; v is the log ratio."""
     return Game(
         lambda v: -torch.expm1(-alpha * v) / alpha,
         lambda v: torch.expm1((1 - alpha) * v) / (1 - alpha),
@@ -276,32 +279,29 @@ DIVERGENCES_F: dict[str, Game] = {
     "total-variation": Game(lambda v: torch.tanh(v) / 2, lambda v: torch.tanh(v) / 2),
     "alpha": alpha_divergence(0.75),
 }
-r"""f-divergences of `hepgan.metrics.DIVERGENCES` that are the largest value of a game.
+r"""Games whose largest value is an f-divergence of `hepgan.metrics.DIVERGENCES`.
 
 With :math:`P` the data, :math:`Q` the model and :math:`D = \int q f(p/q)`, gain is an output activation
-:math:`g_f(v)` onto the domain of the conjugate :math:`f^*`, and cost is :math:`f^*(g_f(v))`, written out. At best,
-:math:`g_f(v) = f'(p/q)`; where the choice was free, v is the logarithm of the ratio then. "pearson" and "neyman" are
-the integrals of the paper's table 1, beside which their functions f are exchanged; "jensen-shannon" is half of the
-paper's. Weighted Jensen-Shannon is left out: it is "gan" with unequal numbers of real and generated events.
+:math:`g_f(v)` onto the domain of the conjugate :math:`f^*`, and cost is :math:`f^*(g_f(v))`, written out. The optimal
+critic has :math:`g_f(v) = f'(p/q)`; where activations are a free choice, its v is the logarithm of the ratio. "pearson"
+and "neyman" follow the integrals of the paper's table 1, which lists the two functions f the other way round;
+"jensen-shannon" is half of the paper's. Weighted Jensen-Shannon is "gan" with unequal numbers of events.
 
 References:
     Nowozin et al., arXiv:1606.00709, equation 4, tables 1 and 2.
 """
 
 
-_UNIT = math.log(math.e - 1)  # softplus of it is 1
-
-
 def _positive(v: Tensor) -> Tensor:
-    """A ratio that grows linearly: softplus, 1 at v = 0."""
-    return softplus(v + _UNIT)
+    """Ratio that grows linearly with v: softplus, shifted to 1 at v = 0."""
+    return softplus(v + math.log(math.e - 1))
 
 
 def power_ratio(beta: float) -> Game:
-    r"""Bregman divergence between the true ratio and r, by :math:`f(r) = (r^{1+\beta} - r) / \beta (1 + \beta)`.
+    r"""Game whose critic fits a density ratio r, by the Bregman divergence of :math:`(r^{1+\beta} - r)/\beta(1+\beta)`.
 
-    The critic minimises :math:`E_Q[f'(r) r - f(r)] - E_P[f'(r)]`; beta = 1 is least squares (LSIF), the limit 0 KLIEP,
-    and between the two a ratio that is large in a few events weighs less than in the first.
+    With f for this function, the critic minimises :math:`E_Q[f'(r) r - f(r)] - E_P[f'(r)]`. beta = 1 is least squares
+    (LSIF), the limit beta = 0 is KLIEP; the smaller beta, the less do events of a very large ratio weigh.
 
     References:
         Sugiyama, Suzuki and Kanamori, Ann. Inst. Stat. Math. 64 (2012) 1009, sections 3 and 4; Mohamed and
@@ -319,19 +319,20 @@ _WASSERSTEIN = Game(_itself, _itself, value="wasserstein", signed=True)
 
 @dataclass(frozen=True)
 class Objective:
-    """One game, a score, or a loss of the model's own.
+    """Losses of generator and critic: a game, a score without a critic, or the model's own loss.
 
     Attributes:
-        source: Where it comes from.
-        generator: What the generator minimises, from scores (B, S) of the real events, those of the generated ones, and
-            weights (B,); without a critic the scores are the events themselves. None: nothing but its own.
-        game: What the critic maximises; None: there is no critic.
-        regulariser: Of the critic, in `REGULARISERS`.
-        scores: Numbers S that the critic gives of an event.
-        fakes: Independent generated events for each real one.
-        witness: (B,) function of scores (B, S) of events, and of scores of the last of the generated ones.
-        own: Whether the generator adds a loss of its own: ``generator.loss(events, generator=...)``, (B,) numbers of a
-            batch (`TensorEvents`) with random numbers from the generator, such as minus a log likelihood.
+        source: Publication.
+        generator: Loss of the generator, a function of scores (B, S) of the real events, of scores of each set of
+            generated ones, and of weights (B,); without a critic the scores are the events themselves. None: the
+            generator has only its own loss.
+        game: Value that the critic maximises; None for no critic.
+        regulariser: Name of the critic's regulariser in `REGULARISERS`.
+        scores: Number S of scores that the critic gives an event.
+        fakes: Number of independent generated events for each real one.
+        witness: Function of scores (B, S) of events and scores of the last set of generated ones; gives v, (B,).
+        own: Whether the model's own loss is added: ``generator.loss(events, rng=...)``, (B,) numbers for a batch
+            (`TensorEvents`), such as minus a log likelihood.
     """
 
     source: str
@@ -345,34 +346,34 @@ class Objective:
 
     @property
     def signed(self) -> bool:
-        """Whether it is defined for weights of both signs."""
+        """Whether weights of both signs are allowed."""
         return not self.own and (self.game is None or self.game.signed)
 
 
 def _each(loss: Each) -> Callable[[Scores, Sequence[Scores], Tensor], Tensor]:
-    """Loss of a generator that is a mean over generated events."""
+    """Loss of the generator that is the mean of a function of v over generated events."""
     return lambda real, fakes, weights: expectation(loss(fakes[0][:, 0]), weights)
 
 
 def _bound(game: Game, source: str, regulariser: str = "none") -> Objective:
-    """Both play for the same value, the generator against it."""
+    """Objective whose generator minimises the value that its critic maximises."""
     return Objective(source, _each(lambda v: -game.cost(v)), game, regulariser)
 
 
 def _ratio(game: Game, source: str, regulariser: str = "none") -> Objective:
-    """The generator minimises E_Q[-ln r], the reverse Kullback-Leibler divergence with the critic's ratio in it."""
+    """Objective whose generator minimises E_Q[-ln r], the reverse KL divergence with the critic's ratio r."""
     ratio = game.ratio or torch.exp
     return Objective(source, _each(lambda v: -torch.log(ratio(v))), game, regulariser)
 
 
 _LOGISTIC = DIVERGENCES_F["gan"]
-_UP = _each(torch.neg)  # the generator raises what the critic says
+_UP = _each(torch.neg)  # the generator raises v
 
 OBJECTIVES: dict[str, Objective] = {
     "wgan-gp": Objective("arXiv:1704.00028, algorithm 1", _UP, _WASSERSTEIN, "wgan-gp"),
     "wgan-gp-one-sided": Objective("arXiv:1709.08894", _UP, _WASSERSTEIN, "one-sided"),
     "wgan-clip": Objective("arXiv:1701.07875, algorithm 1", _UP, _WASSERSTEIN, "clip"),
-    "cramer": Objective(  # with events of one condition
+    "cramer": Objective(  # real and generated events have the same condition
         "arXiv:1705.10743, algorithm 1",
         lambda real, fakes, weights: energy_distance(real, fakes[0], fakes[1], weights),
         _WASSERSTEIN,
@@ -383,18 +384,20 @@ OBJECTIVES: dict[str, Objective] = {
     ),
     "minimax": _bound(_LOGISTIC, "arXiv:1406.2661, equation 1"),
     "non-saturating": Objective("arXiv:1406.2661, section 3", _each(lambda v: softplus(-v)), _LOGISTIC),
-    "least-squares": Objective(  # the Brier score of v as the probability that the event is real
+    "least-squares": Objective(  # Brier score of v as the probability that the event is real
         "arXiv:1611.04076, labels 0 and 1",
         _each(lambda v: (v - 1) ** 2),
-        Game(lambda v: -((v - 1) ** 2), torch.square, lambda v: relu(v) / (1 - v).clamp(min=_LEAST_CHANCE)),
+        Game(
+            lambda v: -((v - 1) ** 2), torch.square, lambda v: relu(v) / (1 - v).clamp(min=_LEAST_PROBABILITY)
+        ),
     ),
     "hinge": Objective("arXiv:1705.02894", _UP, Game(lambda v: -relu(1 - v), lambda v: relu(1 + v))),
     **{
         f"f-{name}": _bound(game, "arXiv:1606.00709, equations 4 and 6")
         for name, game in DIVERGENCES_F.items()
-        if name != "gan"  # "minimax"
+        if name != "gan"  # this one is "minimax"
     },
-    # without, the critic saturates where the samples part, and the generator stands still
+    # without r1 the critic saturates once the samples no longer overlap, and the generator gets no gradient
     "f-total-variation": _bound(DIVERGENCES_F["total-variation"], "arXiv:1606.00709, equation 4", "r1"),
     "ratio-class-probability": _ratio(_LOGISTIC, "arXiv:1610.03483, section 3.1"),
     "ratio-kliep": _ratio(power_ratio(0), "Ann. Inst. Stat. Math. 60 (2008) 699"),
@@ -411,31 +414,34 @@ OBJECTIVES: dict[str, Objective] = {
         fakes=2,
     ),
     "likelihood": Objective("the model's loss", own=True, fakes=0),
-    # the ratio is to generated events and reconstructions together: not the model's
+    # no ratio: the critic compares with generated events and reconstructions together, which are not the model
     "alpha-gan": Objective("arXiv:1706.04987, section 3", _UP, replace(_LOGISTIC, ratio=None), own=True),
 }
 
 
 def chosen(settings: ObjectiveConfig) -> tuple[Objective, Regulariser]:
-    """The objective and the regulariser that a configuration asks for.
+    """Look up the objective and the regulariser of a configuration.
 
     Raises:
-        ValueError: If there is none of this name, or the two, or smoothed labels, have no meaning together.
+        ConfigError: If there is none of this name, or the objective does not go with the regulariser, with spectral
+            normalisation or with smoothed labels.
     """
     if settings.name not in OBJECTIVES:
-        raise ValueError(f"objective.name: there is no {settings.name!r}; {near(settings.name, OBJECTIVES)}")
+        raise ConfigError(f"objective.name: there is no {settings.name!r}; {near(settings.name, OBJECTIVES)}")
     objective = OBJECTIVES[settings.name]
     name = objective.regulariser if settings.regulariser == "own" else settings.regulariser
     if name not in REGULARISERS:
-        raise ValueError(f"objective.regulariser: there is no {name!r}; {near(name, ['own', *REGULARISERS])}")
+        raise ConfigError(
+            f"objective.regulariser: there is no {name!r}; {near(name, ['own', *REGULARISERS])}"
+        )
     if objective.game is None and (name != "none" or settings.spectral_norm):
-        raise ValueError(
+        raise ConfigError(
             f"objective.{'spectral_norm' if name == 'none' else 'regulariser'}: expected none for {settings.name!r}, "
             "which has no critic; leave it out"
         )
     if settings.label_smoothing and not (objective.game and objective.game.labels):
         smooth = [key for key, row in OBJECTIVES.items() if row.game and row.game.labels]
-        raise ValueError(
+        raise ConfigError(
             f"objective.label_smoothing: expected an objective with probabilities of labels, one of {smooth}, got "
             f"{settings.name!r}; leave it out"
         )

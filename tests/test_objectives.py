@@ -38,16 +38,16 @@ LN2 = math.log(2)
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of `OBJECTIVES` says by hand of one real event and one or two generated ones, and what it reaches.
+    """Expected numbers of an objective, computed by hand, for one real event and one or two generated ones.
 
     Attributes:
         real: Scores of the real event.
-        fakes: Scores of each generated one.
-        value: Of the game.
+        fakes: Scores of each generated event.
+        value: Value of the game.
         generator: Loss of the generator.
-        ratio: Of the densities at the real event.
+        ratio: Ratio of the densities at the real event.
         ks: Largest KS distance to the data after `STEPS` on the 1-D Gaussian; an untrained generator has more than 0.3.
-        settings: Of the objective.
+        settings: Settings of the objective.
     """
 
     real: list[float]
@@ -94,7 +94,7 @@ ROWS = {
         float(np.mean([math.exp(-4 / s) - math.exp(-1 / s) - math.exp(-9 / s) for s in 4 * WIDTHS**2])),
     ),
 }
-"""Rows whose loss is in the table; the others need a model that brings one, see test_vae.py and test_flow.py."""
+"""Objectives that need no loss of the model; the others are tested in test_vae.py and test_flow.py."""
 
 
 def test_every_objective_has_a_row():
@@ -182,15 +182,15 @@ def test_penalty_of_a_linear_critic(slope):
 
 
 def test_penalty_mixes_uniformly_on_the_line_between_the_events_of_a_row():
-    seen = []
+    places = []
     real, fake = torch.ones(4000, 1), torch.zeros(4000, 1)
 
     def critic(x):
-        seen.append(x.detach())
+        places.append(x.detach())
         return x[:, 0]
 
     gradient_penalty(critic, real, fake, torch.ones(4000), rng=torch.Generator().manual_seed(0))
-    u = seen[0]
+    u = places[0]
     assert 0 <= u.min() < 0.01
     assert 0.99 < u.max() <= 1
     assert u.mean().item() == pytest.approx(0.5, abs=4 / (12 * 4000) ** 0.5)
@@ -501,11 +501,12 @@ def test_a_gradient_penalty_keeps_the_modes_that_minimax_loses(seed, monkeypatch
 
 
 def test_a_model_may_bring_its_own_loss(recipe, gaussian, tmp_path, monkeypatch):
-    def loss(self, events, *, generator):
+    def loss(self, events, *, rng):
         """The energy score again, written as a model would."""
-        label = self.label(events.condition, self.patterns.which(events.outputs[0]))
+        only_pattern = torch.ones(len(events), 1)
+        context = torch.cat([self.features(events.condition), only_pattern], 1)
         real = self.scaling.to_normal(events.outputs[0])
-        g, other = (self.normal(label, torch.randn(len(label), 1, generator=generator)) for _ in range(2))
+        g, other = (self.normal(context, torch.randn(len(events), 1, generator=rng)) for _ in range(2))
         return ((real - g).abs() + (real - other).abs() - (g - other).abs()).sum(1)
 
     with pytest.raises(
@@ -544,7 +545,7 @@ def test_a_model_may_bring_its_own_loss(recipe, gaussian, tmp_path, monkeypatch)
         ),
     ],
 )
-def test_what_has_no_meaning_is_refused(name, settings, message, recipe, tmp_path):
+def test_combinations_without_a_meaning_are_refused(name, settings, message, recipe, tmp_path):
     with pytest.raises(ValueError, match=message):
         train(recipe(name, settings=settings), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()

@@ -141,7 +141,7 @@ def test_settings_as_a_mapping_are_those_of_the_command_line(folder):
     assert workflow._configuration("my.toml", mapping) == workflow._configuration("my.toml", texts)
     config = workflow._configuration("my.toml", mapping)
     assert workflow._configuration(config, {"training.steps": 8}).training.steps == 8
-    with pytest.raises(hepgan.ConfigError, match="unknown key 'training.stpes'; did you mean 'steps'"):
+    with pytest.raises(hepgan.ConfigError, match=r"unknown key 'training.stpes'; did you mean 'steps'\?"):
         workflow._configuration("my.toml", {"training.stpes": 7})
 
 

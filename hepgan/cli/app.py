@@ -32,8 +32,8 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except Interrupted:  # the run is saved, and the log has said how to go on
-            raise typer.Exit from None
+        except Interrupted as stop:  # saved, and as asked for: no failure
+            fail(str(stop), code=0)
         except (ValueError, OSError, FloatingPointError) as error:
             if ctx.params.get("debug"):
                 raise

@@ -1,12 +1,12 @@
-r"""The classic demonstrations of adversarial learning, as numbers: what notebooks/objectives.ipynb draws.
+r"""Classic demonstrations of adversarial learning, as numbers; notebooks/objectives.ipynb draws them.
 
-- `parallel_lines`: samples that do not overlap. The Jensen-Shannon divergence says :math:`\ln 2` however far they are
-  apart, the Wasserstein distance says how far (arXiv:1701.07875, example 1).
-- `trained_value`: what a critic that is trained on two samples says of them, for any game of `OBJECTIVES`.
-- `value`: the same for a critic that is known, without samples: the best discriminator's is
+- `parallel_lines`: samples that do not overlap. Their Jensen-Shannon divergence is :math:`\ln 2` at any distance, their
+  Wasserstein distance is the distance (arXiv:1701.07875, example 1).
+- `trained_value`: value of a game of `OBJECTIVES` for a critic that is trained on two samples.
+- `value`: value of a game for a known critic, from histograms; for the best discriminator it is
   :math:`-\ln 4 + 2\,JS` (arXiv:1406.2661, theorem 1).
-- `generator_slope`: how hard the best critic pulls at a generator that is far away.
-- `DYNAMICS`, `xy_path`: the game of :math:`x y`, which gradient descent does not end, and what ends it.
+- `generator_slope`: gradient that a generator far from the data gets from the best critic.
+- `DYNAMICS`, `xy_path`: the game of :math:`x y`, in which gradient descent does not converge, and remedies.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Array = NDArray[np.float64]
 
 _RATE = 3e-3  # learning rate of a trained critic at the beginning; falls to zero
 _GAMMA = 0.5  # strength of the penalty in the game of x y
-_NODES = 64  # of the quadrature over a Gaussian: exact for polynomials up to twice this degree
+_NODES = 64  # nodes of the quadrature over a Gaussian: exact for polynomials of less than twice this degree
 
 
 def _game(name: str) -> Game:
-    """The game of a row of `OBJECTIVES` whose critic gives one number.
+    """Look up the game of an objective whose critic gives one number.
 
     Raises:
-        ValueError: If there is none of this name, or it has no such critic.
+        ValueError: If there is no such objective, or it has no such critic.
     """
     if name not in OBJECTIVES:
         raise ValueError(f"objective: there is no {name!r}; {near(name, OBJECTIVES)}")
@@ -66,7 +66,7 @@ def parallel_lines(n: int, distance: float, *, rng: torch.Generator) -> tuple[Te
 
 
 def line_distances(distance: float) -> dict[str, float]:
-    """Exact divergences of the two lines: all but the last jump where the lines meet, and are constant elsewhere.
+    """Exact divergences of the two lines by name: constant except at distance 0; only "wasserstein" is continuous.
 
     References:
         Arjovsky, Chintala and Bottou, arXiv:1701.07875, example 1 and figure 1.
@@ -80,7 +80,7 @@ def line_distances(distance: float) -> dict[str, float]:
     }
 
 
-# -- what critics say
+# -- values of critics
 
 
 def trained_value(
@@ -93,22 +93,23 @@ def trained_value(
     width: int = 32,
     penalty: float = 10.0,
 ) -> float:
-    """Value of a game for a critic trained on samples, measured on events that did not train it.
+    """Value of a game for a critic trained on samples, measured on events that were not used in training.
 
-    A gradient penalty is soft: where the samples are a shift by d apart, a slope of 1 + d / (2 penalty) pays best, and
-    the value of "wgan-gp" is that much too large.
+    A gradient penalty does not bound the slope exactly: for samples that differ by a shift d, a slope of
+    1 + d / (2 penalty) is best, and the value of "wgan-gp" is too large by this factor.
 
     Args:
-        name: Row of `OBJECTIVES`, with its own regulariser.
-        sample: From a number n of events to as many of data and of the model, (n, F) each.
-        seed: Of the critic and of the events.
-        steps: Of the critic.
-        batch_size: Events of each step.
-        width: Units of its two hidden layers.
+        name: Name in `OBJECTIVES`; trained with its default regulariser.
+        sample: Draws events: called with a number n and a random source, returns n events of the data and n of the
+            model, (n, F) each.
+        seed: Seed of the critic and of the events.
+        steps: Number of steps of the critic.
+        batch_size: Number of events in each step.
+        width: Units in each of its two hidden layers.
         penalty: Strength of the regulariser.
 
     Returns:
-        The estimate of what the game stands for: a divergence, or the Wasserstein distance.
+        Estimate of the divergence, or of the Wasserstein distance, that belongs to the game.
 
     Raises:
         ValueError: If there is no such objective, it has no critic of one number, or the critic's weights are clipped.
@@ -116,8 +117,8 @@ def trained_value(
     game, regulariser = _game(name), REGULARISERS[OBJECTIVES[name].regulariser]
     if regulariser.clip:
         raise ValueError(f"objective: expected one without clipping of weights, got {name!r}; try 'wgan-gp'")
-    generator = torch.Generator().manual_seed(seed)
-    features = sample(1, generator)[0].shape[1]
+    rng = torch.Generator().manual_seed(seed)
+    features = sample(1, rng)[0].shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         critic = nn.Sequential(
@@ -132,18 +133,18 @@ def trained_value(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     ones = torch.ones(batch_size)
     for _ in range(steps):
-        real, fake = sample(batch_size, generator)
+        real, fake = sample(batch_size, rng)
         loss = -game(critic(real), critic(fake), ones)
         if regulariser.at is not None:
             loss = loss + penalty * gradient_penalty(
-                critic, real, fake, ones, rng=generator, at=regulariser.at, cost=regulariser.cost
+                critic, real, fake, ones, rng=rng, at=regulariser.at, cost=regulariser.cost
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        real, fake = sample(20 * batch_size, generator)
+        real, fake = sample(20 * batch_size, rng)
         return float(game(critic(real), critic(fake), torch.ones(len(real))))
 
 
@@ -151,10 +152,10 @@ def value(name: str, witness: ArrayLike, data: ArrayLike, model: ArrayLike) -> f
     """Value of a game for a known critic: sum of data * gain(v) - model * cost(v).
 
     Args:
-        name: Row of `OBJECTIVES`.
-        witness: (B,) what the critic says in each bin. For "minimax" the best is the logarithm of data over model.
-        data: (B,) probabilities of the data, sum 1.
-        model: (B,) the same of the model.
+        name: Name in `OBJECTIVES`.
+        witness: (B,) output v of the critic in each bin. For "minimax" the best v is the logarithm of data over model.
+        data: (B,) probabilities of the data, with sum 1.
+        model: (B,) probabilities of the model, with sum 1.
 
     Raises:
         ValueError: If there is no such objective, or it has no critic of one number.
@@ -167,15 +168,15 @@ def value(name: str, witness: ArrayLike, data: ArrayLike, model: ArrayLike) -> f
 def generator_slope(name: str, distance: float) -> float:
     r"""Change of the generator's loss with the distance, for the best critic of two unit Gaussians this far apart.
 
-    The data are normal around 0, the model around `distance` d; what the generator feels is the slope at a critic that
-    stands still. The best critic is :math:`v = \ln(p/q) = d^2/2 - d x`, or, for a Wasserstein distance, :math:`v = -x`.
+    The data are normal around 0, the model around `distance` d. The critic is held fixed while the generator moves. The
+    best critic is :math:`v = \ln(p/q) = d^2/2 - d x`, or, for a Wasserstein distance, :math:`v = -x`.
 
     Args:
-        name: Row of `OBJECTIVES`, of a Wasserstein distance or one whose critic tells the logarithm of the ratio.
-        distance: Of the model from the data, not negative.
+        name: Name in `OBJECTIVES`; a Wasserstein distance, or a game whose v is the logarithm of the ratio.
+        distance: Distance of the model from the data, not negative.
 
     Raises:
-        ValueError: If there is no such objective, or its critic says something else.
+        ValueError: If there is no such objective, or its v is something else.
     """
     game, minimised = _game(name), OBJECTIVES[name].generator
     if minimised is None or (not game.signed and game.ratio is not torch.exp):
@@ -194,7 +195,7 @@ def generator_slope(name: str, distance: float) -> float:
     return float(slope)
 
 
-# -- a game that does not end
+# -- a game that gradient descent does not solve
 
 
 def _simultaneous(eta: float) -> Array:
@@ -209,7 +210,7 @@ def _extragradient(eta: float) -> Array:
     return np.array([[1 - eta**2, -eta], [eta, 1 - eta**2]])
 
 
-def _optimistic(eta: float) -> Array:  # of x, y and what they were before
+def _optimistic(eta: float) -> Array:  # acts on x, y, and the x and y of the step before
     return np.array([[1, -2 * eta, 0, eta], [2 * eta, 1, -eta, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
 
 
@@ -219,12 +220,12 @@ def _penalised(eta: float) -> Array:
 
 @dataclass(frozen=True)
 class Dynamics:
-    """How two players move who differ about x y: one chooses x to make it small, the other y to make it large.
+    """Update rule of two players: one changes x to make x y small, the other changes y to make it large.
 
     Attributes:
-        step: From the rate eta to the matrix of one step: all of these rules are linear.
+        step: Matrix of one step, as a function of the rate eta: all of these rules are linear.
         rule: The step in words.
-        source: Where it comes from.
+        source: Publication.
     """
 
     step: Callable[[float], Array]
@@ -232,54 +233,56 @@ class Dynamics:
     source: str
 
     def factor(self, rate: float) -> float:
-        """By which the distance to the solution (0, 0) changes with each step, after many: the spectral radius."""
+        """Factor of the distance to the solution (0, 0) with each step, in the long run: the spectral radius."""
         return float(np.abs(np.linalg.eigvals(self.step(rate))).max())
 
 
 DYNAMICS: dict[str, Dynamics] = {
     "simultaneous": Dynamics(
-        _simultaneous, "x - eta y and y + eta x: outwards, whatever eta is", "arXiv:1801.04406"
+        _simultaneous, "x - eta y and y + eta x: diverges for any eta", "arXiv:1801.04406"
     ),
     "alternating": Dynamics(
-        _alternating, "the same, but y answers to the new x: around for ever", "arXiv:1801.04406"
+        _alternating, "the same, but y answers to the new x: circles for ever", "arXiv:1801.04406"
     ),
     "extragradient": Dynamics(
-        _extragradient, "with the slopes at the place where a first step would lead", "arXiv:1802.10551"
+        _extragradient, "with the slopes at the point that a simultaneous step leads to", "arXiv:1802.10551"
     ),
     "optimistic": Dynamics(
-        _optimistic, "with twice the slopes, less those of the step before", "arXiv:1711.00141"
+        _optimistic, "with twice the slopes, minus the slopes of the step before", "arXiv:1711.00141"
     ),
     "penalised": Dynamics(
-        _penalised, "y pays gamma y^2 / 2 for its steepness, gamma = 1/2", "arXiv:1801.04406"
+        _penalised, "with a penalty gamma y^2 / 2 on the slope y, gamma = 1/2", "arXiv:1801.04406"
     ),
 }
-"""Ways to play f(x, y) = x y; x is a generator of one number, y the slope of a linear critic.
+"""Update rules for f(x, y) = x y; x is a generator of one number, y the slope of a linear critic.
 
-The bilinear game is what every adversarial game looks like near its solution, apart from what is curved.
+Near its solution, every adversarial game looks like this bilinear game, apart from curvature.
 """
 
 
 def xy_path(
     name: str, *, rate: float = 0.1, steps: int = 500, start: tuple[float, float] = (1.0, 1.0)
 ) -> Array:
-    """Where the players of x y are: (steps + 1, 2).
+    """Positions (x, y) of the players before each step and after the last: (steps + 1, 2).
 
-    The running mean of the places, ``path.cumsum(0) / numbers``, is another remedy: it comes to rest where the players
-    go around ("alternating"), and runs away where they do.
+    Averaging is another remedy: the running mean of the positions converges if the players circle ("alternating"), but
+    not if they diverge.
 
     Args:
-        name: Row of `DYNAMICS`.
-        rate: Learning rate of both.
+        name: Name in `DYNAMICS`.
+        rate: Learning rate of both players.
         steps: Number of steps.
         start: First x and y.
 
     Raises:
-        ValueError: If there is no such row.
+        ValueError: If there is no such rule.
     """
     if name not in DYNAMICS:
         raise ValueError(f"dynamics: there is none named {name!r}; {near(name, DYNAMICS)}")
     matrix = DYNAMICS[name].step(rate)
-    state = np.resize(np.asarray(start, np.float64), len(matrix))  # before the first step they stood still
+    state = np.resize(
+        np.asarray(start, np.float64), len(matrix)
+    )  # the step before the first did not move them
     path = [state]
     for _ in range(steps):
         path.append(matrix @ path[-1])

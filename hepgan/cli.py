@@ -20,6 +20,7 @@ import hepgan
 if TYPE_CHECKING:
     from hepgan.config import Config
     from hepgan.data.events import Events
+    from hepgan.evaluation.results import Results
     from hepgan.export.onnx import OnnxGenerator
 
 __all__ = ["app", "main"]
@@ -158,23 +159,21 @@ def _evaluation(settings: list[str] | None, *, fast: bool, networks: bool) -> li
     return given + ["evaluation.fast=true"] * fast + ["evaluation.networks=true"] * networks
 
 
-def _conclude(metrics: dict[str, Any], report: Path, *, limits: dict[str, float], format_: str) -> None:
+def _conclude(results: Results, *, limits: dict[str, float], format_: str) -> None:
     """Print the outcome; exit with 1 if a limit is exceeded.
 
     Raises:
         ValueError: If a limit names nothing that was measured.
     """
-    import json
-
     from hepgan.evaluation import gates
     from hepgan.report import tables
 
     if format_ == "json":
-        typer.echo(json.dumps(metrics, indent=1))
+        typer.echo(results.to_json())
     else:
-        Console().print(tables.verdict(metrics))
-        typer.echo(f"Report: {report / 'report.html'}")
-    words = gates.exceeded(metrics, limits)
+        tables.console().print(tables.verdict(results))
+        typer.echo(f"Report: {results.report}")
+    words = gates.exceeded(results, limits)
     for sentence in words:
         typer.echo(f"hepgan: {sentence}", err=True)
     if words:
@@ -308,7 +307,7 @@ def evaluate(
     from hepgan.data import splits as datasets
     from hepgan.evaluation import gates
     from hepgan.export.onnx import OnnxGenerator
-    from hepgan.report import writing as evaluation
+    from hepgan.report import writing
 
     limits = gates.parse(fail_above or [])
     generator = OnnxGenerator(_model_file(model))
@@ -322,7 +321,7 @@ def evaluate(
         training = datasets.training_events(recipe.data, seed=recipe.training.seed, progress=True)[0]
     report = out or (model / "report" if model.is_dir() else model.with_name(f"{model.stem}-report"))
     number = recipe.training.seed if seed is None else seed
-    metrics = evaluation.evaluate(
+    results = writing.evaluate_events(
         generator,
         reference,
         training=training,
@@ -331,7 +330,7 @@ def evaluate(
         seed=number,
         weights=weights,
     )
-    _conclude(metrics, report, limits=limits, format_=format_)
+    _conclude(results, limits=limits, format_=format_)
 
 
 @app.command(epilog="Example: hepgan compare fast.root geant4.root --config my.toml --out comparison")
@@ -353,7 +352,7 @@ def compare(
     from hepgan.config import load
     from hepgan.data import reading as readers
     from hepgan.evaluation import gates
-    from hepgan.report import writing as evaluation
+    from hepgan.report import writing
 
     limits = gates.parse(fail_above or [])
     settings = _settings(_evaluation(set_, fast=fast, networks=networks), seed=seed)
@@ -361,13 +360,13 @@ def compare(
     sample, reference = (
         readers.read(recipe.data, files=[str(file)], progress=True) for file in (first, second)
     )
-    metrics = evaluation.compare(
-        reference,
+    results = writing.compare_events(
         sample,
+        reference,
         data=recipe.data,
         config=recipe.evaluation,
         out=out,
-        names=(second.name, first.name) if second.name != first.name else (str(second), str(first)),
+        names=(first.name, second.name) if second.name != first.name else (str(first), str(second)),
         seed=recipe.training.seed,
         weights=weights,
         provenance={
@@ -376,7 +375,7 @@ def compare(
             }
         },
     )
-    _conclude(metrics, out, limits=limits, format_=format_)
+    _conclude(results, limits=limits, format_=format_)
 
 
 @app.command(epilog="Example: hepgan export runs/first --out showers.onnx")
@@ -421,7 +420,7 @@ def check(
     if target is not None:
         lines = generator.lint(target)
         results.append((f"target {target}", not lines, "; ".join(lines) or "nothing stands in the way"))
-    Console().print(tables.description(generator.metadata), tables.checks(results))
+    tables.console().print(tables.description(generator.metadata), tables.checks(results))
     if not all(passed for _, passed, _ in results):
         typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
         raise typer.Exit(1)
@@ -551,5 +550,5 @@ def benchmark(
         progress=True,
     )
     for name in data or comparison.WORK:
-        Console().print(tables.plain(name, *comparison.table(results, name)))
+        tables.console().print(tables.plain(name, *comparison.table(results, name)))
     typer.echo(f"Tables:  {out / 'results.md'}\nNumbers: {out / 'results.json'}")

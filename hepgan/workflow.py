@@ -106,7 +106,7 @@ def evaluate(
     from hepgan.data.reading import read as read_events
     from hepgan.data.splits import training_events
     from hepgan.inference.generator import Generator
-    from hepgan.report.writing import evaluate_generator
+    from hepgan.report.writing import evaluate_events
 
     model = Path(model)
     generator = Generator(_model_file(model))
@@ -119,7 +119,7 @@ def evaluate(
     if model.is_dir() and not recipe.evaluation.fast:  # copies of these would be memorised showers
         training = training_events(recipe.data, seed=recipe.training.seed, progress=progress)[0]
     default = model / "report" if model.is_dir() else model.with_name(f"{model.stem}-report")
-    return evaluate_generator(
+    return evaluate_events(
         generator,
         reference,
         training=training,

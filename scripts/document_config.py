@@ -164,6 +164,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, str):
         return f'`"{value}"`'
+    if isinstance(value, dict):
+        return f"`{{ {', '.join(f'{name} = {entry}' for name, entry in value.items())} }}`"
     return f"`{list(value) if isinstance(value, tuple) else value}`"
 
 

@@ -50,7 +50,8 @@ sys.argv[0] = "hepgan"
 main()
 """
 VOLATILE = ("provenance", "schema")  # digests of files and versions; the schema's number
-NAMES = {"generated": "sample"}  # keys that changed their names between schemas
+NAMES = {"generated": "sample", "samples": "sample", "rows": "verdict"}  # keys renamed between schemas
+NESTED = ("distances",)  # keys that a later schema put between, so that paths are the same without them
 
 
 def _hepgan(tree: Path, *arguments: str) -> None:
@@ -76,8 +77,13 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and {"value", "uncertainty"} == set(value):
         value = [value["value"], value["uncertainty"]]
     if isinstance(value, dict):
+        if "uncertainty" in value:  # a row: the two keys are a pair in the earlier schema
+            pair = [value["value"], value["uncertainty"]]
+            value = {key: entry for key, entry in value.items() if key != "uncertainty"} | {"value": pair}
         for key, entry in value.items():
-            if key not in VOLATILE:
+            if key in NESTED:
+                yield from _numbers(entry, path)
+            elif key not in VOLATILE:
                 yield from _numbers(entry, f"{path}.{NAMES.get(key, key)}")
     elif isinstance(value, list):
         for k, entry in enumerate(value):

@@ -19,16 +19,15 @@ def inspect(
     config: Annotated[bool, typer.Option("--config", help="print a starting configuration instead")] = False,
 ) -> None:
     """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
-    from rich.console import Console
-
     if config:
         from hepgan.data.starting import starting_config
 
         typer.echo(starting_config(file), nl=False)
     else:
         from hepgan.data.inspection import render
+        from hepgan.report.tables import console
 
-        Console().print(render(workflow.inspect(file)))
+        console().print(render(workflow.inspect(file)))
 
 
 @app.command(

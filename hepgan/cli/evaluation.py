@@ -28,11 +28,9 @@ def _conclude(result: Results, *, limits: dict[str, float], format_: str) -> Non
     if format_ == "json":
         typer.echo(result.to_json())
     else:
-        from rich.console import Console
-
         from hepgan.report import tables
 
-        Console().print(tables.verdict(result))
+        tables.console().print(tables.verdict(result))
         typer.echo(f"Report: {result.report}")
     sentences = gates.exceeded(result, limits)
     for sentence in sentences:

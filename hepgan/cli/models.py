@@ -40,13 +40,11 @@ def check(
     ] = None,
 ) -> None:
     """Print what a model says of itself, and re-run the reference vectors that it carries."""
-    from rich.console import Console
-
     from hepgan.report import tables
 
     generator = workflow.load(model)
     results = generator.check(target=target)
-    Console().print(tables.description(generator.metadata), tables.checks(results))
+    tables.console().print(tables.description(generator.metadata), tables.checks(results))
     if not all(result.passed for result in results):
         typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
         raise typer.Exit(1)

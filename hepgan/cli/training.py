@@ -57,8 +57,6 @@ def benchmark(
     device: Device = None,
 ) -> None:
     """Train every objective on the same data with the same networks, and compare what is left."""
-    from rich.console import Console
-
     from hepgan.report import tables
     from hepgan.studies import benchmark as study
 
@@ -73,5 +71,5 @@ def benchmark(
         progress=True,
     )
     for name in names:
-        Console().print(tables.plain(name, *study.table(results, name)))
+        tables.console().print(tables.plain(name, *study.table(results, name)))
     typer.echo(f"Tables:  {out / 'results.md'}\nNumbers: {out / 'results.json'}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hepgan.config.checking import Table
 from hepgan.config.data import DataConfig
 from hepgan.config.kinds import SHOWERS, TRACKS
+from hepgan.files import near
 
 __all__ = [
     "CaloModelConfig",
@@ -161,6 +162,33 @@ class TrainingConfig(Table):
     )
 
 
+LIMITS = {
+    "response": 0.03,
+    "fractions": 0.05,
+    "occupancy": 0.10,
+    "ks_mean": 0.03,
+    "ks_max": 0.08,
+    "auc": 0.60,
+    "efficiency": 0.02,
+    "atoms": 0.01,
+}
+"""Defaults of ``evaluation.limits``: largest relative bias of the response in every energy bin, and of the mean energy
+fraction and occupancy of every layer; largest Kolmogorov-Smirnov distance in bins (mean and maximum), area under the
+ROC curve, and absolute difference of an efficiency and of a share of exact values in bins of about 1000 tracks."""
+
+ROW_KEYS = (
+    *("response_bias_worst", "resolution_bias_worst", "longitudinal_worst", "lateral_worst"),
+    *("cell_spectrum_worst", "cell_correlations_worst", "classifier_auc", "single_auc_worst"),
+    *("separation_worst", "efficiency_worst", "atoms_worst", "ks_projected", "correlations_worst"),
+    *("sliced_wasserstein", "mmd", "fpd", "kpd", "emd", "critic"),
+    *("repeats", "duplicates", "copies", "species_score", "similarity_worst"),
+    *("network_auc_low", "network_auc_high", "challenge_fpd", "challenge_kpd"),
+)
+"""Rows of the verdict that may have a limit of their own, beside those of each layer or condition."""
+ROW_PREFIXES = ("fraction_bias_", "occupancy_bias_", "auc_worst_", "ks_worst_")
+"""Beginnings of the keys of rows of each layer (the first two) and of each condition."""
+
+
 class EvaluationConfig(Table):
     """What evaluate measures."""
 
@@ -179,6 +207,23 @@ class EvaluationConfig(Table):
     networks: bool = Field(
         False, description="train CaloChallenge's two classifier networks too (hours without a GPU)"
     )
+    limits: dict[str, float] = Field(
+        LIMITS,
+        description="largest size that the verdict calls good, as in `{ response = 0.02, classifier_auc = 0.8 }`: of "
+        "the defaults, which stay where they are not named, or of any row of the verdict by its key in metrics.json",
+    )
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_have_names(cls, given: dict[str, float]) -> dict[str, float]:
+        """The defaults with the given limits; unknown names are refused."""
+        known = [*LIMITS, *ROW_KEYS]
+        for name, limit in given.items():
+            if name not in known and not name.startswith(ROW_PREFIXES):
+                raise ValueError(f"there is no limit {name!r}; {near(name, [*known, *ROW_PREFIXES])}")
+            if not limit >= 0:
+                raise ValueError(f"{name}: expected a limit that is not negative, got {limit:g}; correct it")
+        return LIMITS | given
 
 
 class Config(Table):

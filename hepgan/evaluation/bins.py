@@ -1,15 +1,15 @@
-"""Bins of a condition, in which two samples are compared, and the axis along which they are drawn."""
+"""Bins of a condition in which two samples are compared, and the axis along which they are drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.config import ConditionConfig
+from hepgan.evaluation.records import Array, BinRanges
 from hepgan.evaluation.sample import Sample
 from hepgan.metrics import bin_number, histogram, profile, quantile_edges
 
@@ -17,10 +17,8 @@ __all__ = ["MIN_IN_BIN", "Axis", "Bins", "Pairs", "axes"]
 
 MIN_IN_BIN = 30  # effective events of either sample below which a bin is left out
 
-Array = NDArray[np.float64]
-Json = dict[str, Any]
 Pairs = Sequence[tuple[Sample, Sample]]
-"""The halves of the reference."""
+"""The halves of the reference; the first plays the reference, the second the sample."""
 
 
 def _condition(sample: Sample, column: int) -> Array:
@@ -37,7 +35,7 @@ class Bins:
     """Bins of one condition; those that a sample hardly fills are left out.
 
     Attributes:
-        condition: Which one.
+        condition: The condition.
         column: Its column.
         edges: (B + 1,), of all bins.
         used: (B,) whether the bin is used.
@@ -55,13 +53,13 @@ class Bins:
         cls,
         condition: ConditionConfig,
         column: int,
-        reference: Sample,
         sample: Sample,
+        reference: Sample,
         *,
         pairs: Pairs,
         number: int,
     ) -> Bins:
-        """Bins with equal shares of the reference, or one for each category."""
+        """Make bins with equal shares of the reference, or one for each category."""
         x, w = _condition(reference, column), reference.weights
         if condition.categories:
             codes = np.array(sorted(condition.categories.values()))
@@ -69,32 +67,34 @@ class Bins:
         else:
             edges = quantile_edges(x, number, weights=w)
 
-        def sums(which: Sample, power: int = 1) -> Array:
-            return histogram(_condition(which, column), edges, weights=which.weights)[power - 1]
+        def sums(events: Sample) -> tuple[Array, Array]:
+            """Sums of weights and of squared weights in the bins."""
+            return histogram(_condition(events, column), edges, weights=events.weights)
 
         used = np.ones(len(edges) - 1, bool)
-        for which in (reference, sample):
-            used &= sums(which) ** 2 >= MIN_IN_BIN * np.maximum(sums(which, 2), np.finfo(float).tiny)
-        for which in (reference, sample, *(half for pair in pairs for half in pair)):
-            used &= sums(which) > 0
+        for events in (reference, sample):
+            first, second = sums(events)
+            used &= first**2 >= MIN_IN_BIN * np.maximum(second, np.finfo(float).tiny)
+        for events in (reference, sample, *(half for pair in pairs for half in pair)):
+            used &= sums(events)[0] > 0
         return cls(condition, column, edges, used, profile(x, x, edges, weights=w)[:, 0])
 
     def of_sample(self, sample: Sample) -> Array:
-        """The condition of each track, (N,)."""
+        """The condition of each event, (N,)."""
         return _condition(sample, self.column)
 
     def number(self, sample: Sample) -> NDArray[np.intp]:
-        """In which of all bins each event is, (N,)."""
+        """Number of the bin of each event, counting all bins, (N,)."""
         return bin_number(self.of_sample(sample), self.edges)
 
-    def plain(self) -> Json:
-        """What ``metrics.json`` says of them."""
+    def ranges(self) -> BinRanges:
+        """The used bins as a record."""
         pairs = np.column_stack([self.edges[:-1], self.edges[1:]])
-        return {
-            "edges": pairs[self.used].tolist(),
-            "mean": self.mean[self.used].tolist(),
-            "left_out": int((~self.used).sum()),
-        }
+        return BinRanges(
+            edges=pairs[self.used].tolist(),
+            mean=self.mean[self.used].tolist(),
+            left_out=int((~self.used).sum()),
+        )
 
     def words(self, number: int) -> str:
         """One of the used bins in words."""
@@ -115,18 +115,18 @@ class Axis:
     ticks: list[str] | None
 
 
-def axes(conditions: Sequence[ConditionConfig], bins: Json) -> Iterator[Axis]:
-    """The conditions that have bins in a table of ``metrics.json``."""
+def axes(conditions: Sequence[ConditionConfig], bins: Mapping[str, BinRanges]) -> Iterator[Axis]:
+    """Give the axis of each condition that has bins."""
     for condition in conditions:
-        found = bins.get(condition.name)
-        if found is None:
+        ranges = bins.get(condition.name)
+        if ranges is None:
             continue
         label = condition.name + (f" [{condition.unit}]" if condition.unit else "")
-        x, ticks = np.asarray(found["mean"]), None
+        x, ticks = np.asarray(ranges.mean), None
         if condition.categories:
             ticks = [
                 name
-                for low, high in found["edges"]
+                for low, high in ranges.edges
                 for name, code in condition.categories.items()
                 if low < code < high
             ]

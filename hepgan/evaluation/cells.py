@@ -1,20 +1,9 @@
 """The numbers of single cells: profiles in depth and radius, spectra, and correlations at fixed conditions.
 
-Keys of ``closure`` in ``metrics.json``; profiles are means of energy over incident energy, their biases generated /
-reference - 1, of which the worst is that of the bins with more than a thousandth of the energy:
-
-* ``profiles.longitudinal``, by layer, and ``profiles.lateral.<layer>``, by ring of the distance between a cell's
-  centre and the axis x = y = 0: ``edges`` (lateral only), ``reference``, ``generated``, ``bias``, ``worst``,
-  ``worst_floor``;
-* ``spectrum.<layer>``: ``edges`` (logarithmic; the first and last bin hold what lies outside), ``reference`` and
-  ``generated`` (cells above threshold of a shower), ``separation`` and ``separation_floor`` of the shapes; null if no
-  cell of the reference has energy;
-* ``correlations.<layer>``: ``difference`` and ``difference_floor`` (mean absolute difference of the coefficients of
-  all pairs of cells), ``x`` and ``y`` (``reference`` and ``generated``: mean coefficient at 1, 2, ... cells apart);
-  null for a layer of one cell. Correlated are logarithms of 1 + energy / median energy, less what a cubic of each
-  condition explains.
-
-Uncertainties are those of a jackknife of groups of showers, floors those of halves of the groups of the reference.
+Profiles are means of energy over incident energy, their biases sample / reference - 1; the worst is that of the bins
+with more than a thousandth of the energy. Correlated are logarithms of 1 + energy / median energy, less what a cubic of
+each condition explains. Uncertainties are those of a jackknife of groups of showers, floors those of halves of the
+groups of the reference.
 """
 
 from __future__ import annotations
@@ -22,37 +11,34 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hepgan.evaluation.closures import CellCorrelations, CellProfiles, Profile, Spectrum
+from hepgan.evaluation.records import Array, Curves, Number, number, numbers
 from hepgan.geometry import CaloLayer, Calorimeter
 from hepgan.metrics import bin_number
 from hepgan.metrics import cells as metric
 from hepgan.metrics.groups import between_halves, jackknife, random_groups
-from hepgan.metrics.moments import Measurement
 
-__all__ = ["CellSample", "Rings", "cell_closure", "furthest", "rings"]
+__all__ = ["CellNumbers", "CellSample", "Rings", "cell_closure", "furthest", "rings"]
 
 MULTIPLICATIONS = (
-    1e11  # of the correlations of a sample: some seconds; with more cells fewer showers are used
+    1e11  # of the correlations of a sample: some seconds; with more cells, fewer showers are used
 )
 FEWEST = 1000  # showers, however many cells there are
-
-Array = NDArray[np.float64]
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class CellSample:
-    """What is needed of a sample.
+    """The parts of a sample that the numbers of cells need.
 
     Attributes:
         cells: (N, n_cells) energies.
         energy: (N,) incident energies, unit of the cells.
-        conditions: (N, K) in which correlations may vary smoothly.
-        weights: (N,).
+        conditions: (N, K) conditions, with which correlations may vary smoothly.
+        weights: (N,) event weights.
     """
 
     cells: NDArray[np.float32]
@@ -85,80 +71,87 @@ def rings(layer: CaloLayer) -> Rings:
     else:
         edges = metric.radial_edges(radii, float(min(np.diff(x).min(), np.diff(y).min())))
         areas = np.outer(np.diff(x), np.diff(y)).ravel()
-    number = bin_number(radii, edges)
-    return Rings(edges, np.bincount(number, areas, len(edges) - 1).astype(np.float64), number)
+    ring = bin_number(radii, edges)
+    return Rings(edges, np.bincount(ring, areas, len(edges) - 1).astype(np.float64), ring)
 
 
-def furthest(measured: Mapping[str, tuple[Measurement | None, Measurement | None]]) -> str | None:
-    """Which of several numbers, with their floors, is furthest above its floor; None if none is defined."""
+def furthest(measured: Mapping[str, tuple[Number | None, Number | None]]) -> str | None:
+    """Name of the number that is furthest above its floor; None if no number is defined.
+
+    Args:
+        measured: Numbers and their floors, by name.
+    """
     sizes = {
-        name: abs(value[0]) / floor[0] if floor and floor[0] > 0 else abs(value[0])
+        name: abs(value.value) / floor.value if floor and floor.value > 0 else abs(value.value)
         for name, (value, floor) in measured.items()
         if value is not None
     }
     return max(sizes, key=lambda name: sizes[name], default=None)
 
 
-def _measurement(value: float, uncertainty: float) -> Measurement | None:
-    return (float(value), float(uncertainty)) if np.isfinite([value, uncertainty]).all() else None
-
-
-def _measurements(values: Array, uncertainties: Array) -> list[Measurement | None]:
-    return [_measurement(*pair) for pair in zip(values, uncertainties, strict=True)]
-
-
-def _profile(first: Array, second: Array, *, rng: np.random.Generator) -> Json:
-    """Comparison of two profiles, from (G, B + 1) sums."""
+def _profile(
+    second: Array, first: Array, *, rng: np.random.Generator, edges: list[float] | None = None
+) -> Profile:
+    """Compare two profiles, from (G, B + 1) sums of the sample and of the reference."""
     shares = metric.means(first.sum(axis=0))
     judged = shares > metric.NEGLIGIBLE * shares.sum()
-    bias = _measurements(*jackknife(metric.profile_differences, first, second))
+    bias = numbers(*jackknife(metric.profile_differences, first, second))
     considered = [b for b, chosen in zip(bias, judged, strict=True) if chosen and b is not None]
-    return {
-        "reference": _measurements(*jackknife(metric.means, first)),
-        "generated": _measurements(*jackknife(metric.means, second)),
-        "bias": bias,
-        "worst": max(considered, key=lambda b: abs(b[0]), default=None),
-        "worst_floor": between_halves(
+    return Profile(
+        reference=numbers(*jackknife(metric.means, first)),
+        sample=numbers(*jackknife(metric.means, second)),
+        bias=bias,
+        worst=max(considered, key=lambda b: abs(b.value), default=None),
+        worst_floor=between_halves(
             functools.partial(metric.largest_difference, judged=judged), first, rng=rng
         ),
-    }
+        edges=edges,
+    )
 
 
 def _binned(sums: Array, number: NDArray[np.intp]) -> Array:
-    """Sums (G, C + 1) of cells joined to those of bins, (G, B + 1)."""
+    """Join sums (G, C + 1) of cells to those of bins, (G, B + 1)."""
     bins = np.zeros((len(sums), int(number.max()) + 2))
     np.add.at(bins.T, number, sums[:, :-1].T)
     bins[:, -1] = sums[:, -1]
     return bins
 
 
-def _profiles(samples: list[CellSample], groups: list[Any], calorimeter: Calorimeter, rng: Any) -> Json:
+def _profiles(
+    sample: _Grouped, reference: _Grouped, calorimeter: Calorimeter, rng: np.random.Generator
+) -> CellProfiles:
     first, second = (
-        metric.cell_energy_sums(s.cells, g, weights=s.weights, scale=s.energy)
-        for s, g in zip(samples, groups, strict=True)
+        metric.cell_energy_sums(s.cells.cells, s.group, weights=s.cells.weights, scale=s.cells.energy)
+        for s in (reference, sample)
     )
     layer_of = np.repeat(np.arange(calorimeter.n_layers), [layer.n_cells for layer in calorimeter.layers])
     lateral = {}
     for layer, place in zip(calorimeter.layers, calorimeter.slices(), strict=True):
         around = rings(layer)
         columns = np.r_[place, -1]
-        sums = (_binned(s[:, columns], around.number) for s in (first, second))
-        lateral[layer.name] = {"edges": around.edges.tolist(), **_profile(*sums, rng=rng)}
-    longitudinal = _profile(_binned(first, layer_of), _binned(second, layer_of), rng=rng)
-    return {"longitudinal": longitudinal, "lateral": lateral}
+        lateral[layer.name] = _profile(
+            _binned(second[:, columns], around.number),
+            _binned(first[:, columns], around.number),
+            rng=rng,
+            edges=around.edges.tolist(),
+        )
+    longitudinal = _profile(_binned(second, layer_of), _binned(first, layer_of), rng=rng)
+    return CellProfiles(longitudinal=longitudinal, lateral=lateral)
 
 
-def _spectrum(first: Array, second: Array, edges: Array, *, rng: np.random.Generator) -> Json:
-    return {
-        "edges": edges.tolist(),
-        "reference": _measurements(*jackknife(metric.means, first)),
-        "generated": _measurements(*jackknife(metric.means, second)),
-        "separation": _measurement(*map(float, jackknife(metric.spectrum_separation, first, second))),
-        "separation_floor": between_halves(metric.spectrum_separation, first, rng=rng),
-    }
+def _spectrum(second: Array, first: Array, edges: Array, *, rng: np.random.Generator) -> Spectrum:
+    return Spectrum(
+        edges=edges.tolist(),
+        reference=numbers(*jackknife(metric.means, first)),
+        sample=numbers(*jackknife(metric.means, second)),
+        separation=number(*jackknife(metric.spectrum_separation, first, second)),
+        separation_floor=between_halves(metric.spectrum_separation, first, rng=rng),
+    )
 
 
-def _correlations(first: Array, second: Array, layer: CaloLayer, *, rng: np.random.Generator) -> Json:
+def _correlations(
+    second: Array, first: Array, layer: CaloLayer, *, rng: np.random.Generator
+) -> CellCorrelations:
     difference = functools.partial(metric.correlation_difference, n=layer.n_cells)
     circle = bool(layer.coordinates == "polar" and np.isclose(layer.x[-1] - layer.x[0], 2 * np.pi))
     along = functools.partial(metric.correlations_by_distance, shape=layer.shape, periodic=circle)
@@ -167,61 +160,100 @@ def _correlations(first: Array, second: Array, layer: CaloLayer, *, rng: np.rand
     def curves(total: Array) -> Array:
         return np.concatenate(along(total))
 
-    result: Json = {
-        "difference": _measurement(*map(float, jackknife(difference, first, second))),
-        "difference_floor": between_halves(difference, first, rng=rng),
-        "x": {},
-        "y": {},
-    }
-    for name, sums in (("reference", first), ("generated", second)):
-        measured = _measurements(*jackknife(curves, sums))
-        result["x"][name], result["y"][name] = measured[:split], measured[split:]
-    return result
+    value = number(*jackknife(difference, first, second))
+    floor = between_halves(difference, first, rng=rng)
+    of_reference, of_sample = (numbers(*jackknife(curves, sums)) for sums in (first, second))
+    return CellCorrelations(
+        difference=value,
+        difference_floor=floor,
+        x=Curves(sample=of_sample[:split], reference=of_reference[:split]),
+        y=Curves(sample=of_sample[split:], reference=of_reference[split:]),
+    )
+
+
+@dataclass(frozen=True)
+class CellNumbers:
+    """Outcome of `cell_closure`: see `ShowerClosure`."""
+
+    profiles: CellProfiles
+    spectrum: dict[str, Spectrum | None]
+    correlations: dict[str, CellCorrelations | None]
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """A sample and the random group of each of its showers.
+
+    Attributes:
+        cells: The sample.
+        group: (N,).
+        terms: (N, K) terms in which correlations vary smoothly with the conditions.
+        every: Showers that are used for correlations.
+    """
+
+    cells: CellSample
+    group: NDArray[np.intp]
+    terms: NDArray[np.float32]
+    every: slice
+
+    def spectrum_sums(self, place: slice, edges: Array, *, threshold: float) -> Array:
+        """Sums of the spectrum of a layer, by group."""
+        return metric.spectrum_sums(
+            self.cells.cells[:, place],
+            edges,
+            self.group,
+            weights=self.cells.weights,
+            threshold=threshold,
+        )
+
+    def correlation_sums(self, place: slice, *, scale: float) -> Array:
+        """Sums of products of the cells of a layer, by group."""
+        e = self.every
+        return metric.correlation_sums(
+            self.cells.cells[e, place],
+            self.terms[e],
+            self.group[e],
+            scale=scale,
+            weights=self.cells.weights[e],
+        )
 
 
 def cell_closure(
-    reference: CellSample,
     sample: CellSample,
+    reference: CellSample,
     calorimeter: Calorimeter,
     *,
     threshold: float,
     rng: np.random.Generator,
-) -> Json:
-    """All numbers of single cells.
+) -> CellNumbers:
+    """Measure all numbers of single cells.
 
     Args:
-        reference: What is right.
-        sample: What is judged.
+        sample: The sample to judge.
+        reference: The sample that is right.
         calorimeter: The geometry.
         threshold: A cell counts as hit above this energy (cell unit).
         rng: Draws groups and halves.
     """
-    samples = [reference, sample]
-    groups = [random_groups(len(s.cells), rng) for s in samples]
     work = sum(layer.n_cells**2 for layer in calorimeter.layers)
     most = max(int(MULTIPLICATIONS / work), FEWEST)
-    every = [slice(None, None, -(-len(s.cells) // most)) for s in samples]
-    terms = [metric.smooth_terms(s.conditions) for s in samples]
-    result: Json = {
-        "profiles": _profiles(samples, groups, calorimeter, rng),
-        "spectrum": {},
-        "correlations": {},
-    }
+    groups = [random_groups(len(s.cells), rng) for s in (reference, sample)]
+    first, second = (
+        _Grouped(s, group, metric.smooth_terms(s.conditions), slice(None, None, -(-len(s.cells) // most)))
+        for s, group in zip((reference, sample), groups, strict=True)
+    )
+    result = CellNumbers(_profiles(second, first, calorimeter, rng), {}, {})
     for layer, place in zip(calorimeter.layers, calorimeter.slices(), strict=True):
-        result["spectrum"][layer.name] = result["correlations"][layer.name] = None
+        result.spectrum[layer.name] = result.correlations[layer.name] = None
         edges = metric.spectrum_edges(reference.cells[:, place], threshold=threshold)
         if edges is None:
             continue
-        first, second = (
-            metric.spectrum_sums(s.cells[:, place], edges, g, weights=s.weights, threshold=threshold)
-            for s, g in zip(samples, groups, strict=True)
+        of_sample, of_reference = (
+            s.spectrum_sums(place, edges, threshold=threshold) for s in (second, first)
         )
-        result["spectrum"][layer.name] = _spectrum(first, second, edges, rng=rng)
+        result.spectrum[layer.name] = _spectrum(of_sample, of_reference, edges, rng=rng)
         if layer.n_cells > 1:
-            scale = metric.median_energy(first.sum(axis=0), edges)
-            first, second = (
-                metric.correlation_sums(s.cells[e, place], t[e], g[e], scale=scale, weights=s.weights[e])
-                for s, g, t, e in zip(samples, groups, terms, every, strict=True)
-            )
-            result["correlations"][layer.name] = _correlations(first, second, layer, rng=rng)
+            scale = metric.median_energy(of_reference.sum(axis=0), edges)
+            of_sample, of_reference = (s.correlation_sums(place, scale=scale) for s in (second, first))
+            result.correlations[layer.name] = _correlations(of_sample, of_reference, layer, rng=rng)
     return result

@@ -1,166 +1,157 @@
-"""Is the sample as diverse as its reference, and new? Similarity of images, repetitions, copies of training events.
-
-Keys of ``diversity`` in ``metrics.json``, each with ``value`` and ``floor`` (halves of the reference; null where
-there is none):
-
-* ``similarity.<layer>`` (showers): mean MS-SSIM of pairs of images of similar energy, sample minus reference, with
-  ``reference`` and ``generated``;
-* ``repeats``: share of events that equal an earlier one exactly, minus that of the reference; ``duplicates``: share of
-  events nearer to another one than it should be; ``copies``: share of events nearer to a training event than
-  it should be (where the training events are at hand), each with ``nearer`` and ``p_value``;
-* ``species_score`` (a condition with several categories): inception-style score of the sample minus that of the
-  reference.
-"""
+"""Diversity and novelty of the sample: similarity of images, repetitions, copies of training events."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hepgan.evaluation.sample import Halves, Sample, Setup, Step, row
+from hepgan.evaluation.records import Compared
+from hepgan.evaluation.results import Diversity, Nearness
+from hepgan.evaluation.sample import Halves, Sample, Setup, Step
+from hepgan.evaluation.verdict import Row, row
 from hepgan.metrics import classifier_score, duplication, memorisation
 from hepgan.metrics.memorisation import Memorisation
+from hepgan.metrics.moments import Measurement
 
-__all__ = ["TITLES", "diversity", "rows"]
+__all__ = ["Title", "entries", "measure_diversity", "rows"]
 
-Array = NDArray[np.float64]
-Json = dict[str, Any]
-
-LEAST_OF_A_CATEGORY = 100  # events of the reference: fewer teach a classifier nothing
+LEAST_OF_A_CATEGORY = 100  # events of the reference; fewer are not enough to train a classifier
 
 
-def _near(found: Memorisation, floor: Memorisation | None) -> Json:
-    return {
-        "value": found.excess,
-        "floor": floor.excess if floor else None,
-        "nearer": found.nearer,
-        "p_value": found.p_value,
-    }
+def _nearness(sample: Memorisation, floor: Memorisation) -> Nearness:
+    return Nearness(value=sample.excess, floor=floor.excess, nearer=sample.nearer, p_value=sample.p_value)
 
 
-def diversity(
-    reference: Sample,
+def measure_diversity(
     sample: Sample,
-    setup: Setup,
+    reference: Sample,
+    setup: Setup[Any],
     *,
     training: Sample | None,
     halves: Halves,
     rng: np.random.Generator,
     step: Step,
-) -> Json:
-    """``diversity`` of ``metrics.json``; nothing if it has to be fast.
+) -> Diversity | None:
+    """Measure similarities, repetitions and copies; None with ``evaluation.fast``.
 
     Args:
-        reference: What is right.
-        sample: What is judged.
+        sample: The sample to judge.
+        reference: The sample that is right.
         setup: The kind of data and settings.
-        training: What the generator was trained with, if it is at hand.
+        training: Training events of the generator, if they are at hand.
         halves: Halvings of the reference.
-        rng: Source of everything random.
+        rng: Source of random numbers.
         step: Called with the name of each step.
     """
     if setup.config.fast:
-        return {}
+        return None
     a, b = halves[0]
     step("diversity")
-    result: Json = setup.diversity(reference, sample, halves=halves, rng=rng)
-    first, second = reference.bare(), sample.bare()
-    (x, u), (y, v) = ((setup.looked_at(which), which.weights) for which in (first, second))
+    similarity = setup.similarity(sample, reference, halves=halves, rng=rng)
+    second, first = sample.without_outputs(), reference.without_outputs()
+    (y, v), (x, u) = ((setup.classifier_inputs(s), s.weights) for s in (second, first))
     step("repetitions")
-    within = duplication(y, x, rng=rng, reference_weights=u, sample_weights=v)
-    between = duplication(x[b], x[a], rng=rng, reference_weights=u[a], sample_weights=u[b])
+    within = duplication(y, x, rng=rng, sample_weights=v, reference_weights=u)
+    between = duplication(x[b], x[a], rng=rng, sample_weights=u[b], reference_weights=u[a])
     (copies, error), (expected, of_expected) = within.copies, within.expected_copies
-    result["repeats"] = {
-        "value": (copies - expected, float(np.hypot(error, of_expected))),
-        "floor": (between.copies[0] - between.expected_copies[0], between.copies[1]),
-    }
-    result["duplicates"] = _near(within, between)
+    repeats = Compared(
+        value=(copies - expected, float(np.hypot(error, of_expected))),
+        floor=(between.copies[0] - between.expected_copies[0], between.copies[1]),
+    )
+    copied = None
     if training is not None:
         step("copies of training events")
-        known = setup.looked_at(training)
-        found = memorisation(known, x, y, rng=rng, test_weights=u, sample_weights=v)
+        known = setup.classifier_inputs(training)
+        of_sample = memorisation(known, x, y, rng=rng, test_weights=u, sample_weights=v)
         floor = memorisation(known, x[a], x[b], rng=rng, test_weights=u[a], sample_weights=u[b])
-        result["copies"] = _near(found, floor)
-    result |= _species(first, second, setup, halves=halves, rng=rng, step=step)
-    return result
+        copied = _nearness(of_sample, floor)
+    return Diversity(
+        repeats=repeats,
+        duplicates=_nearness(within, between),
+        copies=copied,
+        species_score=_species(second, first, setup, halves=halves, rng=rng, step=step),
+        similarity=similarity,
+    )
 
 
 def _species(
-    reference: Sample,
     sample: Sample,
-    setup: Setup,
+    reference: Sample,
+    setup: Setup[Any],
     *,
     halves: Halves,
     rng: np.random.Generator,
     step: Step,
-) -> Json:
-    """The score of the first condition that has several categories with enough events."""
+) -> Compared | None:
+    """Score of the first condition that has several categories with enough events."""
     a, b = halves[0]
     for column, condition in enumerate(setup.data.conditions):
-        labels = reference.events.conditions[:, column]
-        counts = np.unique(labels[a], return_counts=True)[1]
+        counts = np.unique(reference.events.conditions[:, column][a], return_counts=True)[1]
         if not condition.categories or len(counts) < 2 or counts.min() < LEAST_OF_A_CATEGORY:
             continue
         step(f"score of {condition.name}")
 
-        def score(first: Sample, second: Sample, column: int = column) -> tuple[float, float]:
+        def score(second: Sample, first: Sample, column: int = column) -> Measurement:
             others = [
-                np.column_stack([which.features, np.delete(which.events.conditions, column, axis=1)])
-                for which in (second, first)
+                np.column_stack([s.features, np.delete(s.events.conditions, column, axis=1)])
+                for s in (second, first)
             ]
             return classifier_score(
                 *others,
                 reference_species=first.events.conditions[:, column],
                 rng=rng,
-                reference_weights=first.weights,
                 sample_weights=second.weights,
+                reference_weights=first.weights,
             ).difference
 
-        return {
-            "species_score": {"value": score(reference, sample), "floor": score(reference[a], reference[b])}
-        }
-    return {}
+        value = score(sample, reference)
+        return Compared(value=value, floor=score(reference[b], reference[a]))
+    return None
 
 
-TITLES: dict[str, tuple[str, str]] = {
-    "repeats": ("Share of exact repetitions", "beyond those of the reference"),
-    "duplicates": ("Share of near repetitions", "nearer to another event than 99 % of the reference"),
-    "copies": ("Share of copies of training events", "nearer to one than 99 % of the reference"),
-    "species_score": ("Inception-style score of the species", "less that of the reference"),
-}
+Title = tuple[str, str, str, bool]
+"""Key of a row, title, remark, and whether the number is shown in per cent."""
+
+_TITLES: tuple[Title, ...] = (
+    ("repeats", "Share of exact repetitions", "beyond those of the reference", True),
+    ("duplicates", "Share of near repetitions", "nearer to another event than 99 % of the reference", True),
+    ("copies", "Share of copies of training events", "nearer to one than 99 % of the reference", True),
+    ("species_score", "Inception-style score of the species", "less that of the reference", False),
+)
 
 
-def rows(metrics: Json) -> list[Json]:
-    """Rows of the verdict, for information."""
-    numbers = metrics["diversity"]
-    found = [
+def entries(diversity: Diversity) -> list[tuple[Title, Compared]]:
+    """The numbers that were measured, without similarities, in the order of the report."""
+    numbers = (diversity.repeats, diversity.duplicates, diversity.copies, diversity.species_score)
+    return [(title, number) for title, number in zip(_TITLES, numbers, strict=True) if number is not None]
+
+
+def rows(diversity: Diversity) -> list[Row]:
+    """Make the rows of the verdict, for information."""
+    result = [
         row(
             key,
             title,
             section="diversity",
-            value=numbers[key]["value"],
-            floor=numbers[key]["floor"],
-            percent=key != "species_score",
+            value=numbers.value,
+            floor=numbers.floor,
+            percent=percent,
             remark=remark,
         )
-        for key, (title, remark) in TITLES.items()
-        if key in numbers
+        for (key, title, remark, percent), numbers in entries(diversity)
     ]
-    similar = {
-        name: entry for name, entry in numbers.get("similarity", {}).items() if entry["value"] is not None
-    }
-    if similar:
-        worst = max(similar, key=lambda name: abs(similar[name]["value"][0]))
-        found.append(
+    sizes = {name: abs(s.value.value) for name, s in diversity.similarity.items() if s.value is not None}
+    if sizes:
+        worst = max(sizes, key=lambda name: sizes[name])
+        result.append(
             row(
                 "similarity_worst",
                 "MS-SSIM of pairs, sample less reference",
                 section="diversity",
-                value=similar[worst]["value"],
-                floor=similar[worst]["floor"],
+                value=diversity.similarity[worst].value,
+                floor=diversity.similarity[worst].floor,
                 remark=f"{worst}; positive: less diverse",
             )
         )
-    return found
+    return result

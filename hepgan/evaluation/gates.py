@@ -1,15 +1,16 @@
-"""A collaboration's own limits: a comparison that exceeds one of them fails.
+"""Gates of the command line (``--fail-above``): a comparison that exceeds one of them fails.
 
-A limit names a row of the verdict by its ``key`` (or a number of ``headline``) and gives the largest size that is
-accepted; biases count by their absolute value. A number that is not defined is not below any limit.
+A gate names a row of the verdict by its ``key`` (or a number of ``headline``) and gives the largest accepted size;
+biases count by their absolute value. A number that is not defined exceeds every gate. Limits that also colour the
+report are ``evaluation.limits`` of the configuration.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from hepgan.evaluation.results import Results
 from hepgan.evaluation.verdict import format_measurement
 from hepgan.files import near
 
@@ -17,7 +18,7 @@ __all__ = ["exceeded", "parse"]
 
 
 def parse(texts: Iterable[str]) -> dict[str, float]:
-    """Limits from texts such as ``classifier_auc=0.7``.
+    """Read gates from texts such as ``classifier_auc=0.7``.
 
     Raises:
         ValueError: If a text is not a name and a number, or names a metric twice.
@@ -39,17 +40,17 @@ def parse(texts: Iterable[str]) -> dict[str, float]:
     return limits
 
 
-def exceeded(metrics: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
-    """A sentence for each limit that is not kept.
+def exceeded(results: Results, limits: Mapping[str, float]) -> list[str]:
+    """Give a sentence for each gate that is exceeded.
 
     Args:
-        metrics: The content of ``metrics.json``.
-        limits: What `parse` gave.
+        results: The results.
+        limits: Largest accepted sizes, as `parse` gives them.
 
     Raises:
-        ValueError: If a limit names nothing that was measured.
+        ValueError: If a gate names nothing that was measured.
     """
-    numbers = {**metrics["headline"], **{row["key"]: row["value"] for row in metrics["verdict"]}}
+    numbers = {**results.headline, **{row.key: row.measurement for row in results.rows}}
     words = []
     for name, limit in limits.items():
         if name not in numbers:

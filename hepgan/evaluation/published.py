@@ -1,21 +1,22 @@
-"""Published numbers of other generators, where the calorimeter is theirs.
+"""Published numbers of other generators for the same calorimeters.
 
-A number of somebody else's stands beside ours only if the cells are the same: `peers` recognises the geometry by its
-segmentation, not by a name that anybody may give. Even then it was measured with other showers and another classifier;
-`CAVEAT` says so, and goes where the numbers go.
+A published number stands beside ours only if the cells are the same: `peers` recognises the geometry by its
+segmentation, not by its name. Even then it was measured with other showers and another classifier; `CAVEAT` says so,
+and is printed wherever the numbers are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from hepgan.evaluation.verdict import Published
 from hepgan.geometry import CaloLayer, Calorimeter
 
-__all__ = ["CAVEAT", "Peer", "geometry", "peers"]
+__all__ = ["CAVEAT", "Metric", "Peer", "geometry", "peers"]
 
 Metric = Literal["auc_low", "auc_high", "fpd"]
 
@@ -24,7 +25,7 @@ CAVEAT = (
     "cells (low level) or features of the shower (high level). The area of gradient boosting on this page is another "
     "test, so compare it with them only roughly; what compares best is the same network on the same features."
 )
-"""What a reader has to know before comparing."""
+"""Warning for the reader, printed beside the numbers."""
 
 _CALOGAN = "arXiv:1705.02355"
 _CALOFLOW = "arXiv:2106.05285"
@@ -45,8 +46,8 @@ class Peer:
         model: Name of the generator, and its particle where the geometry does not tell.
         value: The number.
         uncertainty: As published, if it is known here.
-        reference: Where it is published, or what it is compared in.
-        remark: What restricts it.
+        reference: Publication.
+        remark: Restrictions of the number.
     """
 
     geometry: str
@@ -57,25 +58,26 @@ class Peer:
     reference: str
     remark: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """An entry of ``peers`` of a row of ``verdict`` in ``metrics.json``."""
-        return {
-            "model": self.model,
-            "value": (self.value, self.uncertainty),
-            "reference": self.reference,
-            "remark": self.remark,
-        }
+    def record(self) -> Published:
+        """The number as it stands beside a row of the verdict."""
+        return Published(
+            model=self.model,
+            value=self.value,
+            uncertainty=self.uncertainty,
+            reference=self.reference,
+            remark=self.remark,
+        )
 
 
 def _challenge(key: str, rows: Sequence[tuple[str, float, float, float | None]]) -> list[Peer]:
-    """Rows of model, low-level AUC, high-level AUC and FPD in 1e-3, of arXiv:2410.21611."""
-    found = []
+    """Make the numbers of arXiv:2410.21611 from rows of model, low-level AUC, high-level AUC and FPD in 1e-3."""
+    result = []
     for model, low, high, distance in rows:
-        found.append(Peer(key, "auc_low", model, low, None, _CHALLENGE))
-        found.append(Peer(key, "auc_high", model, high, None, _CHALLENGE))
+        result.append(Peer(key, "auc_low", model, low, None, _CHALLENGE))
+        result.append(Peer(key, "auc_high", model, high, None, _CHALLENGE))
         if distance is not None:
-            found.append(Peer(key, "fpd", model, 1e-3 * distance, None, _CHALLENGE))
-    return found
+            result.append(Peer(key, "fpd", model, 1e-3 * distance, None, _CHALLENGE))
+    return result
 
 
 _ROUGH = "approximate"
@@ -113,7 +115,7 @@ PEERS: tuple[Peer, ...] = (
         ],
     ),
 )
-"""All of them."""
+"""All published numbers."""
 
 Edges = tuple[float, ...]
 _POLAR: dict[str, tuple[tuple[int, Edges], ...]] = {
@@ -190,12 +192,12 @@ def peers(calorimeter: Calorimeter | None, *, metric: Metric | None = None) -> l
     """Published numbers for a calorimeter, best generator first, Geant4 against itself last.
 
     Args:
-        calorimeter: Ours; None for what is no calorimeter.
-        metric: Only this one; default: all.
+        calorimeter: Our geometry; None if there is none.
+        metric: Only this metric; default: all.
 
     Returns:
-        Nothing where nobody has published for this geometry.
+        The numbers; empty if nobody has published for this geometry.
     """
     key = geometry(calorimeter) if calorimeter is not None else None
-    found = [peer for peer in PEERS if peer.geometry == key and metric in (None, peer.metric)]
-    return sorted(found, key=lambda peer: (peer.metric, peer.model == _ITSELF, peer.value))
+    known = [peer for peer in PEERS if peer.geometry == key and metric in (None, peer.metric)]
+    return sorted(known, key=lambda peer: (peer.metric, peer.model == _ITSELF, peer.value))

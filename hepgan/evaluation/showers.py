@@ -1,29 +1,41 @@
 """The numbers of showers: response, resolution, energy fractions and occupancy against the incident energy.
 
-Keys of ``closure`` in ``metrics.json`` (the others: `hepgan.evaluation.measure`): ``energy`` (``unit``, ``edges``,
-``mean`` of each bin), ``response`` and ``resolution`` (``reference``, ``generated``, ``bias`` by bin, ``worst``,
-``worst_floor``), ``resolution.fit`` (``reference``, ``generated``: ``stochastic``, ``constant``, ``chi2_per_ndf`` of
-`resolution_fit`, or null), ``fractions.<layer>`` and ``occupancy.<layer>`` (``reference``, ``generated``, ``bias``,
-``bias_floor``, ``by_energy``); biases are generated / reference - 1, their floors the mean of the absolute value.
-``resolution.fit`` is that of points at the harmonic mean energy of each bin. The numbers of single cells
-(``profiles``, ``spectrum``, ``correlations``): `hepgan.evaluation.cells`. ``observables``: ``difference`` and
-``difference_floor`` (mean absolute difference of the correlation coefficients of all pairs of shower shapes).
+Biases are sample / reference - 1, their floors the mean of the absolute value between halves of the reference. The fit
+of the resolution is that of points at the harmonic mean energy of each bin. The numbers of single cells are in
+`hepgan.evaluation.cells`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.data.events import Events
-from hepgan.evaluation.cells import CellSample, cell_closure, furthest
-from hepgan.evaluation.sample import Halves, Sample, Setup, auc_row, row, scatter, telling_rows
+from hepgan.errors import DataError
+from hepgan.evaluation.cells import CellSample, cell_closure
+from hepgan.evaluation.closures import (
+    Biases,
+    Difference,
+    EnergyBins,
+    LayerBias,
+    Resolution,
+    ResolutionFits,
+    ShowerClosure,
+)
+from hepgan.evaluation.common_rows import auc_row, worst_observables
+from hepgan.evaluation.published import Metric, Peer, peers
+from hepgan.evaluation.records import Array, Curves, Number, Numbers, number, to_array
+from hepgan.evaluation.results import Classifier, Feature, Similarity
+from hepgan.evaluation.sample import Halves, Sample, Setup, scatter
+from hepgan.evaluation.shower_rows import bias_rows, cell_rows
+from hepgan.evaluation.verdict import Row
 from hepgan.geometry import Calorimeter, energy_factor
 from hepgan.metrics import (
     image_diversity,
@@ -37,22 +49,29 @@ from hepgan.metrics.cells import correlation_difference, correlation_sums, corre
 from hepgan.metrics.diversity import ImageDiversity
 from hepgan.metrics.groups import between_halves, jackknife, random_groups
 from hepgan.metrics.moments import Measurement
-from hepgan.transforms.shower_shapes import ShowerShapes
+from hepgan.transforms.shower_shapes import (
+    ShowerShapes,
+    challenge_high_level,
+    challenge_low_level,
+)
 
-__all__ = ["LIMITS", "ShowerSetup"]
-
-LIMITS = {"response": 0.03, "fractions": 0.05, "occupancy": 0.10}
-"""Largest relative bias that is called good: response in every energy bin, mean fraction and occupancy of
-every layer."""
+__all__ = ["ShowerSetup"]
 
 MIN_IN_BIN = 10  # showers of either sample below which an energy bin is left out
+CHALLENGE_UNIT = "MeV"  # the observables of the CaloChallenge hold logarithms of energies
 _CHUNK = 2000  # showers at once through the feature module
+_CHALLENGE_CHUNK = 5000  # showers at once through the observables of the challenge
 
-Array = NDArray[np.float64]
-Json = dict[str, Any]
+_PUBLISHED: dict[str, tuple[Metric, ...]] = {
+    "classifier_auc": ("auc_high", "auc_low"),
+    "network_auc_low": ("auc_low",),
+    "network_auc_high": ("auc_high",),
+    "challenge_fpd": ("fpd",),
+}
+"""Published metrics that stand beside each row."""
 
 
-def _energy_bins(reference: Sample, sample: Sample, setup: ShowerSetup) -> list[tuple[float, float]]:
+def _energy_bins(sample: Sample, reference: Sample, setup: ShowerSetup) -> list[tuple[float, float]]:
     """Bins with equal shares of the reference; those that a sample hardly fills are left out."""
     energies = [setup.energy(s) for s in (reference, sample)]
     edges = quantile_edges(energies[0], setup.config.energy_bins, weights=reference.weights)
@@ -62,7 +81,7 @@ def _energy_bins(reference: Sample, sample: Sample, setup: ShowerSetup) -> list[
         if all(int(((e >= low) & (e < high)).sum()) >= MIN_IN_BIN for e in energies):
             bins.append((low, high))
     if not bins:
-        raise ValueError(
+        raise DataError(
             f"incident energy: no bin holds {MIN_IN_BIN} showers of both samples ({len(reference)} and "
             f"{len(sample)} showers); give more showers, or lower evaluation.energy_bins"
         )
@@ -87,8 +106,13 @@ def _bias_floor(values: Array, weights: Array, halves: Halves) -> Measurement | 
     return scatter(defined) if defined else None
 
 
-def _largest(biases: Sequence[Measurement | None]) -> Measurement | None:
-    return max((b for b in biases if b is not None), key=lambda b: abs(b[0]), default=None)
+def _bias(value: Measurement, reference: Measurement) -> Number | None:
+    difference = relative_difference(value, reference)
+    return None if difference is None else Number(*difference)
+
+
+def _largest(biases: Numbers) -> Number | None:
+    return max((b for b in biases if b is not None), key=lambda b: abs(b.value), default=None)
 
 
 def _worst_floor(
@@ -104,72 +128,38 @@ def _worst_floor(
     sizes = []
     for pair in halves:
         first, second = (_by_energy(values[i], energy[i], weights[i], bins, statistic) for i in pair)
-        worst = _largest([relative_difference(b, a) for a, b in zip(first, second, strict=True)])
+        worst = _largest([_bias(b, a) for a, b in zip(first, second, strict=True)])
         if worst is not None:
-            sizes.append(abs(worst[0]))
+            sizes.append(abs(worst.value))
     return scatter(sizes) if sizes else None
 
 
-def _cell_rows(closure: Json) -> list[Json]:
-    """For information: the numbers of single cells, each of the layer where it is furthest above its floor."""
-    rows = []
-    for name, metric, section, layers, key, what in (
-        (
-            "longitudinal_worst",
-            "Longitudinal profile",
-            "profiles",
-            {"": closure["profiles"]["longitudinal"]},
-            "worst",
-            "largest bias",
-        ),
-        (
-            "lateral_worst",
-            "Lateral profile",
-            "profiles",
-            closure["profiles"]["lateral"],
-            "worst",
-            "largest bias",
-        ),
-        (
-            "cell_spectrum_worst",
-            "Cell spectrum",
-            "cells",
-            closure["spectrum"],
-            "separation",
-            "separation power",
-        ),
-        (
-            "cell_correlations_worst",
-            "Cell correlations, worst layer",
-            "correlations",
-            closure["correlations"],
-            "difference",
-            "mean difference of coefficients",
-        ),
-    ):
-        measured = {where: (n[key], n[f"{key}_floor"]) for where, n in layers.items() if n}
-        layer = furthest(measured)
-        value, floor = measured[layer] if layer is not None else (None, None)
-        remark = f"{what}, {layer}" if layer else what
-        percent = section == "profiles"
-        rows.append(
-            row(name, metric, section=section, value=value, floor=floor, percent=percent, remark=remark)
-        )
-    return rows
-
-
 @dataclass(frozen=True)
-class ShowerSetup(Setup):
+class ShowerSetup(Setup[ShowerClosure]):
     """Showers in a calorimeter.
 
     Attributes:
         calorimeter: The geometry.
-        shapes: What is looked at.
+        shapes: Computes the observables, the shower shapes.
     """
 
     calorimeter: Calorimeter
     shapes: ShowerShapes
-    what = "showers"
+
+    @classmethod
+    def of(
+        cls,
+        data: DataConfig,
+        config: EvaluationConfig,
+        *,
+        paired: bool,
+        reference: Events,
+        calorimeter: Callable[[], Calorimeter],
+    ) -> ShowerSetup:
+        """Make the setup with the shower shapes of the geometry."""
+        geometry, n_overflow = calorimeter(), reference.overflow.shape[1]
+        shapes = ShowerShapes(geometry, n_overflow=n_overflow, threshold=config.threshold)
+        return cls(data, config, paired, geometry, shapes)
 
     @property
     def names(self) -> list[str]:
@@ -182,8 +172,13 @@ class ShowerSetup(Setup):
         return self.shapes.units
 
     @property
+    def layers(self) -> list[str]:
+        """Names of the layers."""
+        return self.calorimeter.names
+
+    @property
     def energy_column(self) -> int:
-        """Which condition is the incident energy."""
+        """Column of the incident energy among the conditions."""
         return [c.name for c in self.data.conditions].index(self.data.calo.incident_energy)
 
     @property
@@ -195,12 +190,12 @@ class ShowerSetup(Setup):
         """Incident energy of each shower, (N,), in the unit of the condition."""
         return sample.events.conditions[:, self.energy_column].astype(np.float64)
 
-    def column(self, kind: str, layer: str) -> int:
-        """Where a feature of a layer is."""
-        return self.names.index(f"{kind}_{layer}")
+    def column(self, quantity: Literal["fraction", "occupancy"], layer: str) -> int:
+        """Column of a quantity of a layer among the shower shapes."""
+        return self.names.index(f"{quantity}_{layer}")
 
     def cell_sample(self, sample: Sample) -> CellSample:
-        """What single cells are compared by."""
+        """The parts of a sample that the numbers of cells need."""
         columns = [
             np.log(values) if c.transform == "log" and values.min() > 0 else values
             for c, values in zip(self.data.conditions, sample.events.conditions.T, strict=True)
@@ -213,12 +208,12 @@ class ShowerSetup(Setup):
         """Compute the shower shapes.
 
         Raises:
-            ValueError: If the cells are not those of the calorimeter.
+            DataError: If the cells are not those of the calorimeter.
         """
         wanted = (self.calorimeter.n_cells, self.shapes.n_overflow)
         got = (events.cells.shape[1], events.overflow.shape[1])
         if got != wanted:
-            raise ValueError(
+            raise DataError(
                 f"{name}: expected {wanted[0]} cells and {wanted[1]} overflow numbers a shower, "
                 f"got {got[0]} and {got[1]}; read the file with the configuration of the other sample"
             )
@@ -233,56 +228,89 @@ class ShowerSetup(Setup):
             ]
         return Sample(name, events, torch.cat(parts).numpy().astype(np.float64))
 
-    def closure(self, reference: Sample, sample: Sample, *, halves: Halves, rng: np.random.Generator) -> Json:
-        """Biases in bins of the incident energy, and the numbers of single cells."""
-        bins = _energy_bins(reference, sample, self)
-
-        def profile(column: int, which: Sample, statistic: Statistic = mean) -> list[Measurement]:
-            return _by_energy(which.features[:, column], self.energy(which), which.weights, bins, statistic)
-
+    def closure(
+        self, sample: Sample, reference: Sample, *, halves: Halves, rng: np.random.Generator
+    ) -> ShowerClosure:
+        """Measure biases in bins of the incident energy, and the numbers of single cells."""
+        bins = _energy_bins(sample, reference, self)
         energy, weights = self.energy(reference), reference.weights
+
+        def profile(column: int, events: Sample, statistic: Statistic = mean) -> list[Measurement]:
+            return _by_energy(
+                events.features[:, column], self.energy(events), events.weights, bins, statistic
+            )
+
+        def curves(column: int, statistic: Statistic = mean) -> Curves:
+            return Curves(
+                sample=profile(column, sample, statistic), reference=profile(column, reference, statistic)
+            )
+
+        def biases(column: int, statistic: Statistic) -> Biases:
+            both = curves(column, statistic)
+            bias = [
+                None if a is None or b is None else _bias(b, a)
+                for a, b in zip(both.reference, both.sample, strict=True)
+            ]
+            floor = _worst_floor(
+                reference.features[:, column], energy, weights, bins, statistic=statistic, halves=halves
+            )
+            return Biases(
+                sample=both.sample,
+                reference=both.reference,
+                bias=bias,
+                worst=_largest(bias),
+                worst_floor=floor,
+            )
+
+        def layers(quantity: Literal["fraction", "occupancy"]) -> dict[str, LayerBias]:
+            result = {}
+            for layer in self.layers:
+                column = self.column(quantity, layer)
+                first, second = (mean(s.features[:, column], s.weights) for s in (reference, sample))
+                result[layer] = LayerBias(
+                    sample=second,
+                    reference=first,
+                    bias=_bias(second, first),
+                    bias_floor=_bias_floor(reference.features[:, column], weights, halves),
+                    by_energy=curves(column),
+                )
+            return result
+
         centres = [m for m, _ in _by_energy(energy, energy, weights, bins, mean)]
-        result: Json = {"energy": {"unit": self.energy_unit, "edges": bins, "mean": centres}}
         response = self.names.index("response")
-        for key, statistic in (("response", mean), ("resolution", relative_spread)):
-            first, second = (profile(response, which, statistic) for which in (reference, sample))
-            bias = [relative_difference(b, a) for a, b in zip(first, second, strict=True)]
-            result[key] = {
-                "reference": first,
-                "generated": second,
-                "bias": bias,
-                "worst": _largest(bias),
-                "worst_floor": _worst_floor(
-                    reference.features[:, response], energy, weights, bins, statistic=statistic, halves=halves
-                ),
+        resolution = biases(response, relative_spread)
+        fits = ResolutionFits(
+            **{
+                name: resolution_fit(self._harmonic_energies(events, bins), to_array(numbers))
+                for name, events, numbers in (
+                    ("sample", sample, resolution.sample),
+                    ("reference", reference, resolution.reference),
+                )
             }
-        fits = {}
-        for name, which in (("reference", reference), ("generated", sample)):
-            inverse = _by_energy(1 / self.energy(which), self.energy(which), which.weights, bins, mean)
-            # the mean of a^2 / E over a bin is that at the harmonic mean of E
-            fits[name] = resolution_fit([1 / value for value, _ in inverse], result["resolution"][name])
-        result["resolution"]["fit"] = {name: asdict(fit) if fit else None for name, fit in fits.items()}
-        for key, kind in (("fractions", "fraction"), ("occupancy", "occupancy")):
-            result[key] = {}
-            for layer in self.calorimeter.names:
-                column = self.column(kind, layer)
-                means = [mean(s.features[:, column], s.weights) for s in (reference, sample)]
-                result[key][layer] = {
-                    "reference": means[0],
-                    "generated": means[1],
-                    "bias": relative_difference(means[1], means[0]),
-                    "bias_floor": _bias_floor(reference.features[:, column], weights, halves),
-                    "by_energy": {
-                        "reference": profile(column, reference),
-                        "generated": profile(column, sample),
-                    },
-                }
-        first_cells, second_cells = (self.cell_sample(s) for s in (reference, sample))
-        result |= cell_closure(
-            first_cells, second_cells, self.calorimeter, threshold=self.config.threshold, rng=rng
         )
-        result["observables"] = self._observables(reference, sample, rng=rng)
-        return result
+        cells = cell_closure(
+            self.cell_sample(sample),
+            self.cell_sample(reference),
+            self.calorimeter,
+            threshold=self.config.threshold,
+            rng=rng,
+        )
+        return ShowerClosure(
+            energy=EnergyBins(unit=self.energy_unit, edges=bins, mean=centres),
+            response=biases(response, mean),
+            resolution=Resolution(**vars(resolution), fit=fits),
+            fractions=layers("fraction"),
+            occupancy=layers("occupancy"),
+            profiles=cells.profiles,
+            spectrum=cells.spectrum,
+            correlations=cells.correlations,
+            observables=self._observables(sample, reference, rng=rng),
+        )
+
+    def _harmonic_energies(self, sample: Sample, bins: Sequence[tuple[float, float]]) -> list[float]:
+        """Harmonic mean energy of each bin, at which a^2 / E has its mean over the bin."""
+        energy = self.energy(sample)
+        return [1 / value for value, _ in _by_energy(1 / energy, energy, sample.weights, bins, mean)]
 
     def _products(self, sample: Sample, group: NDArray[np.intp]) -> Array:
         """Sums of products of the shower shapes, in single precision as they are computed."""
@@ -294,100 +322,87 @@ class ShowerSetup(Setup):
         total = self._products(sample, np.zeros(len(sample), np.intp))[0]
         return correlations(total, len(self.names))[0]
 
-    def _observables(self, reference: Sample, sample: Sample, *, rng: np.random.Generator) -> Json:
-        """How different the correlations of the shower shapes are."""
+    def _observables(self, sample: Sample, reference: Sample, *, rng: np.random.Generator) -> Difference:
+        """Difference of the correlations of the shower shapes."""
         first, second = (self._products(s, random_groups(len(s), rng)) for s in (reference, sample))
         difference = functools.partial(correlation_difference, n=len(self.names))
-        value, uncertainty = (float(number) for number in jackknife(difference, first, second))
-        return {
-            "difference": (value, uncertainty) if np.isfinite([value, uncertainty]).all() else None,
-            "difference_floor": between_halves(difference, first, rng=rng),
-        }
+        return Difference(
+            difference=number(*jackknife(difference, first, second)),
+            difference_floor=between_halves(difference, first, rng=rng),
+        )
 
-    def diversity(
-        self, reference: Sample, sample: Sample, *, halves: Halves, rng: np.random.Generator
-    ) -> Json:
-        """Similarity of pairs of images of each layer, at similar energies; null where a layer is always empty."""
+    def similarity(
+        self, sample: Sample, reference: Sample, *, halves: Halves, rng: np.random.Generator
+    ) -> dict[str, Similarity]:
+        """Similarity of pairs of images of each layer, at similar energies; undefined where a layer is always empty."""
         a, b = halves[0]
 
-        def similarity(first: Sample, second: Sample, k: int) -> ImageDiversity:
-            s, shape = self.calorimeter.slices()[k], self.calorimeter.layers[k].shape
-            images = [which.events.cells[:, s].reshape(-1, *shape) for which in (second, first)]
+        def images(second: Sample, first: Sample, k: int) -> ImageDiversity:
+            place, shape = self.calorimeter.slices()[k], self.calorimeter.layers[k].shape
             return image_diversity(
-                *images,
+                *(s.events.cells[:, place].reshape(-1, *shape) for s in (second, first)),
                 rng=rng,
-                reference_weights=first.weights,
                 sample_weights=second.weights,
-                reference_condition=self.energy(first),
+                reference_weights=first.weights,
                 sample_condition=self.energy(second),
+                reference_condition=self.energy(first),
             )
 
-        found: Json = {}
-        for k, name in enumerate(self.calorimeter.names):
+        result = {}
+        for k, name in enumerate(self.layers):
             try:
-                value, floor = similarity(reference, sample, k), similarity(reference[a], reference[b], k)
+                value = images(sample, reference, k)
+                floor = images(reference[b], reference[a], k)
             except ValueError as error:  # negative energies or weights: said instead of a number
-                found[name] = {"value": None, "floor": None, "reason": str(error)}
+                result[name] = Similarity(value=None, floor=None, reason=str(error))
                 continue
-            found[name] = {
-                "value": value.difference,
-                "floor": floor.difference,
-                "reference": value.reference,
-                "generated": value.sample,
-            }
-        return {"similarity": found}
-
-    def verdict(self, metrics: Json) -> list[Json]:
-        """Biases, and the classifier for information."""
-        closure = metrics["closure"]
-        rows = [
-            row(
-                "response_bias_worst",
-                f"Response bias, worst of {len(closure['response']['bias'])} energy bins",
-                section="response",
-                value=closure["response"]["worst"],
-                floor=closure["response"]["worst_floor"],
-                limit=LIMITS["response"],
-                percent=True,
+            result[name] = Similarity(
+                value=value.difference,
+                floor=floor.difference,
+                sample=value.sample,
+                reference=value.reference,
             )
-        ]
-        for key, label in (("fractions", "Mean energy fraction"), ("occupancy", "Mean occupancy")):
-            rows += [
-                row(
-                    f"{key.rstrip('s')}_bias_{layer}",
-                    f"{label} bias, {layer}",
-                    section=key,
-                    value=numbers["bias"],
-                    floor=numbers["bias_floor"],
-                    limit=LIMITS[key],
-                    percent=True,
-                )
-                for layer, numbers in closure[key].items()
-            ]
-        resolution = row(
-            "resolution_bias_worst",
-            f"Resolution bias, worst of {len(closure['resolution']['bias'])} energy bins",
-            section="response",
-            value=closure["resolution"]["worst"],
-            floor=closure["resolution"]["worst_floor"],
-            percent=True,
-            remark="spread of the response",
-        )
+        return result
+
+    def check_networks(self) -> None:
+        """Accept the networks: showers have cells."""
+
+    def network_inputs(self, sample: Sample) -> dict[str, NDArray[np.float32]]:
+        """Inputs of CaloChallenge's networks, (N, F) each: the cells (``low``) and its observables (``high``)."""
+        calorimeter, threshold = self.calorimeter, self.config.threshold
+        factor = energy_factor(calorimeter.unit, CHALLENGE_UNIT)
+        scale = energy_factor(self.energy_unit, CHALLENGE_UNIT)
+        energy = torch.from_numpy(self.energy(sample)).float() * scale
+        cells = torch.from_numpy(sample.events.cells)
+        parts: dict[str, list[torch.Tensor]] = {"low": [], "high": []}
+        for start in range(0, len(sample), _CHALLENGE_CHUNK):
+            chunk = slice(start, start + _CHALLENGE_CHUNK)
+            part, e = cells[chunk] * factor, energy[chunk]
+            parts["low"].append(challenge_low_level(part, e, threshold=factor * threshold))
+            parts["high"].append(challenge_high_level(part, e, calorimeter, threshold=factor * threshold))
+        return {name: torch.cat(tensors).numpy() for name, tensors in parts.items()}
+
+    def published(self, key: str) -> list[Peer]:
+        """Published numbers of generators for the same cells."""
+        metrics = _PUBLISHED.get(key, ())
+        return [peer for metric in metrics for peer in peers(self.calorimeter, metric=metric)]
+
+    def verdict(
+        self, closure: ShowerClosure, *, features: Mapping[str, Feature], classifier: Classifier
+    ) -> list[Row]:
+        """Make the rows of biases, then those for information."""
         return [
-            *rows,
-            resolution,
-            *_cell_rows(closure),
-            auc_row(metrics, key="classifier_auc"),
-            *telling_rows(metrics),
+            *bias_rows(closure, self.config.limits),
+            *cell_rows(closure),
+            auc_row(classifier, key="classifier_auc"),
+            *worst_observables(features, classifier),
         ]
 
-    def headline(self, metrics: Json) -> dict[str, Measurement | None]:
-        """The classifier's area and the biases."""
-        closure = metrics["closure"]
-        numbers: dict[str, Measurement | None] = {
-            "classifier_auc": metrics["classifier"]["auc"],
-            "response_bias_worst": closure["response"]["worst"],
+    def headline(self, closure: ShowerClosure, *, classifier: Classifier) -> dict[str, Number | None]:
+        """Choose the classifier's area and the biases."""
+        return {
+            "classifier_auc": classifier.auc,
+            "response_bias_worst": closure.response.worst,
+            **{f"fraction_bias_{layer}": values.bias for layer, values in closure.fractions.items()},
+            **{f"occupancy_bias_{layer}": values.bias for layer, values in closure.occupancy.items()},
         }
-        for key, name in (("fractions", "fraction"), ("occupancy", "occupancy")):
-            numbers |= {f"{name}_bias_{layer}": values["bias"] for layer, values in closure[key].items()}
-        return numbers

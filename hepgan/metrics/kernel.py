@@ -260,7 +260,7 @@ def mmd(
         what="mmd",
     )
     if standardise:
-        x2, x1 = _standardised(x1, w1, x2)
+        x1, x2 = _standardised(x1, w1, x2)
     if kernel == "rbf" and bandwidth is None:
         bandwidth = median_distance(
             x1 if len(x1) <= MEDIAN_EVENTS else rng.choice(x1, MEDIAN_EVENTS, replace=False)

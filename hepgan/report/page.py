@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from pydantic import JsonValue
 
 from hepgan.evaluation.published import CAVEAT
-from hepgan.evaluation.verdict import VERDICTS, format_limit, format_measurement, tally
+from hepgan.evaluation.results import Results
+from hepgan.evaluation.verdict import (
+    VERDICTS,
+    format_limit,
+    format_measurement,
+    tally,
+    worst_by_section,
+)
 from hepgan.report.style import svg
 
-__all__ = ["Cell", "Grid", "Section", "render"]
-
+__all__ = ["Cell", "Grid", "KindReport", "Section", "render"]
 
 FEW_PEERS = 3  # published numbers beside ours in the verdict table; the others have a table of their own
 OWN_ANCHORS = ("top", "verdict", "reading", "published", "features", "provenance")
-"""Parts of the page that are always called so."""
+"""Names of the fixed parts of the page."""
 
 Cell = tuple[str, str]
 """Text, and the verdict that colours it (a key of `VERDICTS`, or empty)."""
@@ -31,8 +37,8 @@ class Grid:
     """A table of the report.
 
     Attributes:
-        heading: One word for each column.
-        rows: Cells; the first of each row is its name.
+        heading: Titles of the columns.
+        rows: Cells; the first cell of each row is its name.
     """
 
     heading: Sequence[str]
@@ -46,7 +52,7 @@ class Section:
     Attributes:
         anchor: Name by which the page links to it.
         title: Heading.
-        caption: What is shown, and what a good one looks like.
+        caption: Content of the figure, and the look of a good one.
         figure: The figure.
         grid: The table.
     """
@@ -58,9 +64,25 @@ class Section:
     grid: Grid | None = None
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class KindReport:
+    """The parts of a report that one kind of data adds.
+
+    Attributes:
+        note: Explanation of its verdict table.
+        sections: Takes the sample, the reference, the setup and the closure; gives its figures.
+    """
+
+    note: str
+    sections: Callable[..., list[Section]]
+
+
+def _flat(table: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, str]]:
+    """Keys and values of nested tables; what is not known is left out."""
     rows: list[tuple[str, str]] = []
     for key, value in table.items():
+        if value is None:
+            continue
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{key}.")
         else:
@@ -74,32 +96,20 @@ def _short(values: Sequence[float]) -> list[str]:
 
 
 def _image(figure: Figure) -> Markup:
-    """Address of the figure with the figure in it: an image of its own, so that ids cannot collide."""
+    """Data address of the figure: a separate image, so that its ids cannot collide with others."""
     return Markup("data:image/svg+xml;base64,") + Markup(base64.b64encode(svg(figure)).decode("ascii"))
 
 
-def _worst(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The worst verdict on a requirement, by the section that shows it."""
-    order = list(VERDICTS)
-    worst: dict[str, str] = {}
-    for row in rows:
-        if row["limit"] is not None:
-            before = worst.get(row["section"], order[0])
-            worst[row["section"]] = max(before, row["verdict"], key=order.index)
-    return worst
+def render(results: Results, sections: Sequence[Section], *, title: str, note: str = "") -> str:
+    """Make the page, as text.
 
-
-def render(metrics: Mapping[str, Any], sections: Sequence[Section], *, title: str, note: str = "") -> str:
-    """The page as text.
-
-    A row of the verdict leads to the section that it names, if there is one. Published numbers (``peers`` of a row:
-    ``model``, ``value`` with its uncertainty or null, ``reference``, ``remark``) stand beside ours.
+    A row of the verdict links to the section that it names, if there is one. Published numbers stand beside ours.
 
     Args:
-        metrics: What `hepgan.report.writing` measures (the content of ``metrics.json``).
+        results: The results.
         sections: The figures, in order.
         title: Heading of the page.
-        note: What the verdict table needs to be understood.
+        note: Explanation of the verdict table.
 
     Raises:
         ValueError: If two sections have the same anchor, or one has that of a part of the page.
@@ -119,23 +129,22 @@ def render(metrics: Mapping[str, Any], sections: Sequence[Section], *, title: st
         lstrip_blocks=True,
     )
     environment.filters |= {"measurement": format_measurement, "limit": format_limit, "short": _short}
-    rows = [{"peers": [], **row} for row in metrics["verdict"]]
-    judged = [row for row in rows if row["limit"] is not None]
-    informing = [row for row in rows if row["limit"] is None]
+    judged = [row for row in results.rows if row.limit is not None]
+    informing = [row for row in results.rows if row.limit is None]
     return environment.get_template("report.html").render(
         title=title,
         note=note,
-        metrics=metrics,
-        overall=tally(rows),
+        samples=results.samples,
+        overall=tally(results.rows),
         groups=[group for group in (("Requirements", judged), ("For information", informing)) if group[1]],
-        published=[row for row in rows if row["peers"]],
+        published=[row for row in results.rows if row.peers],
         few=FEW_PEERS,
         caveat=CAVEAT,
-        lights=_worst(rows),
+        lights=worst_by_section(results.rows),
         anchors=anchors,
         verdicts=VERDICTS,
-        features=sorted(metrics["features"].items(), key=lambda item: -item[1]["separation"][0]),
-        single=metrics.get("classifier", {}).get("single", {}),
+        features=sorted(results.features.items(), key=lambda item: -item[1].separation.value),
+        single=results.classifier.single,
         sections=[(section, _image(section.figure) if section.figure else None) for section in sections],
-        provenance=_flat(metrics["provenance"]),
+        provenance=_flat(results.provenance.model_dump()),
     )

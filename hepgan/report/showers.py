@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,27 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.evaluation.cells import rings
+from hepgan.evaluation.closures import (
+    CellCorrelations,
+    CellProfiles,
+    EnergyBins,
+    ResolutionFits,
+    ShowerClosure,
+    Spectrum,
+)
+from hepgan.evaluation.records import Curves, to_array
 from hepgan.evaluation.sample import Sample
-from hepgan.evaluation.showers import LIMITS, ShowerSetup
+from hepgan.evaluation.showers import ShowerSetup
 from hepgan.evaluation.verdict import format_measurement
 from hepgan.geometry import AXES, Calorimeter
-from hepgan.metrics import ResolutionFit
 from hepgan.report import figures as plots
-from hepgan.report import images as plots_showers
-from hepgan.report.page import Section
+from hepgan.report.page import KindReport, Section
 
-__all__ = ["NOTE", "sections"]
+__all__ = ["SHOWER_REPORT", "sections"]
 
-NOTE = "Biases are relative: generated over reference, less 1; their floors have no sign."
-"""What the verdict table of showers needs to be understood."""
-
-MAX_LAYERS_DRAWN = 8  # the layers with most energy; a figure of forty layers is read by nobody
-MATRIX_LAYERS = 3  # whose shapes are in the correlation matrix: more cannot be read
-SMALL_CORRELATION = 0.02  # least height of a panel of differences: less is of no interest
-_WHOLE = ("response", "depth", "depth_width", "jet_mass", "jet_pt")  # of the shower, not of a layer
-CURVE_POINTS = 60  # of a fitted curve: smooth to the eye
-
-Json = dict[str, Any]
+MAX_LAYERS_DRAWN = 8  # the layers with most energy; nobody reads a figure of forty layers
+MATRIX_LAYERS = 3  # layers in the correlation matrix of shapes; with more it cannot be read
+SMALL_CORRELATION = 0.02  # least height of a panel of differences
+_WHOLE = ("response", "depth", "depth_width", "jet_mass", "jet_pt")  # shapes of the whole shower
+CURVE_POINTS = 60  # of a fitted curve
 
 
 def _label(name: str, unit: str) -> str:
@@ -42,21 +44,20 @@ def _label(name: str, unit: str) -> str:
     return pretty.get(name) or name.replace("_", " ") + (f" [{unit}]" if unit else "")
 
 
-def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: Json) -> list[Section]:
-    """The figures, in order.
+def sections(sample: Sample, reference: Sample, setup: ShowerSetup, closure: ShowerClosure) -> list[Section]:
+    """Draw the figures of showers, in order.
 
     Args:
-        reference: What is right.
-        sample: What is judged.
+        sample: The sample to judge.
+        reference: The sample that is right.
         setup: Geometry and settings.
-        metrics: The content of ``metrics.json``.
+        closure: The numbers of showers.
     """
-    names = (reference.name, sample.name)
-    wx, wy = reference.weights, sample.weights
-    calorimeter, shapes = setup.calorimeter, setup.shapes
-    images = [np.average(s.events.cells, axis=0, weights=s.weights) for s in (reference, sample)]
+    names = plots.Names(sample=sample.name, reference=reference.name)
+    calorimeter, shapes, limits = setup.calorimeter, setup.shapes, setup.config.limits
+    image, expected = (np.average(s.events.cells, axis=0, weights=s.weights) for s in (sample, reference))
     by_energy = sorted(
-        range(calorimeter.n_layers), key=lambda k: -float(images[0][calorimeter.slices()[k]].sum())
+        range(calorimeter.n_layers), key=lambda k: -float(expected[calorimeter.slices()[k]].sum())
     )
     drawn = sorted(by_energy[:MAX_LAYERS_DRAWN])
     few = (
@@ -65,48 +66,44 @@ def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: 
         else ""
     )
     layers = [calorimeter.names[k] for k in drawn]
-    closure = metrics["closure"]
-    energy = np.asarray(closure["energy"]["mean"])
-    axis = f"{setup.data.calo.incident_energy.replace('_', ' ')} [{closure['energy']['unit']}]"
+    energy = np.asarray(closure.energy.mean)
+    axis = f"{setup.data.calo.incident_energy.replace('_', ' ')} [{closure.energy.unit}]"
     against: Any = {"label": axis, "names": names, "logarithmic": bool(energy.max() > 3 * energy.min())}
 
-    def profile(label: str, numbers: Json, **more: Any) -> plots.Profile:
+    def profile(label: str, values: Curves, **more: Any) -> plots.Profile:
         return plots.Profile(
-            label, np.asarray(numbers["reference"]), np.asarray(numbers["generated"]), **more
+            label, sample=to_array(values.sample), reference=to_array(values.reference), **more
         )
 
-    whole = ("energy_", "fraction_", "overflow_")  # of a layer as a whole; the other kinds are its shapes
+    whole = ("energy_", "fraction_", "overflow_")  # of a layer as a whole; the others are its shapes
 
-    def overlay(kind: str, layer: str = "") -> plots.Overlay:
-        name = kind + layer
+    def overlay(quantity: str, layer: str = "") -> plots.Overlay:
+        name = quantity + layer
         k = shapes.names.index(name)
         return plots.Overlay(
             _label(name, shapes.units[k]),
-            reference.features[:, k],
-            sample.features[:, k],
-            wx,
-            wy,
-            decades=kind in whole,
+            sample=sample.features[:, k],
+            reference=reference.features[:, k],
+            sample_weights=sample.weights,
+            reference_weights=reference.weights,
+            decades=quantity in whole,
         )
 
-    def profiles(key: str) -> list[plots.Profile]:
-        return [profile(layer, closure[key][layer]["by_energy"], band=LIMITS[key]) for layer in layers]
-
-    fitted, curves = _resolution_fits(closure, names)
+    fitted, curves = _resolution_fits(closure.resolution.fit, closure.energy, names)
     first = calorimeter.names[0]
-    kinds = [name.removesuffix(first) for name in shapes.names if name.endswith(f"_{first}")]
+    quantities = [name.removesuffix(first) for name in shapes.names if name.endswith(f"_{first}")]
     return [
         Section(
             "response",
             "Response and resolution",
             "Mean and relative spread of the total energy over the incident energy. Good: the points of the "
-            f"response ratio lie in the blue band (± {100 * LIMITS['response']:g} %) at every energy, those "
+            f"response ratio lie in the blue band (± {100 * limits['response']:g} %) at every energy, those "
             f"of the resolution agree within their errors with 1.{fitted}",
             plots.profiles(
                 energy,
                 [
-                    profile("response E_tot / E_inc", closure["response"], band=LIMITS["response"]),
-                    profile("resolution (spread / mean)", closure["resolution"], curves=curves),
+                    profile("response E_tot / E_inc", closure.response, band=limits["response"]),
+                    profile("resolution (spread / mean)", closure.resolution, curves=curves),
                 ],
                 **against,
             ),
@@ -115,26 +112,40 @@ def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: 
             "fractions",
             "Energy fraction of each layer",
             "Mean share of the deposited energy. Good: flat at 1 within the blue band "
-            f"(± {100 * LIMITS['fractions']:g} %); a slope means that showers do not grow deeper with energy "
+            f"(± {100 * limits['fractions']:g} %); a slope means that showers do not grow deeper with energy "
             f"as they should.{few}",
-            plots.profiles(energy, profiles("fractions"), **against),
+            plots.profiles(
+                energy,
+                [
+                    profile(layer, closure.fractions[layer].by_energy, band=limits["fractions"])
+                    for layer in layers
+                ],
+                **against,
+            ),
         ),
         Section(
             "occupancy",
             "Occupancy of each layer",
             f"Share of cells above {setup.config.threshold:g} {calorimeter.unit}. Good: within the blue band "
-            f"(± {100 * LIMITS['occupancy']:g} %). A slope against energy is typical of a generator that "
+            f"(± {100 * limits['occupancy']:g} %). A slope against energy is typical of a generator that "
             f"cuts cells at a fraction of the energy instead of at an absolute one.{few}",
-            plots.profiles(energy, profiles("occupancy"), **against),
+            plots.profiles(
+                energy,
+                [
+                    profile(layer, closure.occupancy[layer].by_energy, band=limits["occupancy"])
+                    for layer in layers
+                ],
+                **against,
+            ),
         ),
         Section(
             "images",
             "Mean shower",
             "Mean energy of each cell. Good: the ratio is white where there is energy; colour at the far "
             f"edge is statistics of few hits. Grey cells are empty.{few}",
-            plots_showers.layer_images(calorimeter, *images, names=names, layers=drawn),
+            plots.layer_images(calorimeter, sample=image, reference=expected, names=names, layers=drawn),
         ),
-        _profiles(closure["profiles"], setup, names=names, layers=drawn),
+        _profiles(closure.profiles, setup, names=names, layers=drawn),
         Section(
             "energies",
             "Energies",
@@ -143,7 +154,7 @@ def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: 
             f"and last bin hold what lies outside; triangles are ratios beyond the drawn range.{few}",
             plots.overlays(
                 [overlay(name) for name in _WHOLE if name in shapes.names]
-                + [overlay(kind, layer) for kind in kinds if kind in whole for layer in layers],
+                + [overlay(kind, layer) for kind in quantities if kind in whole for layer in layers],
                 names=names,
             ),
         ),
@@ -154,41 +165,39 @@ def sections(reference: Sample, sample: Sample, setup: ShowerSetup, *, metrics: 
                 "Centre and width along both axes, occupancy, share of the brightest cell and energy ratio "
                 "of the two brightest: what particle identification uses, and where generators fail first. "
                 "Good: as above.",
-                plots.overlays([overlay(kind, layer) for kind in kinds if kind not in whole], names=names),
+                plots.overlays(
+                    [overlay(kind, layer) for kind in quantities if kind not in whole], names=names
+                ),
             )
             for k, layer in enumerate(layers)
         ),
-        *_spectra(closure["spectrum"], setup, names=names, layers=drawn),
-        *_correlations(closure["correlations"], setup, names=names, layers=drawn),
-        _matrices(reference, sample, setup, layers=sorted(by_energy[:MATRIX_LAYERS]), kinds=kinds),
+        *_spectra(closure.spectrum, setup, names=names, layers=drawn),
+        *_correlations(closure.correlations, setup, names=names, layers=drawn),
+        _matrices(sample, reference, setup, layers=sorted(by_energy[:MATRIX_LAYERS]), quantities=quantities),
     ]
 
 
-def _resolution_fits(closure: Json, names: tuple[str, str]) -> tuple[str, list[plots.Curve] | None]:
+def _resolution_fits(
+    fits: ResolutionFits, bins: EnergyBins, names: plots.Names
+) -> tuple[str, list[plots.Curve] | None]:
     """Sentence and curves of the fits to the resolution; nothing where there were too few energies."""
-    unit = closure["energy"]["unit"]
-    low, high = closure["energy"]["mean"][0], closure["energy"]["mean"][-1]
-    energy = np.geomspace(low, high, CURVE_POINTS)
-    words, curves = [], []
-    for name, numbers in zip(names, closure["resolution"]["fit"].values(), strict=True):
-        if numbers is None:
-            return "", None
-        fit = ResolutionFit(**numbers)
+    if fits.sample is None or fits.reference is None:
+        return "", None
+    energy = np.geomspace(bins.mean[0], bins.mean[-1], CURVE_POINTS)
+    words = []
+    for name, fit in ((names.reference, fits.reference), (names.sample, fits.sample)):
         stochastic, constant = (
             format_measurement(term, percent=True) for term in (fit.stochastic, fit.constant)
         )
-        words.append(f"{name} a = ({stochastic}) √{unit}, b = {constant}, χ²/ndf = {fit.chi2_per_ndf:.1f}")
-        curves.append((energy, fit.at(energy)))
+        words.append(
+            f"{name} a = ({stochastic}) √{bins.unit}, b = {constant}, χ²/ndf = {fit.chi2_per_ndf:.1f}"
+        )
+    curves = [(energy, fit.at(energy)) for fit in (fits.sample, fits.reference)]
     return f" Dotted: fit of a / √E ⊕ b ({'; '.join(words)}).", curves
 
 
-def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
-    """Values and uncertainties of a JSON table, (B, 2): null is NaN."""
-    return np.array([value or (np.nan, np.nan) for value in values], dtype=np.float64).reshape(-1, 2)
-
-
 def _depths(calorimeter: Calorimeter) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Edges of the layers in depth, gaps being bins too, and the bin of each layer; None if layers overlap."""
+    """Edges of the layers in depth, with gaps as bins, and the bin of each layer; None if layers overlap."""
     order = sorted(calorimeter.layers, key=lambda layer: layer.z)
     if any(front.z[1] > back.z[0] for front, back in pairwise(order)):
         return None
@@ -197,42 +206,44 @@ def _depths(calorimeter: Calorimeter) -> tuple[NDArray[Any], NDArray[Any]] | Non
 
 
 def _profiles(
-    profiles: Json, setup: ShowerSetup, *, names: tuple[str, str], layers: Sequence[int]
+    profiles: CellProfiles, setup: ShowerSetup, *, names: plots.Names, layers: Sequence[int]
 ) -> Section:
-    """Energy in depth, and in the distance from the axis for each layer."""
+    """Draw the energy in depth, and in the distance from the axis for each layer."""
     calorimeter = setup.calorimeter
     cartesian = calorimeter.layers[0].coordinates == "cartesian"  # polar geometries may count layers, not mm
     depths = _depths(calorimeter)
     edges, place = depths or (np.arange(calorimeter.n_layers + 1.0) - 0.5, np.arange(calorimeter.n_layers))
     label = ("depth z [mm]" if cartesian else "depth z") if depths else "layer"
-    along = np.full((2, len(edges) - 1, 2), np.nan)
-    for curve, name in zip(along, ("reference", "generated"), strict=True):
-        curve[place] = _numbers(profiles["longitudinal"][name]) / np.diff(edges)[place, None]
+    sample, reference = np.full((2, len(edges) - 1, 2), np.nan)
+    sample[place], reference[place] = (
+        to_array(values) / np.diff(edges)[place, None]
+        for values in (profiles.longitudinal.sample, profiles.longitudinal.reference)
+    )
     panels = [
         plots.Binned(
             label,
-            edges,
-            along[0],
-            along[1],
+            edges=edges,
+            sample=sample,
+            reference=reference,
             axis=r"$\mathrm{d}E\,/\,E_\mathrm{inc}\,\mathrm{d}z$",
             tails=True,
         )
     ]
     for k in layers:
         unit = AXES[calorimeter.layers[k].coordinates].across
-        around, numbers = rings(calorimeter.layers[k]), profiles["lateral"][calorimeter.names[k]]
-        first, second = (
-            _numbers(numbers[name]) / around.areas[:, None] for name in ("reference", "generated")
+        around, profile = rings(calorimeter.layers[k]), profiles.lateral[calorimeter.names[k]]
+        sample, reference = (
+            to_array(values) / around.areas[:, None] for values in (profile.sample, profile.reference)
         )
-        if (first[:, 0] > 0).any():
+        if (reference[:, 0] > 0).any():
             edges = around.edges.copy()
             edges[0] = max(edges[0], 0.5 * edges[1])  # a logarithmic axis does not begin at 0
             panels.append(
                 plots.Binned(
                     _label(f"r {calorimeter.names[k]}", unit),
-                    edges,
-                    first,
-                    second,
+                    edges=edges,
+                    sample=sample,
+                    reference=reference,
                     axis=r"$\mathrm{d}E\,/\,E_\mathrm{inc}\,\mathrm{d}A$"
                     + (f" [{unit}$^{{-2}}$]" if unit else ""),
                     logarithmic=True,
@@ -251,19 +262,25 @@ def _profiles(
 
 
 def _spectra(
-    spectra: Json, setup: ShowerSetup, *, names: tuple[str, str], layers: Sequence[int]
+    spectra: Mapping[str, Spectrum | None], setup: ShowerSetup, *, names: plots.Names, layers: Sequence[int]
 ) -> list[Section]:
-    """Spectra of single cells, of the layers that both samples hit."""
+    """Draw spectra of single cells, of the layers that both samples hit."""
     panels = []
     for k in layers:
         layer = setup.calorimeter.names[k]
-        if spectra[layer] is None or spectra[layer]["separation"] is None:
+        spectrum = spectra[layer]
+        if spectrum is None or spectrum.separation is None:
             continue
-        first, second = (_numbers(spectra[layer][name]) for name in ("reference", "generated"))
-        label = f"cell energy {layer} [{setup.calorimeter.unit}]".replace("_", " ")
-        edges = np.asarray(spectra[layer]["edges"])
         panels.append(
-            plots.Binned(label, edges, first, second, "cells per shower", logarithmic=True, tails=True)
+            plots.Binned(
+                f"cell energy {layer} [{setup.calorimeter.unit}]".replace("_", " "),
+                edges=np.asarray(spectrum.edges),
+                sample=to_array(spectrum.sample),
+                reference=to_array(spectrum.reference),
+                axis="cells per shower",
+                logarithmic=True,
+                tails=True,
+            )
         )
     if not panels:
         return []
@@ -279,28 +296,32 @@ def _spectra(
 
 
 def _correlations(
-    correlations: Json, setup: ShowerSetup, *, names: tuple[str, str], layers: Sequence[int]
+    correlations: Mapping[str, CellCorrelations | None],
+    setup: ShowerSetup,
+    *,
+    names: plots.Names,
+    layers: Sequence[int],
 ) -> list[Section]:
-    """How the correlation of two cells falls with their distance."""
+    """Draw the correlation of two cells against their distance."""
     panels = []
     for k in layers:
         layer = setup.calorimeter.layers[k]
-        for key, axis in zip("xy", AXES[layer.coordinates].short, strict=True):
-            curves = (correlations[layer.name] or {key: {"reference": [], "generated": []}})[key]
-            first, second = (_numbers(curves[name]) for name in ("reference", "generated"))
+        coefficients = correlations[layer.name]
+        if coefficients is None:
+            continue
+        for curves, axis in zip((coefficients.x, coefficients.y), AXES[layer.coordinates].short, strict=True):
+            second, first = to_array(curves.sample), to_array(curves.reference)
             if np.isfinite(first).any() and np.isfinite(second).any():
                 offset = np.abs(second[:, 0] - first[:, 0]) + second[:, 1]
                 reach = max(1.2 * float(np.nanmax(offset)), SMALL_CORRELATION)
-                title = f"{layer.name.replace('_', ' ')}, along {axis}"
-                apart = np.arange(1.0, len(first) + 1)
                 panels.append(
                     plots.Profile(
-                        title,
-                        first,
-                        second,
+                        f"{layer.name.replace('_', ' ')}, along {axis}",
+                        sample=second,
+                        reference=first,
                         limits=(-reach, reach),
                         difference=True,
-                        x=apart,
+                        x=np.arange(1.0, len(first) + 1),
                         axis=f"cells apart along {axis}",
                     )
                 )
@@ -319,13 +340,18 @@ def _correlations(
 
 
 def _matrices(
-    reference: Sample, sample: Sample, setup: ShowerSetup, *, layers: Sequence[int], kinds: Sequence[str]
+    sample: Sample,
+    reference: Sample,
+    setup: ShowerSetup,
+    *,
+    layers: Sequence[int],
+    quantities: Sequence[str],
 ) -> Section:
-    """Correlation coefficients of the shower shapes; at fixed energy, that of a layer is its fraction."""
-    kinds = [kind for kind in kinds if kind not in ("energy_", "overflow_")]
-    shown = [kind + setup.calorimeter.names[k] for k in layers for kind in kinds]
+    """Draw the correlation coefficients of the shower shapes."""
+    kept = [q for q in quantities if q not in ("energy_", "overflow_")]  # at fixed energy like the fraction
+    shown = [quantity + setup.calorimeter.names[k] for k in layers for quantity in kept]
     columns = [setup.names.index(name) for name in (*_WHOLE, *shown) if name in setup.names]
-    first, second = (setup.correlations(which)[np.ix_(columns, columns)] for which in (reference, sample))
+    second, first = (setup.correlations(s)[np.ix_(columns, columns)] for s in (sample, reference))
     return Section(
         "observables",
         "Correlations of shower shapes",
@@ -333,8 +359,14 @@ def _matrices(
         "blocks; its scale of colours ends at the largest difference.",
         plots.matrices(
             [setup.names[k].replace("_", " ") for k in columns],
-            first,
-            second,
-            names=(reference.name, sample.name),
+            sample=second,
+            reference=first,
+            names=plots.Names(sample=sample.name, reference=reference.name),
         ),
     )
+
+
+SHOWER_REPORT = KindReport(
+    "Biases are relative: sample over reference, less 1; their floors have no sign.", sections
+)
+"""The report of showers."""

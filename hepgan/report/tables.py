@@ -1,49 +1,59 @@
-"""Results in words: rounded numbers, verdicts, and the tables of the terminal."""
+"""Tables for the terminal: the verdict, the description of a model, the outcome of its checks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hepgan.evaluation.verdict import VERDICTS, format_limit, format_measurement, summary
+from hepgan.evaluation.results import Results
+from hepgan.evaluation.verdict import VERDICTS, format_limit, format_measurement
 from hepgan.inference.checking import Check
 from hepgan.inference.metadata import Metadata
 
-__all__ = ["checks", "description", "plain", "verdict"]
+__all__ = ["checks", "console", "description", "plain", "verdict"]
+
+PIPE_WIDTH = 10_000  # characters: wider than any table
 
 
-def verdict(metrics: Mapping[str, Any]) -> Table:
-    """The headline numbers of ``metrics.json``, beside those of the reference against itself.
+def console() -> Console:
+    """Make a console for tables on the standard output; in a pipe or a file, no table is wrapped or cut."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def verdict(results: Results) -> Table:
+    """Make the table of the verdict: each number beside that of the reference against itself.
 
     Args:
-        metrics: What `hepgan.report.writing.evaluate` or `compare` returned.
+        results: Results of an evaluation or comparison.
     """
-    samples = [metrics["sample"][key]["name"] for key in ("generated", "reference")]
-    events = metrics["sample"]["reference"]["events"]
-    title = f"{samples[0]} against {samples[1]} ({events} {metrics['sample']['what']})"
+    samples = results.samples
+    title = (
+        f"{samples.sample.name} against {samples.reference.name} ({samples.reference.events} {samples.what})"
+    )
     table = Table(
         title=escape(title),
         title_justify="left",
-        caption=escape(summary(metrics["verdict"])[1]),
+        caption=escape(results.summary),
         caption_justify="left",
     )
-    table.add_column("number")
+    table.add_column("number", overflow="fold")
     for heading in ("value", "reference against itself"):
         table.add_column(heading, justify="right")
     table.add_column("verdict", overflow="fold")
-    for row in metrics["verdict"]:
-        numbers = (format_measurement(row[key], percent=row["percent"]) for key in ("value", "floor"))
-        limit = f"{VERDICTS[row['verdict']]} (limit {format_limit(row)})" if format_limit(row) else ""
-        words = "; ".join(part for part in (limit, row["remark"]) if part) or VERDICTS[row["verdict"]]
-        table.add_row(escape(row["metric"]), *numbers, escape(words))
+    for row in results.rows:
+        numbers = (format_measurement(number, percent=row.percent) for number in (row.measurement, row.floor))
+        limit = f"{VERDICTS[row.verdict]} (limit {format_limit(row)})" if row.limit is not None else ""
+        words = "; ".join(part for part in (limit, row.remark) if part) or VERDICTS[row.verdict]
+        table.add_row(escape(row.metric), *numbers, escape(words))
     return table
 
 
 def description(metadata: Metadata) -> Table:
-    """What an exported model takes and gives, and where it comes from (docs/onnx.md)."""
+    """Make the table of an exported model's inputs, outputs and provenance (docs/onnx.md)."""
     table = Table.grid(padding=(0, 2))
     for condition in metadata.conditions:
         text = f"{condition.name} [{condition.unit}], trained on {condition.low:g} to {condition.high:g}"
@@ -59,7 +69,7 @@ def description(metadata: Metadata) -> Table:
 
 
 def checks(results: Sequence[Check]) -> Table:
-    """The outcome of `hepgan.inference.generator.Generator.check`."""
+    """Make the table of the outcome of `hepgan.inference.generator.Generator.check`."""
     table = Table.grid(padding=(0, 2))
     for name, passed, detail in results:
         table.add_row("ok" if passed else "FAILED", escape(name), escape(detail))
@@ -67,7 +77,7 @@ def checks(results: Sequence[Check]) -> Table:
 
 
 def plain(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """Cells as they are: text in the first column, numbers in the others."""
+    """Make a table of text: names in the first column, numbers in the others."""
     table = Table(title=escape(title), title_justify="left")
     for k, heading in enumerate(headings):
         table.add_column(heading, justify="right" if k else "left", overflow="fold", no_wrap=k == 0)

@@ -1,78 +1,82 @@
-"""Is the sample good enough? `evaluate` a model, or `compare` two samples: metrics.json and report.html.
+"""Evaluate a model, or compare two samples, on events: metrics.json and report.html.
 
-The numbers and the keys of ``metrics.json`` are those of `hepgan.evaluation.measure`; here they become files: which
-figures the report has beside those of the kind (`hepgan.report.showers`, `hepgan.report.tracks`) and those of all
-kinds (`hepgan.report.shared`), and where the showers or tracks come from.
+The numbers are measured first and written at once; figures and page follow. A figure that cannot be drawn never costs
+the numbers.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import uproot
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from hepgan import __version__
-from hepgan.config import SHOWERS, DataConfig, EvaluationConfig
+from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.data.events import Events
-from hepgan.evaluation.measure import Outcome, measure
-from hepgan.evaluation.sample import Sample, Setup
-from hepgan.evaluation.showers import ShowerSetup
-from hepgan.evaluation.tracks import TrackSetup
+from hepgan.errors import ConfigError, DataError
+from hepgan.evaluation.measuring import Outcome, check_settings, measure
+from hepgan.evaluation.records import Array
+from hepgan.evaluation.results import (
+    ConditionSummary,
+    EvaluationProvenance,
+    Provenance,
+    Results,
+    Samples,
+    SampleSummary,
+)
+from hepgan.evaluation.sample import Sample, Setup, Step
+from hepgan.evaluation.setups import SETUPS
+from hepgan.evaluation.verdict import summary
 from hepgan.files import check_target, write_text
 from hepgan.files import written as written_file
-from hepgan.geometry import Calorimeter
-from hepgan.metrics import TwoSampleTest, roc_curve
 from hepgan.metrics.moments import effective_size
-from hepgan.report import figures as plots
-from hepgan.report import shared as sections_joint
-from hepgan.report import showers as sections_showers
-from hepgan.report import tracks as sections_tracks
-from hepgan.report.page import Section, render
-from hepgan.transforms.shower_shapes import ShowerShapes
+from hepgan.report.drawing import REPORTS, Line, draw, read_history
+from hepgan.report.page import render
 
 if TYPE_CHECKING:
     from hepgan.inference.generator import Generator
 
-__all__ = ["compare", "evaluate"]
+__all__ = ["compare_events", "evaluate_events"]
 
 _LOG = logging.getLogger(__name__)
 
 MOST_TRAINING = 100_000  # training events among which copies are looked for
 STEPS = 20  # of the progress bar, about
 
-Json = dict[str, Any]
 
+@dataclass(frozen=True)
+class _Output:
+    """The files to write, and what they say beside the numbers.
 
-_KINDS: dict[type[Setup], tuple[Callable[..., list[Section]], str]] = {
-    ShowerSetup: (sections_showers.sections, sections_showers.NOTE),
-    TrackSetup: (sections_tracks.sections, sections_tracks.NOTE),
-}
-"""Figures of each kind of data, and the words that explain its verdict."""
+    Attributes:
+        folder: Folder of ``metrics.json`` and ``report.html``.
+        title: Heading of the page.
+        seed: Seed of the evaluation.
+        provenance: Plain data to record.
+        history: Lines of the training's metrics.jsonl.
+        outside: Number of events of the reference that were left out.
+        weights: ROOT file of weights to write; None: none.
+    """
 
-
-def _setup(
-    data: DataConfig,
-    config: EvaluationConfig,
-    reference: Events,
-    *,
-    paired: bool,
-    calorimeter: Calorimeter | None,
-) -> Setup:
-    if calorimeter is None:
-        return TrackSetup(data, config, paired)
-    shapes = ShowerShapes(calorimeter, n_overflow=reference.overflow.shape[1], threshold=config.threshold)
-    return ShowerSetup(data, config, paired, calorimeter, shapes)
+    folder: Path
+    title: str
+    seed: int
+    provenance: Mapping[str, JsonValue]
+    history: Sequence[Line] = ()
+    outside: int = 0
+    weights: Path | None = None
 
 
 def _subset(events: Events, most: int, rng: np.random.Generator) -> Events:
@@ -81,85 +85,9 @@ def _subset(events: Events, most: int, rng: np.random.Generator) -> Events:
     return events[np.sort(rng.choice(len(events), most, replace=False))]
 
 
-def _sections(
-    reference: Sample,
-    sample: Sample,
-    setup: Setup,
-    *,
-    metrics: Json,
-    test: TwoSampleTest,
-    history: Sequence[Json],
-) -> list[Section]:
-    """The figures of the kind, and those that all kinds share."""
-    names, wx, wy = (reference.name, sample.name), reference.weights, sample.weights
-    sections = [
-        *_KINDS[type(setup)][0](reference, sample, setup, metrics=metrics),
-        Section(
-            "classifier",
-            "Classifier two-sample test",
-            f"Gradient boosting that sees all observables and the conditions, scored on {setup.what} that it was "
-            "not trained with. Good: the curve follows the diagonal and both score distributions are one "
-            f"peak at 0.5. Between halves of the reference: {metrics['classifier']['auc_floor'][0]:.3f} ± "
-            f"{metrics['classifier']['auc_floor'][1]:.3f}, with half the {setup.what}.",
-            plots.roc(
-                roc_curve(test.sample_scores, test.reference_scores, reference_weights=wx, sample_weights=wy),
-                (test.reference_scores, test.sample_scores),
-                weights=(wx, wy),
-                auc=test.auc,
-                names=names,
-            ),
-        ),
-        Section(
-            "single",
-            "Which observable gives the sample away",
-            "Area under the ROC curve of the best classifier that sees one observable only. Good: all bars "
-            "end at their tick mark (two halves of the reference), near 0.5.",
-            plots.ranking(
-                [name.replace("_", " ") for name in setup.names],
-                np.asarray(list(metrics["classifier"]["single"].values())),
-                np.asarray(list(metrics["classifier"]["single_floor"].values())),
-                axis="AUC of one observable",
-                start=0.5,
-            ),
-        ),
-        *sections_joint.sections(metrics, setup),
-    ]
-    if history:
-        sections.append(
-            Section(
-                "training",
-                "Training",
-                "Good: the Wasserstein estimate rises at first, then falls and levels out; the physics "
-                "distance of the validation split falls. If it still falls at the end, longer training pays.",
-                plots.training_curves(history),
-            )
-        )
-    return sections
-
-
-def _read_history(path: Path) -> list[Json]:
-    """Lines of metrics.jsonl; a last line cut short by a kill is left out."""
-    if not path.is_file():
-        return []
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            _LOG.warning("%s: line %d is not JSON and is left out", path, number)
-            continue
-        if isinstance(record, dict) and "step" in record:
-            records.append(record)
-    return (
-        records
-        if any(r.get(k) is not None for r in records for k in ("wasserstein", "distance", "penalty"))
-        else []
-    )
-
-
 @contextmanager
-def _steps(total: int, *, progress: bool) -> Iterator[Callable[[str], None]]:
-    """Gives a function to call at the start of each step."""
+def _steps(total: int, *, progress: bool) -> Iterator[Step]:
+    """Give a function to call at the start of each step, which moves a progress bar."""
     columns = (SpinnerColumn(), *Progress.get_default_columns()[:2], TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("evaluate", total=total)
@@ -173,113 +101,157 @@ def _steps(total: int, *, progress: bool) -> Iterator[Callable[[str], None]]:
         yield step
 
 
-def _finish(
-    reference: Sample,
-    sample: Sample,
-    setup: Setup,
-    *,
-    out: Path,
-    seed: int,
-    step: Callable[[str], None],
-    title: str,
-    history: Sequence[Json],
-    outside: int,
-    provenance: Mapping[str, Any],
-    training: Sample | None,
-    weights: Path | None,
-) -> Json:
-    outcome = measure(reference, sample, setup, seed=seed, step=step, training=training)
-    metrics = outcome.metrics
+def _summary(sample: Sample) -> SampleSummary:
+    return SampleSummary(
+        name=sample.name, events=len(sample), effective_events=effective_size(sample.weights)
+    )
 
-    def summary(which: Sample) -> Json:
-        return {
-            "name": which.name,
-            "events": len(which),
-            "effective_events": effective_size(which.weights),
-        }
 
+def _samples(sample: Sample, reference: Sample, setup: Setup[Any], *, outside: int) -> Samples:
+    """Describe the samples."""
     conditions = reference.events.conditions
-    metrics["sample"] = {
-        "what": setup.what,
-        "reference": summary(reference),
-        "generated": summary(sample),
-        "conditions": [
-            {
-                "name": c.name,
-                "unit": c.unit,
-                "range": [float(conditions[:, k].min()), float(conditions[:, k].max())],
-                "categories": [
-                    name
-                    for name, code in c.categories.items()
-                    if (conditions[:, k] == np.float32(code)).any()
+    return Samples(
+        what=setup.data.kind.rows,
+        sample=_summary(sample),
+        reference=_summary(reference),
+        conditions=[
+            ConditionSummary(
+                name=c.name,
+                unit=c.unit,
+                range=(float(column.min()), float(column.max())),
+                categories=[
+                    name for name, code in c.categories.items() if (column == np.float32(code)).any()
                 ],
-            }
-            for k, c in enumerate(setup.data.conditions)
+            )
+            for c, column in zip(setup.data.conditions, conditions.T, strict=True)
         ],
-        "paired": setup.paired,
-        "outside_range": outside,
-    }
-    metrics["provenance"] = {
-        **provenance,
-        "evaluation": {
-            **setup.config.model_dump(),
-            "seed": seed,
-            "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "hepgan": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scikit-learn": version("scikit-learn"),
-        },
-    }
-    text = json.dumps(metrics, indent=1, allow_nan=False)
-    written: Json = json.loads(text)  # what the caller gets is what the file holds
-    step("figures")
-    sections = _sections(reference, sample, setup, metrics=written, test=outcome.test, history=history)
-    step("report")
-    page = render(written, sections, title=title, note=_KINDS[type(setup)][1])
-    write_text(out / "metrics.json", text + "\n")
-    write_text(out / "report.html", page)
-    if weights is not None:
-        _write_weights(weights, outcome, sample, setup)
-    return written
+        paired=setup.paired,
+        outside_range=outside,
+    )
+
+
+def _provenance(setup: Setup[Any], output: _Output) -> Provenance:
+    """Record settings, versions and what the caller gave."""
+    evaluation = EvaluationProvenance(
+        seed=output.seed,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        hepgan=__version__,
+        python=platform.python_version(),
+        numpy=np.__version__,
+        **{**setup.config.model_dump(mode="json"), "scikit-learn": version("scikit-learn")},
+    )
+    return Provenance.model_validate({**output.provenance, "evaluation": evaluation})
+
+
+def _results(
+    sample: Sample, reference: Sample, setup: Setup[Any], outcome: Outcome, output: _Output
+) -> Results:
+    """Put the numbers together with the verdict and the description of the samples."""
+    worst, words = summary(outcome.metrics.rows)
+    return Results(
+        **vars(outcome.metrics),
+        verdict=worst,
+        summary=words,
+        samples=_samples(sample, reference, setup, outside=output.outside),
+        provenance=_provenance(setup, output),
+    )
+
+
+def _finish(
+    sample: Sample,
+    reference: Sample,
+    setup: Setup[Any],
+    *,
+    output: _Output,
+    step: Step,
+    training: Sample | None = None,
+) -> Results:
+    """Measure and write the numbers, then draw and write the page.
+
+    Raises:
+        DataError: If weights were to be written and there are none.
+    """
+    outcome = measure(sample, reference, setup, seed=output.seed, step=step, training=training)
+    results = _results(sample, reference, setup, outcome, output)
+    numbers, page = output.folder / "metrics.json", output.folder / "report.html"
+    write_text(numbers, results.to_json() + "\n")
+    page.unlink(missing_ok=True)  # of an earlier evaluation: it would not belong to these numbers
+    if output.weights is not None and outcome.weights is not None:
+        _write_weights(output.weights, outcome.weights, sample, setup)
+    try:
+        step("figures")
+        sections = draw(sample, reference, setup, outcome=outcome, history=output.history)
+        step("report")
+        note = REPORTS[setup.data.kind.name].note
+        write_text(page, render(results, sections, title=output.title, note=note))
+    except Exception:
+        _LOG.error("the report could not be made; the numbers are in %s", numbers)
+        raise
+    if output.weights is not None and outcome.weights is None:
+        reweighting = outcome.metrics.classifier.reweighting
+        reason = reweighting.reason if reweighting else "a fast evaluation finds none"
+        raise DataError(
+            f"{output.weights}: expected weights that correct the sample, got none: {reason}; the other results are "
+            f"in {output.folder}"
+        )
+    return results.model_copy(update={"report": page})
 
 
 def _weights_file(path: str | Path | None, config: EvaluationConfig) -> Path | None:
-    """Where to write the weights.
+    """Check the place of the weights.
 
     Raises:
-        ValueError: If the evaluation is one that finds none.
-        OSError: If it cannot be a file.
+        ConfigError: If the evaluation is a fast one, which finds no weights.
+        OSError: If the path cannot be a file.
     """
     if path is None:
         return None
     if config.fast:
-        raise ValueError(
+        raise ConfigError(
             "weights: expected a complete evaluation, got a fast one, which finds none; leave out --fast"
         )
     check_target(Path(path))
     return Path(path)
 
 
-def _write_weights(path: Path, outcome: Outcome, sample: Sample, setup: Setup) -> None:
-    """A tree ``weights`` with the conditions of the sample's events and the weights that correct them.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    if outcome.weights is None:
-        reason = (
-            outcome.metrics["classifier"].get("reweighting", {}).get("reason", "they take long; not if fast")
-        )
-        raise ValueError(f"{path}: expected weights that correct the sample, got none: {reason}")
+def _write_weights(path: Path, weights: Array, sample: Sample, setup: Setup[Any]) -> None:
+    """Write a tree ``weights`` with the conditions of the sample's events and the weights that correct them."""
     conditions = zip(setup.data.conditions, sample.events.conditions.T, strict=True)
     columns = {condition.name: values for condition, values in conditions}
-    columns |= {"weight_before": sample.weights, "weight": outcome.weights}
+    columns |= {"weight_before": sample.weights, "weight": weights}
     with written_file(path, "weights") as temporary, uproot.recreate(temporary) as file:
         file["weights"] = columns
 
 
-def evaluate(
+def _within_range(model: Generator, reference: Events) -> Events:
+    """The events of the reference inside the trained range of every condition.
+
+    Raises:
+        DataError: If there is none, or the conditions are not those of the model.
+    """
+    ranges = [condition.range for condition in model.conditions]
+    values, rows = reference.conditions, model.data.kind.rows
+    if len(ranges) != values.shape[1]:
+        raise DataError(
+            f"reference: expected {len(ranges)} condition(s), as the model, got {values.shape[1]}; read the "
+            "file with the model's configuration"
+        )
+    low, high = np.asarray(ranges, dtype=np.float32).T
+    inside = ((values >= low) & (values <= high)).all(axis=1)
+    if not inside.any():
+        raise DataError(
+            f"reference: none of {len(reference)} {rows} lies in the trained range of the conditions "
+            f"({[tuple(r) for r in ranges]}); evaluate on data like those of the training"
+        )
+    outside = int((~inside).sum())
+    if outside:
+        _LOG.warning(
+            "%d of %d reference %s lie outside the trained range: left out", outside, len(reference), rows
+        )
+    return reference[inside] if outside else reference
+
+
+def evaluate_events(
     model: Generator,
     reference: Events,
     *,
@@ -288,145 +260,121 @@ def evaluate(
     training: Events | None = None,
     seed: int = 1,
     progress: bool = True,
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, JsonValue] | None = None,
     weights: str | Path | None = None,
-) -> Json:
+) -> Results:
     """Generate one shower or track for each one of the reference, at its conditions and weight, and compare.
 
-    Writes ``metrics.json`` and ``report.html``. Those of the reference outside the trained range of a condition
-    are left out (and counted): the model makes no claim there. If ``metrics.jsonl`` lies beside the model,
+    Writes ``metrics.json`` and ``report.html``. Events of the reference outside the trained range of a condition
+    are left out and counted, because the model is not trained there. If ``metrics.jsonl`` lies beside the model,
     the training curves are drawn too.
 
     Args:
         model: The exported model.
-        reference: Showers or tracks that the training has not seen.
+        reference: Showers or tracks that the training has not used.
         config: Settings.
         out: Folder of the results.
-        training: What the model was trained with, to find copies of it.
-        seed: Fixes the latent numbers and everything random in the metrics.
+        training: The training events, to find copies of them.
+        seed: Fixes the latent numbers and all random numbers of the metrics.
         progress: Show a progress bar on the standard error.
         provenance: Plain data to record with the results, such as the digest of the files.
         weights: ROOT file to write, with a weight for each generated event that corrects it (tree ``weights``).
 
     Returns:
-        The content of ``metrics.json`` (see the module's docstring).
+        The results, as in ``metrics.json``.
 
     Raises:
-        ValueError: If nothing of the reference lies in the trained range, or it does not fit the model.
+        DataError: If no event of the reference lies in the trained range, or the reference does not fit the model.
+        ConfigError: If the settings do not fit the kind of data.
     """
     target = _weights_file(weights, config)
     rng = np.random.default_rng(seed)
-    ranges = [condition.range for condition in model.conditions]
-    values = reference.conditions
-    if len(ranges) != values.shape[1]:
-        raise ValueError(
-            f"reference: expected {len(ranges)} condition(s), as the model, got {values.shape[1]}; read the "
-            "file with the model's configuration"
-        )
-    calorimeter = model.calorimeter if model.data.kind is SHOWERS else None
-    setup = _setup(model.data, config, reference, paired=True, calorimeter=calorimeter)
-    low, high = np.asarray(ranges, dtype=np.float32).T
-    inside = ((values >= low) & (values <= high)).all(axis=1)
-    outside = int((~inside).sum())
-    if not inside.any():
-        raise ValueError(
-            f"reference: none of {len(reference)} {setup.what} lies in the trained range of the conditions "
-            f"({[tuple(r) for r in ranges]}); evaluate on data like those of the training"
-        )
-    if outside:
-        _LOG.warning(
-            "%d of %d reference %s lie outside the trained range: left out",
-            outside,
-            len(reference),
-            setup.what,
-        )
-        reference = reference[inside]
-    reference = _subset(reference, config.max_events, rng)
+    inside = _within_range(model, reference)
+    setup = SETUPS[model.data.kind.name].of(
+        model.data, config, paired=True, reference=reference, calorimeter=lambda: model.calorimeter
+    )
+    check_settings(setup)
     path = Path(model.path)
+    output = _Output(
+        folder=Path(out),
+        title=f"Fast simulation against its reference: {path.parent.name or path.stem}",
+        seed=seed,
+        provenance={
+            "model": {"file": path.name, **model.metadata.provenance},
+            **(provenance or {}),
+        },
+        history=read_history(path.parent / "metrics.jsonl"),
+        outside=len(reference) - len(inside),
+        weights=target,
+    )
+    chosen = _subset(inside, config.max_events, rng)
     with _steps(STEPS, progress=progress) as step:
-        step(f"generating {setup.what}")
-        first = setup.sample("reference", reference)
-        outputs = model.sample(reference.conditions, seed=seed)
+        step(f"generating {model.data.kind.rows}")
+        expected = setup.sample("reference", chosen)
+        outputs = model.sample(chosen.conditions, seed=seed)
         known = setup.sample("training", _subset(training, MOST_TRAINING, rng)) if training else None
-        second = setup.sample("generated", Events(reference.conditions, outputs, reference.weights))
-        return _finish(
-            first,
-            second,
-            setup,
-            out=Path(out),
-            seed=seed,
-            step=step,
-            title=f"Fast simulation against its reference: {path.parent.name or path.stem}",
-            history=_read_history(path.parent / "metrics.jsonl"),
-            outside=outside,
-            training=known,
-            weights=target,
-            provenance={
-                "model": {"file": path.name, **model.metadata.provenance},
-                **(provenance or {}),
-            },
-        )
+        sample = setup.sample("generated", Events(chosen.conditions, outputs, chosen.weights))
+        return _finish(sample, expected, setup, output=output, step=step, training=known)
 
 
-def compare(
-    a: Events,
-    b: Events,
+def compare_events(
+    sample: Events,
+    reference: Events,
     *,
     data: DataConfig,
     config: EvaluationConfig,
     out: str | Path,
     base: str | Path = ".",
-    names: tuple[str, str] = ("reference", "sample"),
+    names: tuple[str, str] = ("sample", "reference"),
     seed: int = 1,
     progress: bool = True,
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, JsonValue] | None = None,
     weights: str | Path | None = None,
-) -> Json:
-    """The same numbers and figures between two samples; `a` is the reference.
+) -> Results:
+    """Compare two samples: the same numbers and figures as of a model and its reference.
 
     The samples need not have the same conditions: their spectra are compared too, and a difference there
     shows in everything that depends on them.
 
     Args:
-        a: Reference showers or tracks.
-        b: What to judge (``generated`` in ``metrics.json``).
+        sample: Showers or tracks to judge.
+        reference: Showers or tracks that are right.
         data: How they were read: geometry or targets, units, conditions.
         config: Settings.
         out: Folder of the results.
-        base: Folder below which a geometry file is looked up.
-        names: What `a` and `b` are called.
-        seed: Fixes everything random in the metrics.
+        base: Folder of relative paths of a geometry file.
+        names: Names of the sample and of the reference.
+        seed: Fixes all random numbers of the metrics.
         progress: Show a progress bar on the standard error.
         provenance: Plain data to record with the results.
-        weights: ROOT file to write, with a weight for each event of `b` that is compared (tree ``weights``).
+        weights: ROOT file to write, with a weight for each event of the sample that corrects it (tree ``weights``).
 
     Returns:
-        The content of ``metrics.json`` (see the module's docstring).
+        The results, as in ``metrics.json``.
 
     Raises:
-        ValueError: If a sample is empty or does not fit the configuration.
+        DataError: If a sample is empty or does not fit the configuration.
+        ConfigError: If the settings do not fit the kind of data.
     """
     target = _weights_file(weights, config)
     rng = np.random.default_rng(seed)
-    calorimeter = data.calo.calorimeter(base=base) if data.kind is SHOWERS else None
-    setup = _setup(data, config, a, paired=False, calorimeter=calorimeter)
+    setup = SETUPS[data.kind.name].of(
+        data,
+        config,
+        paired=False,
+        reference=reference,
+        calorimeter=lambda: data.calo.calorimeter(base=base),
+    )
+    check_settings(setup)
+    output = _Output(
+        folder=Path(out),
+        title=f"{names[0]} against {names[1]}",
+        seed=seed,
+        provenance=provenance or {},
+        weights=target,
+    )
     with _steps(STEPS, progress=progress) as step:
         step("reading")
-        first, second = (
-            setup.sample(name, _subset(events, config.max_events, rng))
-            for name, events in zip(names, (a, b), strict=True)
-        )
-        return _finish(
-            first,
-            second,
-            setup,
-            out=Path(out),
-            seed=seed,
-            step=step,
-            title=f"{names[1]} against {names[0]}",
-            history=[],
-            outside=0,
-            training=None,
-            weights=target,
-            provenance=provenance or {},
-        )
+        first = setup.sample(names[1], _subset(reference, config.max_events, rng))
+        second = setup.sample(names[0], _subset(sample, config.max_events, rng))
+        return _finish(second, first, setup, output=output, step=step)

@@ -5,8 +5,9 @@ import pytest
 
 from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
-from hepgan.evaluation import distances as comparison_joint
-from hepgan.evaluation.distances import IN_BINS, JOINT, in_bins, joint
+from hepgan.evaluation import distances
+from hepgan.evaluation.binned import IN_BINS, measure_in_bins
+from hepgan.evaluation.distances import JOINT, measure_joint
 from hepgan.evaluation.sample import Sample
 from hepgan.evaluation.tracks import TrackSetup
 from hepgan.metrics.classifier import BOOSTING
@@ -18,7 +19,7 @@ N = 3000
 def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BOOSTING, "max_iter", 30)
-        patch.setattr(comparison_joint, "CRITIC_STEPS", (60, 60))
+        patch.setattr(distances, "CRITIC_STEPS", (60, 60))
         yield
 
 
@@ -44,27 +45,29 @@ def halves_of(n):
     return [(order[: n // 2], order[n // 2 :]), (order[::2], order[1::2])]
 
 
-def measured(first, second, *, fast=True):
+def measured(second, first, *, fast=True):
     setup = make_setup(fast=fast)
-    a, b = (setup.sample(name, e) for name, e in (("reference", first), ("sample", second)))
-    halves, rng = halves_of(len(a)), np.random.default_rng(1)
+    sample, reference = (setup.sample(name, e) for name, e in (("sample", second), ("reference", first)))
+    halves, rng = halves_of(len(reference)), np.random.default_rng(1)
     shared = {"halves": halves, "rng": rng, "step": lambda _: None}
+    a, b = halves[0]
     tests = (
-        setup.classify(a, b, rng=rng),
-        setup.classify(a[halves[0][0]], a[halves[0][1]], rng=rng, paired=False),
+        setup.classify(sample, reference, rng=rng),
+        setup.classify(reference[b], reference[a], rng=rng, paired=False),
     )
-    return joint(a, b, setup, **shared), in_bins(a, b, setup, tests=tests, **shared)
+    joint = measure_joint(sample, reference, setup, **shared)
+    return joint, measure_in_bins(sample, reference, setup, tests=tests, **shared)
 
 
 def beyond(numbers):
     """How many standard deviations a value is above its floor."""
-    (value, error), (floor, of_floor) = numbers["value"], numbers["floor"]
+    (value, error), (floor, of_floor) = numbers.value, numbers.floor
     return (value - floor) / np.hypot(error, of_floor)
 
 
 def test_equal_samples_are_at_their_floor_and_a_shift_is_seen_by_every_distance():
-    same, _ = measured(events(1), events(2), fast=False)
-    moved, _ = measured(events(1), events(2, shift=0.5), fast=False)
+    same, _ = measured(events(2), events(1), fast=False)
+    moved, _ = measured(events(2, shift=0.5), events(1), fast=False)
     assert list(same) == list(moved) == list(JOINT)
     for key in JOINT:
         assert beyond(same[key]) < 3, key
@@ -72,34 +75,21 @@ def test_equal_samples_are_at_their_floor_and_a_shift_is_seen_by_every_distance(
 
 
 def test_the_fast_subset_leaves_out_what_takes_long():
-    found, bins = measured(events(1), events(2))
-    assert set(found) == {key for key, distance in JOINT.items() if not distance.thorough}
-    assert set(bins["P"]) == {"bins", "auc"} | {key for key, m in IN_BINS.items() if not m.thorough}
-
-
-def test_a_wrong_corner_is_found_in_the_bins_of_its_condition():
-    _, bins = measured(events(1), events(2, shift=1.0, above=75), fast=False)
-    for key in ("auc", *IN_BINS):
-        values, floors = (np.array(bins["P"][key][name]) for name in ("value", "floor"))
-        assert values[:, 0].argmax() == 3, key
-        assert values[3, 0] > floors[3, 0] + 3 * np.hypot(values[3, 1], floors[3, 1]), key
-        assert bins["P"][key]["worst"] == tuple(values[3])
-        assert bins["P"][key]["worst_at"].endswith("GeV")
-    assert bins["P"]["ks"]["worst_at"].startswith("a, P 7")
-    # the other condition does not depend on it: a quarter of the events is wrong in each of its bins
-    areas = np.array(bins["eta"]["auc"]["value"])[:, 0]
-    assert np.ptp(areas) < 0.15
-    assert areas.max() < bins["P"]["auc"]["worst"][0]
+    joint, bins = measured(events(2), events(1))
+    assert set(joint) == {key for key, distance in JOINT.items() if not distance.thorough}
+    assert set(bins["P"].distances) == {"auc"} | {key for key, m in IN_BINS.items() if not m.thorough}
 
 
 def test_what_cannot_be_measured_says_why():
     weights = np.where(np.arange(N) % 10 == 0, -0.5, 1.0)
-    found, _ = measured(events(1), events(2, weights=weights), fast=False)
-    assert found["emd"]["value"] is None
-    assert "negative" in found["emd"]["reason"]
-    assert found["sliced_wasserstein"]["value"] is not None
-    rows = comparison_joint.rows({"joint": found, "in_bins": {}})
-    assert {row["key"]: row["remark"] for row in rows}["emd"] == found["emd"]["reason"]
+    joint, _ = measured(events(2, weights=weights), events(1), fast=False)
+    assert joint["emd"].value is None
+    assert "negative" in joint["emd"].reason
+    assert joint["sliced_wasserstein"].value is not None
+    rows = {row.key: row for row in distances.rows(joint)}
+    assert rows["emd"].remark == joint["emd"].reason
+    assert rows["emd"].value is rows["emd"].uncertainty is rows["emd"].floor is None
+    assert rows["sliced_wasserstein"].unit == "spreads"
 
 
 def test_atoms_far_away_do_not_decide_alone():
@@ -108,11 +98,11 @@ def test_atoms_far_away_do_not_decide_alone():
     setup = make_setup(fast=True)
     first.targets[:30, 0] = -1e6
     sample = setup.sample("reference", first)
-    values = comparison_joint._points(sample, sample, setup)[0].values
-    assert np.abs(values).max() <= comparison_joint.MOST_SPREADS
+    values = distances.in_spreads(sample, sample, setup)[0].values
+    assert np.abs(values).max() <= distances.MOST_SPREADS
 
 
 def test_samples_without_cells():
     sample = Sample("a", events(1), np.zeros((N, 1)))
-    assert sample.bare().events.outputs == ()
-    assert len(sample.bare()[np.arange(5)]) == 5
+    assert sample.without_outputs().events.outputs == ()
+    assert len(sample.without_outputs()[np.arange(5)]) == 5

@@ -5,7 +5,7 @@ import pytest
 
 from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
-from hepgan.evaluation.diversity import diversity, rows
+from hepgan.evaluation.diversity import measure_diversity, rows
 from hepgan.evaluation.tracks import TrackSetup
 from hepgan.metrics.classifier import BOOSTING
 
@@ -38,14 +38,14 @@ def events(seed, *, separation=3.0):
     return Events(conditions.astype(np.float32), (targets.astype(np.float32),), np.ones(N, np.float32))
 
 
-def found(sample, *, training=None, fast=False):
+def measured(sample, *, training=None, fast=False):
     setup = make_setup(fast=fast)
-    first, second = (setup.sample(name, e) for name, e in (("reference", events(1)), ("sample", sample)))
+    second, first = (setup.sample(name, e) for name, e in (("sample", sample), ("reference", events(1))))
     known = None if training is None else setup.sample("training", training)
     order = np.random.default_rng(5).permutation(N)
-    return diversity(
-        first,
+    return measure_diversity(
         second,
+        first,
         setup,
         training=known,
         halves=[(order[: N // 2], order[N // 2 :])],
@@ -62,38 +62,38 @@ def with_copies(sample, source, share):
 
 
 def z(numbers):
-    value, error = numbers["value"]
+    value, error = numbers.value
     return value / error
 
 
 def test_an_honest_sample():
-    numbers = found(events(2), training=events(3))
-    assert set(numbers) == {"repeats", "duplicates", "copies", "species_score"}
-    assert numbers["repeats"]["value"][0] == 0
-    for key in ("duplicates", "copies", "species_score"):
-        assert abs(z(numbers[key])) < 3, key
-    assert [row["section"] for row in rows({"diversity": numbers})] == ["diversity"] * 4
+    numbers = measured(events(2), training=events(3))
+    assert numbers.repeats.value.value == 0
+    for part in (numbers.duplicates, numbers.copies, numbers.species_score):
+        assert abs(z(part)) < 3, part
+    assert numbers.similarity == {}
+    assert [row.section for row in rows(numbers)] == ["diversity"] * 4
+    assert [row.key for row in rows(numbers)] == ["repeats", "duplicates", "copies", "species_score"]
 
 
 def test_copies_of_training_events_are_found_and_are_not_repetitions():
     training = events(3)
-    numbers = found(with_copies(events(2), training, 0.1), training=training)
-    assert numbers["copies"]["value"][0] == pytest.approx(0.1, abs=3 * numbers["copies"]["value"][1])
-    assert z(numbers["copies"]) > 5
-    assert abs(z(numbers["duplicates"])) < 3
+    numbers = measured(with_copies(events(2), training, 0.1), training=training)
+    assert numbers.copies.value.value == pytest.approx(0.1, abs=3 * numbers.copies.value.uncertainty)
+    assert z(numbers.copies) > 5
+    assert abs(z(numbers.duplicates)) < 3
 
 
 def test_repetitions_are_found_without_the_training_events():
-    numbers = found(with_copies(events(2), events(2), 0.1))
-    assert "copies" not in numbers
-    assert numbers["repeats"]["value"][0] == pytest.approx(0.1)
-    assert z(numbers["duplicates"]) > 5
+    numbers = measured(with_copies(events(2), events(2), 0.1))
+    assert numbers.copies is None
+    assert numbers.repeats.value.value == pytest.approx(0.1)
+    assert z(numbers.duplicates) > 5
 
 
 def test_blurred_species_have_a_lower_score():
-    assert z(found(events(2, separation=1.0))["species_score"]) < -5
+    assert z(measured(events(2, separation=1.0)).species_score) < -5
 
 
 def test_fast_has_none():
-    assert found(events(2), fast=True) == {}
-    assert rows({"diversity": {}}) == []
+    assert measured(events(2), fast=True) is None

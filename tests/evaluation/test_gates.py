@@ -1,15 +1,22 @@
+from types import SimpleNamespace
+
 import pytest
 
 from hepgan.evaluation import gates
+from hepgan.evaluation.records import Number
+from hepgan.evaluation.verdict import row
 
-METRICS = {
-    "headline": {"ks_mean": [0.02, 0.001]},
-    "verdict": [
-        {"key": "classifier_auc", "value": [0.62, 0.01]},
-        {"key": "response_bias_worst", "value": [-0.05, 0.01]},
-        {"key": "mmd", "value": None},
+RESULTS = SimpleNamespace(
+    headline={"ks_mean": Number(0.02, 0.001)},
+    rows=[
+        row(key, key, section="features", value=value, floor=None)
+        for key, value in (
+            ("classifier_auc", (0.62, 0.01)),
+            ("response_bias_worst", (-0.05, 0.01)),
+            ("mmd", None),
+        )
     ],
-}
+)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +31,7 @@ METRICS = {
     ],
 )
 def test_limits(limit, words):
-    assert gates.exceeded(METRICS, gates.parse([limit])) == words
+    assert gates.exceeded(RESULTS, gates.parse([limit])) == words
 
 
 @pytest.mark.parametrize("text", ["auc", "auc=", "=0.7", "auc=high", "auc=nan"])
@@ -40,4 +47,4 @@ def test_each_metric_once():
 
 def test_unknown_metrics_are_refused_with_the_nearest_names():
     with pytest.raises(ValueError, match=r"no metric 'clasifier_auc'.*classifier_auc"):
-        gates.exceeded(METRICS, {"clasifier_auc": 0.7})
+        gates.exceeded(RESULTS, {"clasifier_auc": 0.7})

@@ -114,10 +114,11 @@ def test_what_is_not_exact_says_so():
 
 
 def test_entries_survive_json():
-    entry = peers(CALOGAN)[-1].as_dict()
-    assert json.loads(json.dumps(entry)) == {
+    entry = peers(CALOGAN)[-1].record()
+    assert json.loads(entry.model_dump_json()) == {
         "model": "CaloGAN",
-        "value": [1.0, None],
+        "value": 1.0,
+        "uncertainty": None,
         "reference": "arXiv:1705.02355, arXiv:2106.05285",
         "remark": "approximate: told from Geant4 with nearly 100 % accuracy",
     }

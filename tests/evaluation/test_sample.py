@@ -1,40 +1,11 @@
-"""What all kinds of data share: lights, weights off the atoms."""
+"""Samples: effective events, and weights off the atoms."""
 
 import numpy as np
 import pytest
 
 from hepgan.data.events import Events
-from hepgan.evaluation.sample import MIN_CONTINUOUS, Sample, judge, row
+from hepgan.evaluation.sample import MIN_CONTINUOUS, Sample
 from hepgan.metrics.moments import effective_size
-
-
-@pytest.mark.parametrize(
-    ("bias", "verdict"),
-    [
-        ((0.02, 0.0), "pass"),
-        ((-0.03, 0.02), "pass"),
-        ((0.05, 0.001), "warn"),
-        ((-0.07, 0.001), "fail"),
-        ((0.07, 0.03), "warn"),  # could be statistics
-        (None, "warn"),
-    ],
-)
-def test_judge(bias, verdict):
-    assert judge(bias, 0.03) == verdict
-
-
-@pytest.mark.parametrize(
-    ("auc", "verdict"),
-    [((0.49, 0.01), "pass"), ((0.6, 0.01), "pass"), ((0.65, 0.01), "warn"), ((0.75, 0.01), "fail")],
-)
-def test_areas_are_judged_by_their_distance_to_one_half(auc, verdict):
-    assert judge(auc, 0.6, ideal=0.5) == verdict
-
-
-def test_rows_without_a_limit_are_for_information():
-    numbers = {"section": "ks", "value": (0.5, 0.1), "floor": None}
-    assert row("a", "A", **numbers)["verdict"] == "info"
-    assert row("a", "A", **numbers, limit=0.1)["verdict"] == "fail"
 
 
 def test_effective_events():

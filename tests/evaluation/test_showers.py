@@ -5,8 +5,8 @@ from hepgan.config import EvaluationConfig
 from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.evaluation.cells import rings
-from hepgan.evaluation.measure import measure
-from hepgan.evaluation.showers import LIMITS, ShowerSetup
+from hepgan.evaluation.measuring import measure
+from hepgan.evaluation.showers import ShowerSetup
 from hepgan.geometry import Calorimeter
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.transforms.shower_shapes import ShowerShapes
@@ -37,19 +37,19 @@ def setup(sample_config):
 
 @pytest.fixture(scope="module")
 def compared(setup):
-    def run(reference: Events, sample: Events):
+    def run(sample: Events, reference: Events):
         samples = [
-            setup.sample(name, events) for name, events in (("reference", reference), ("sample", sample))
+            setup.sample(name, events) for name, events in (("sample", sample), ("reference", reference))
         ]
-        metrics = measure(*samples, setup, seed=3, step=lambda _: None).metrics
-        return metrics
+        return measure(*samples, setup, seed=3, step=lambda _: None).metrics
 
     return run
 
 
 @pytest.fixture(scope="module")
 def perfect(compared, halves):
-    return compared(*halves)
+    reference, sample = halves
+    return compared(sample, reference)
 
 
 def changed(events, *, cells=None, weights=None, overflow=None):
@@ -64,34 +64,34 @@ def changed(events, *, cells=None, weights=None, overflow=None):
 
 
 def test_perfect_generator_is_at_the_floor(perfect, setup):
-    assert list(perfect["features"]) == setup.shapes.names
-    for name, numbers in perfect["features"].items():
-        floor, scatter = numbers["separation_floor"]
+    assert list(perfect.features) == setup.shapes.names
+    for name, numbers in perfect.features.items():
+        floor, scatter = numbers.separation_floor
         # the floor comes from half the showers, and is thus about twice as high
-        assert numbers["separation"][0] < floor + 4 * scatter + 4 * numbers["separation"][1], name
-        assert numbers["wasserstein_sigma"][0] < 0.2, name
-    auc, uncertainty = perfect["classifier"]["auc"]
+        assert numbers.separation.value < floor + 4 * scatter + 4 * numbers.separation.uncertainty, name
+        assert numbers.wasserstein_sigma.value < 0.2, name
+    auc, uncertainty = perfect.classifier.auc
     assert auc == pytest.approx(0.5, abs=4 * uncertainty)
     assert uncertainty < 0.02
-    single = np.array(list(perfect["classifier"]["single"].values()))
+    single = np.array(list(perfect.classifier.single.values()))
     assert (np.abs(single[:, 0] - 0.5) < 4.5 * single[:, 1] + 1e-6).all()
-    assert {row["verdict"] for row in perfect["verdict"][:7]} <= {"pass", "warn"}
-    bias, error = perfect["closure"]["response"]["worst"]
+    assert {row.verdict for row in perfect.rows[:7]} <= {"pass", "warn"}
+    bias, error = perfect.closure.response.worst
     assert abs(bias) < 4 * error
-    assert abs(bias) < LIMITS["response"]
+    assert abs(bias) < setup.config.limits["response"]
 
 
 def test_energy_scale_of_two_percent_is_seen(compared, halves):
     reference, sample = halves
-    metrics = compared(reference, changed(sample, cells=1.02 * sample.cells, overflow=1.02 * sample.overflow))
-    bias, error = metrics["closure"]["response"]["worst"]
+    metrics = compared(changed(sample, cells=1.02 * sample.cells, overflow=1.02 * sample.overflow), reference)
+    bias, error = metrics.closure.response.worst
     assert bias == pytest.approx(0.02, abs=0.002)
     assert bias > 10 * error
-    assert metrics["features"]["response"]["wasserstein"][0] == pytest.approx(0.02, rel=0.05)
-    assert metrics["features"]["response"]["separation"][0] > 0.9
-    assert metrics["classifier"]["auc"][0] > 0.99
-    assert max(metrics["classifier"]["single"].items(), key=lambda item: item[1])[0] == "response"
-    assert metrics["verdict"][0]["verdict"] == "pass"  # within the three percent that are asked for
+    assert metrics.features["response"].wasserstein.value == pytest.approx(0.02, rel=0.05)
+    assert metrics.features["response"].separation.value > 0.9
+    assert metrics.classifier.auc.value > 0.99
+    assert max(metrics.classifier.single.items(), key=lambda item: item[1])[0] == "response"
+    assert metrics.rows[0].verdict == "pass"  # within the three percent that are asked for
 
 
 def test_one_cell_scaled_is_seen(compared, halves):
@@ -99,35 +99,33 @@ def test_one_cell_scaled_is_seen(compared, halves):
     cells = sample.cells.copy()
     brightest = cells.mean(axis=0).argmax()
     cells[:, brightest] *= 1.2
-    metrics = compared(reference, changed(sample, cells=cells))
-    assert metrics["classifier"]["auc"][0] > 0.95
+    metrics = compared(changed(sample, cells=cells), reference)
+    assert metrics.classifier.auc.value > 0.95
 
 
 def test_dead_cells_fail_the_occupancy(compared, halves, setup):
     reference, sample = halves
     cells = sample.cells.copy()
     cells[:, setup.calorimeter.slices()[1]][:, ::3] = 0
-    metrics = compared(reference, changed(sample, cells=cells))
-    rows = {row["metric"]: row for row in metrics["verdict"]}
-    assert rows["Mean occupancy bias, layer_1"]["verdict"] == "fail"
-    assert rows["Mean occupancy bias, layer_0"]["verdict"] == "pass"
-    assert metrics["closure"]["occupancy"]["layer_1"]["bias"][0] < -0.2
-    assert (
-        metrics["headline"]["occupancy_bias_layer_1"] == (metrics["closure"]["occupancy"]["layer_1"]["bias"])
-    )
+    metrics = compared(changed(sample, cells=cells), reference)
+    rows = {row.metric: row for row in metrics.rows}
+    assert rows["Mean occupancy bias, layer_1"].verdict == "fail"
+    assert rows["Mean occupancy bias, layer_0"].verdict == "pass"
+    assert metrics.closure.occupancy["layer_1"].bias.value < -0.2
+    assert metrics.headline["occupancy_bias_layer_1"] == metrics.closure.occupancy["layer_1"].bias
 
 
 def test_weights_repair_a_wrong_spectrum(compared, halves):
     reference, sample = halves
     energy = sample.conditions[:, 0]
     kept = sample[np.random.default_rng(1).uniform(size=len(sample)) < np.where(energy < 8, 1.0, 0.4)]
-    wrong = compared(reference, kept)
+    wrong = compared(kept, reference)
     weights = np.where(kept.conditions[:, 0] < 8, 1.0, 2.5)
-    repaired = compared(reference, changed(kept, weights=weights))
-    assert repaired["conditions"]["incident_energy"]["wasserstein_sigma"][0] < 0.1
-    assert wrong["conditions"]["incident_energy"]["wasserstein_sigma"][0] > 0.15
-    assert abs(repaired["closure"]["fractions"]["layer_0"]["bias"][0]) < 0.05
-    assert wrong["closure"]["fractions"]["layer_0"]["bias"][0] > 0.05
+    repaired = compared(changed(kept, weights=weights), reference)
+    assert repaired.conditions["incident_energy"].wasserstein_sigma.value < 0.1
+    assert wrong.conditions["incident_energy"].wasserstein_sigma.value > 0.15
+    assert abs(repaired.closure.fractions["layer_0"].bias.value) < 0.05
+    assert wrong.closure.fractions["layer_0"].bias.value > 0.05
 
 
 def test_independent_cells_and_a_narrow_shower_are_seen(compared, halves, perfect, setup):
@@ -141,39 +139,37 @@ def test_independent_cells_and_a_narrow_shower_are_seen(compared, halves, perfec
         cells[order, cell] = sample.cells[order[donors], cell]
     radii = np.hypot(*setup.calorimeter.cell_centres[:288, :2].T)
     cells[:, :288] *= np.where(radii < 10, 1.1, 0.7)
-    closure = compared(reference, changed(sample, cells=cells))["closure"]
+    closure = compared(changed(sample, cells=cells), reference).closure
 
-    def excess(numbers, key, floor):
-        return (abs(numbers[key][0]) - numbers[floor][0]) / np.hypot(numbers[key][1], numbers[floor][1])
+    def excess(value, floor):
+        return (abs(value.value) - floor.value) / np.hypot(value.uncertainty, floor.uncertainty)
 
-    correlations = closure["correlations"]["layer_1"]
-    neighbours = [correlations["x"][name][0] for name in ("reference", "generated")]
-    assert neighbours[0][0] > 0.05 + 4 * neighbours[0][1]
-    assert neighbours[0][0] - neighbours[1][0] > 4 * np.hypot(neighbours[0][1], neighbours[1][1])
-    lateral = closure["profiles"]["lateral"]["layer_0"]
-    assert excess(lateral, "worst", "worst_floor") > 4
-    assert lateral["bias"][0][0] == pytest.approx(0.1, abs=0.06)
-    assert lateral["bias"][3][0] == pytest.approx(-0.3, abs=0.1)
-    assert excess(closure["spectrum"]["layer_0"], "separation", "separation_floor") > 4
-    for key, name, value in (
-        ("spectrum", "layer_0", "separation"),
-        ("correlations", "layer_1", "difference"),
-    ):
-        numbers = perfect["closure"][key][name]
-        assert excess(numbers, value, f"{value}_floor") < 4
-    rows = {row["metric"]: row for row in perfect["verdict"]}
+    along = closure.correlations["layer_1"].x
+    expected, got = along.reference[0], along.sample[0]
+    assert expected.value > 0.05 + 4 * expected.uncertainty
+    assert expected.value - got.value > 4 * np.hypot(expected.uncertainty, got.uncertainty)
+    lateral = closure.profiles.lateral["layer_0"]
+    assert excess(lateral.worst, lateral.worst_floor) > 4
+    assert lateral.bias[0].value == pytest.approx(0.1, abs=0.06)
+    assert lateral.bias[3].value == pytest.approx(-0.3, abs=0.1)
+    spectrum = closure.spectrum["layer_0"]
+    assert excess(spectrum.separation, spectrum.separation_floor) > 4
+    spectrum, coefficients = perfect.closure.spectrum["layer_0"], perfect.closure.correlations["layer_1"]
+    assert excess(spectrum.separation, spectrum.separation_floor) < 4
+    assert excess(coefficients.difference, coefficients.difference_floor) < 4
+    rows = {row.metric: row for row in perfect.rows}
     for metric, section in (
         ("Longitudinal profile", "profiles"),
         ("Lateral profile", "profiles"),
         ("Cell spectrum", "cells"),
         ("Cell correlations, worst layer", "correlations"),
     ):
-        assert rows[metric]["limit"] is None
-        assert rows[metric]["section"] == section
-        assert rows[metric]["floor"][0] > 0
-        assert abs(rows[metric]["value"][0]) < 4 * rows[metric]["floor"][0]
-    observables = perfect["closure"]["observables"]
-    assert observables["difference"][0] < 1.2 * observables["difference_floor"][0]
+        assert rows[metric].limit is None
+        assert rows[metric].section == section
+        assert rows[metric].floor.value > 0
+        assert abs(rows[metric].value) < 4 * rows[metric].floor.value
+    observables = perfect.closure.observables
+    assert observables.difference.value < 1.2 * observables.difference_floor.value
 
 
 def test_weight_two_is_a_shower_twice(setup, halves):
@@ -183,23 +179,19 @@ def test_weight_two_is_a_shower_twice(setup, halves):
     doubled = sample[np.concatenate([np.arange(300), np.flatnonzero(twice)])]
     results = []
     for events in (weighted, doubled):
-        samples = [setup.sample("a", reference), setup.sample("b", events)]
+        samples = [setup.sample("b", events), setup.sample("a", reference)]
         rng = np.random.default_rng(4)
         results.append(setup.closure(*samples, halves=[np.array_split(rng.permutation(300), 2)], rng=rng))
-    for path in (
-        ("profiles", "longitudinal", "worst"),
-        ("profiles", "lateral", "layer_1", "worst"),
-        ("spectrum", "layer_0", "separation"),
-        ("correlations", "layer_1", "difference"),
-        ("observables", "difference"),
-        ("response", "worst"),
+    for number in (
+        lambda closure: closure.profiles.longitudinal.worst,
+        lambda closure: closure.profiles.lateral["layer_1"].worst,
+        lambda closure: closure.spectrum["layer_0"].separation,
+        lambda closure: closure.correlations["layer_1"].difference,
+        lambda closure: closure.observables.difference,
+        lambda closure: closure.response.worst,
     ):
-        values = []
-        for numbers in results:
-            for key in path:
-                numbers = numbers[key]
-            values.append(numbers[0])
-        assert values[0] == pytest.approx(values[1], rel=1e-3), path
+        first, second = (number(closure).value for closure in results)
+        assert first == pytest.approx(second, rel=1e-3)
 
 
 def test_rings_of_polar_and_cartesian_layers():
@@ -232,26 +224,39 @@ def test_energy_resolution_is_fitted_at_the_right_energies(setup):
         setup.data, CONFIG.model_copy(update={"energy_bins": 3}), False, setup.calorimeter, setup.shapes
     )
     closure = few.closure(sample, sample, halves=[np.array_split(rng.permutation(n), 2)], rng=rng)
-    fit = closure["resolution"]["fit"]["reference"]
-    assert fit["stochastic"][0] == pytest.approx(0.1, abs=3 * fit["stochastic"][1])
-    assert fit["stochastic"][1] < 0.001
-    assert fit["constant"][0] == pytest.approx(0.01, abs=3 * fit["constant"][1])
+    fit = closure.resolution.fit.reference
+    assert fit.stochastic[0] == pytest.approx(0.1, abs=3 * fit.stochastic[1])
+    assert fit.stochastic[1] < 0.001
+    assert fit.constant[0] == pytest.approx(0.01, abs=3 * fit.constant[1])
 
 
 def test_dead_layer_is_defined(compared, halves, setup):
     layer = setup.calorimeter.slices()[2]
     dead = [changed(events, cells=events.cells * (np.arange(504) < layer.start)) for events in halves]
-    metrics = compared(dead[0][:120], dead[1][:120])
-    assert metrics["closure"]["occupancy"]["layer_2"]["bias"] == (0.0, 0.0)
-    assert metrics["features"]["energy_layer_2"]["separation"][0] == 0
-    assert metrics["features"]["energy_layer_2"]["wasserstein_sigma"] is None
-    alive = compared(dead[0][:120], halves[1][:120])  # energy where the reference has none
-    assert alive["closure"]["occupancy"]["layer_2"]["bias"] is None
-    assert (
-        next(r for r in alive["verdict"] if r["metric"].endswith("occupancy bias, layer_2"))["verdict"]
-        == "warn"
-    )
-    assert "occupancy_bias_layer_2" not in alive["headline"]
+    metrics = compared(dead[1][:120], dead[0][:120])
+    assert metrics.closure.occupancy["layer_2"].bias == (0.0, 0.0)
+    assert metrics.features["energy_layer_2"].separation.value == 0
+    assert metrics.features["energy_layer_2"].wasserstein_sigma is None
+    alive = compared(halves[1][:120], dead[0][:120])  # energy where the reference has none
+    assert alive.closure.occupancy["layer_2"].bias is None
+    (row,) = (row for row in alive.rows if row.key == "occupancy_bias_layer_2")
+    assert (row.value, row.verdict) == (None, "warn")
+    assert "occupancy_bias_layer_2" not in alive.headline
+
+
+def test_the_classifier_may_have_a_limit(halves, setup):
+    reference, sample = halves
+    limits = {"classifier_auc": 0.6, "response": 0.015, "occupancy_bias_layer_0": 0.5}
+    config = EvaluationConfig(**{**CONFIG.model_dump(), "limits": limits})
+    strict = ShowerSetup(setup.data, config, False, setup.calorimeter, setup.shapes)
+    hot = changed(sample[:400], cells=1.02 * sample[:400].cells, overflow=1.02 * sample[:400].overflow)
+    samples = (strict.sample("sample", hot), strict.sample("reference", reference[:400]))
+    rows = {row.key: row for row in measure(*samples, strict, seed=3, step=lambda _: None).metrics.rows}
+    assert (rows["classifier_auc"].limit, rows["classifier_auc"].verdict) == (0.6, "fail")
+    assert (rows["response_bias_worst"].limit, rows["response_bias_worst"].verdict) == (0.015, "warn")
+    assert rows["occupancy_bias_layer_0"].limit == 0.5
+    assert rows["occupancy_bias_layer_1"].limit == 0.10
+    assert {peer.model for peer in rows["classifier_auc"].peers} >= {"CaloGAN"}
 
 
 def test_samples_that_do_not_fit(setup, halves):
@@ -267,4 +272,4 @@ def test_samples_that_do_not_fit(setup, halves):
         reference[keep] for keep in (reference.conditions[:, 0] < 5, reference.conditions[:, 0] > 20)
     )
     with pytest.raises(ValueError, match="incident energy: no bin holds 10 showers of both samples"):
-        measure(setup.sample("a", low), setup.sample("b", high), setup, seed=1, step=lambda _: None)
+        measure(setup.sample("b", high), setup.sample("a", low), setup, seed=1, step=lambda _: None)

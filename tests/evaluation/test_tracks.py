@@ -7,8 +7,8 @@ import pytest
 
 from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
-from hepgan.evaluation.measure import measure
-from hepgan.evaluation.tracks import LIMITS, TrackSetup
+from hepgan.evaluation.measuring import measure
+from hepgan.evaluation.tracks import TrackSetup
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.toys.rich import RICH_SPECIES, SENTINEL, rich_tracks
 
@@ -59,93 +59,98 @@ def samples():
     return tracks(1), tracks(2)
 
 
-def compared(reference, sample, *, data=None, config=CONFIG):
+def compared(sample, reference, *, data=None, config=CONFIG):
     setup = TrackSetup(data or data_config(), config, False)
-    both = (setup.sample(name, events) for name, events in (("reference", reference), ("sample", sample)))
+    both = (setup.sample(name, events) for name, events in (("sample", sample), ("reference", reference)))
     metrics = measure(*both, setup, seed=3, step=lambda _: None).metrics
-    return json.loads(json.dumps(metrics, allow_nan=False))
+    json.dumps(metrics.model_dump(), allow_nan=False)
+    return metrics
 
 
 def rows(metrics):
-    return {row["metric"]: row for row in metrics["verdict"]}
+    return {row.metric: row for row in metrics.rows}
 
 
 @pytest.fixture(scope="module")
 def perfect(samples):
-    return compared(*samples)
+    reference, sample = samples
+    return compared(sample, reference)
 
 
 def test_perfect_sample_is_at_its_floor(perfect):
-    closure = perfect["closure"]
-    for key in ("mean", "max"):
-        value, expected = closure["ks"][key][0], closure["ks"][f"{key}_perfect"]
-        assert value == pytest.approx(expected, rel=0.35)
+    ks = perfect.closure.ks
+    for value, floor, expected in (
+        (ks.mean, ks.mean_floor, ks.mean_perfect),
+        (ks.max, ks.max_floor, ks.max_perfect),
+    ):
+        assert value.value == pytest.approx(expected, rel=0.35)
         # half as many tracks: larger by the square root of 2
-        assert closure["ks"][f"{key}_floor"][0] == pytest.approx(np.sqrt(2) * expected, rel=0.02)
-    for key in ("efficiency", "atoms"):
-        assert abs(closure[key]["worst"][0]) == pytest.approx(closure[key]["worst_perfect"], rel=0.6)
-    assert abs(closure["correlations"]["worst"][0]) < 4 * closure["correlations"]["worst"][1]
-    assert closure["ks"]["projected"][0] < closure["ks"]["projected_floor"][0] * 1.5
-    auc, uncertainty = perfect["classifier"]["auc"]
+        assert floor.value == pytest.approx(np.sqrt(2) * expected, rel=0.02)
+    for shares in (perfect.closure.efficiency, perfect.closure.atoms):
+        assert abs(shares.worst.value) == pytest.approx(shares.worst_perfect, rel=0.6)
+    worst = perfect.closure.correlations.worst
+    assert abs(worst.value) < 4 * worst.uncertainty
+    assert ks.projected.value < ks.projected_floor.value * 1.5
+    auc, uncertainty = perfect.classifier.auc
     assert auc == pytest.approx(0.5, abs=4 * uncertainty)
-    assert {row["verdict"] for row in perfect["verdict"][:5]} <= {"pass", "warn"}
-    assert set(perfect["headline"]) == {"ks_mean", "ks_max", "auc", "efficiency_worst", "atoms_worst"}
+    assert {row.verdict for row in perfect.rows[:5]} <= {"pass", "warn"}
+    assert set(perfect.headline) == {"ks_mean", "ks_max", "auc", "efficiency_worst", "atoms_worst"}
 
 
 def test_bins_hold_equal_shares_and_say_what_is_left_out(perfect):
-    bins = perfect["closure"]["ks"]["bins"]
-    assert {name: (len(b["edges"]), b["left_out"]) for name, b in bins.items()} == {
+    bins = perfect.closure.ks.bins
+    assert {name: (len(b.edges), b.left_out) for name, b in bins.items()} == {
         "P": (5, 0),
         "nTracks": (5, 0),
         "species": (2, 0),
     }
     assert all(
-        low <= m <= high for b in bins.values() for (low, high), m in zip(b["edges"], b["mean"], strict=True)
+        low <= m <= high for b in bins.values() for (low, high), m in zip(b.edges, b.mean, strict=True)
     )
-    for table in ("values", "floors"):
-        assert {len(v) for v in perfect["closure"]["ks"][table]["P"].values()} == {5}
+    for table in (perfect.closure.ks.values, perfect.closure.ks.floors):
+        assert {len(numbers) for numbers in table["P"].values()} == {5}
 
 
 def test_means_are_those_without_sentinels(perfect, samples):
     k = TARGETS.index("RichDLLk")
     values = samples[0].targets[:, k]
     expected = values[values != SENTINEL].mean()
-    assert perfect["features"]["RichDLLk"]["mean"]["reference"][0] == pytest.approx(expected, rel=1e-4)
-    profile = perfect["closure"]["profiles"]["RichDLLk"]["P"]["reference"]
+    assert perfect.features["RichDLLk"].mean.reference.value == pytest.approx(expected, rel=1e-4)
+    profile = perfect.closure.profiles["RichDLLk"]["P"].reference
     assert all(mean > -100 for mean, _ in profile)
 
 
 def test_smeared_sentinels_and_ties_are_seen(samples, perfect):
     reference, sample = samples
     rng = np.random.default_rng(5)
-    metrics = compared(reference, changed(sample, sample.targets + rng.normal(0, 0.1, sample.targets.shape)))
-    atoms = metrics["closure"]["atoms"]
-    assert rows(metrics)["Share of exact values, worst difference"]["verdict"] == "fail"
-    overall = atoms["overall"]
-    assert overall["RichDLLk = -999"]["generated"][0] == 0
+    metrics = compared(changed(sample, sample.targets + rng.normal(0, 0.1, sample.targets.shape)), reference)
+    atoms = metrics.closure.atoms
+    assert rows(metrics)["Share of exact values, worst difference"].verdict == "fail"
+    overall = atoms.overall
+    assert overall["RichDLLk = -999"].sample.value == 0
     share = (reference.targets[:, 1] == SENTINEL).mean()
-    assert overall["RichDLLk = -999"]["reference"][0] == pytest.approx(share)
-    assert overall["RichDLLp tied"]["generated"][0] == 0
-    assert overall["RichDLLp tied"]["reference"][0] > 0.2
+    assert overall["RichDLLk = -999"].reference.value == pytest.approx(share)
+    assert overall["RichDLLp tied"].sample.value == 0
+    assert overall["RichDLLp tied"].reference.value > 0.2
     assert "RichDLLe tied" not in overall  # an electron is never below threshold
-    assert metrics["closure"]["ks"]["mean"][0] > perfect["closure"]["ks"]["mean"][0]
+    assert metrics.closure.ks.mean.value > perfect.closure.ks.mean.value
 
 
 def test_a_cut_moved_in_one_range_is_seen(samples):
     reference, sample = samples
     low = sample.conditions[:, :1] < 8000
-    metrics = compared(reference, changed(sample, np.where(low, sample.targets - 5, sample.targets)))
-    efficiency = metrics["closure"]["efficiency"]
-    assert efficiency["worst"][0] < -0.1
-    assert efficiency["worst_at"].startswith("RichDLLk > 5, P ")
-    assert rows(metrics)["Efficiency difference, worst bin"]["verdict"] == "fail"
-    assert rows(metrics)["KS distance in bins, largest"]["verdict"] == "fail"
-    against_momentum = efficiency["values"]["RichDLLk > 5"]["P"]
-    first, second = (np.array(against_momentum[key])[:, 0] for key in ("reference", "generated"))
+    metrics = compared(changed(sample, np.where(low, sample.targets - 5, sample.targets)), reference)
+    efficiency = metrics.closure.efficiency
+    assert efficiency.worst.value < -0.1
+    assert efficiency.worst_at.startswith("RichDLLk > 5, P ")
+    assert rows(metrics)["Efficiency difference, worst bin"].verdict == "fail"
+    assert rows(metrics)["KS distance in bins, largest"].verdict == "fail"
+    against_momentum = efficiency.values["RichDLLk > 5"]["P"]
+    first, second = (np.array(c)[:, 0] for c in (against_momentum.reference, against_momentum.sample))
     differences = second - first
     assert differences.argmin() < len(differences) / 2
     assert abs(differences[-1]) < 0.1
-    reference_share = efficiency["values"]["RichDLLk > 5"]["species"]["reference"]
+    reference_share = efficiency.values["RichDLLk > 5"]["species"].reference
     pi, kaon = reference_share[0][0], reference_share[1][0]  # in the order of the codes: 211, 321
     assert kaon > pi + 0.3
 
@@ -156,53 +161,52 @@ def test_shuffled_targets_change_the_correlations_only(samples):
     targets = no_condition[1].targets.copy()
     free = np.flatnonzero((targets != SENTINEL).all(1))
     targets[free, 0] = np.random.default_rng(6).permutation(targets[free, 0])
-    metrics = compared(no_condition[0], changed(no_condition[1], targets), data=data)
-    assert metrics["closure"]["ks"]["max"][0] < 0.05
-    assert metrics["closure"]["ks"]["projected"][0] > 2 * metrics["closure"]["ks"]["projected_floor"][0]
-    assert "RichDLLe" in metrics["closure"]["correlations"]["worst_at"]
-    assert abs(metrics["closure"]["correlations"]["worst"][0]) > 0.1
-    assert metrics["classifier"]["auc"][0] > 0.8
+    metrics = compared(changed(no_condition[1], targets), no_condition[0], data=data)
+    assert metrics.closure.ks.max.value < 0.05
+    assert metrics.closure.ks.projected.value > 2 * metrics.closure.ks.projected_floor.value
+    assert "RichDLLe" in metrics.closure.correlations.worst_at
+    assert abs(metrics.closure.correlations.worst.value) > 0.1
+    assert metrics.classifier.auc.value > 0.8
 
 
 def test_each_category_is_judged(samples):
     reference, sample = samples
     kaon = sample.conditions[:, 2:] == 321
-    metrics = compared(reference, changed(sample, np.where(kaon, 0.8 * sample.targets, sample.targets)))
-    table = metrics["closure"]["categories"]["species"]
-    assert table["K"]["tracks"] == (reference.conditions[:, 2] == 321).sum()
-    assert table["K"]["ks"]["mean"][0] > table["pi"]["ks"]["mean"][0] + 0.02
-    assert table["K"]["auc"][0] > 0.6 > table["pi"]["auc"][0] + 0.05
-    assert abs(table["K"]["atoms"]["worst"][0]) > 5 * LIMITS["atoms"]
-    assert set(table["K"]["ks"]["bins"]) == {"P", "nTracks"}
+    metrics = compared(changed(sample, np.where(kaon, 0.8 * sample.targets, sample.targets)), reference)
+    table = metrics.closure.categories["species"]
+    assert table["K"].tracks == (reference.conditions[:, 2] == 321).sum()
+    assert table["K"].ks.mean.value > table["pi"].ks.mean.value + 0.02
+    assert table["K"].auc.value > 0.6 > table["pi"].auc.value + 0.05
+    assert abs(table["K"].atoms.worst.value) > 5 * CONFIG.limits["atoms"]
+    assert set(table["K"].ks.bins) == {"P", "nTracks"}
 
 
 def test_weights_subtract_the_background(samples):
     reference, _ = samples
     polluted = tracks(3, n=2 * N, background=0.4)
     assert polluted.weights.min() < 0
-    subtracted = compared(reference, polluted)
-    counted = compared(reference, Events(polluted.conditions, polluted.outputs, np.ones(2 * N, np.float32)))
-    key = "ks"
-    assert subtracted["closure"][key]["mean"][0] < 1.5 * subtracted["closure"][key]["mean_perfect"]
-    assert counted["closure"][key]["mean"][0] > 2 * counted["closure"][key]["mean_perfect"]
+    subtracted = compared(polluted, reference)
+    counted = compared(Events(polluted.conditions, polluted.outputs, np.ones(2 * N, np.float32)), reference)
+    assert subtracted.closure.ks.mean.value < 1.5 * subtracted.closure.ks.mean_perfect
+    assert counted.closure.ks.mean.value > 2 * counted.closure.ks.mean_perfect
 
 
 def test_thin_bins_are_left_out_and_counted(samples):
     reference, sample = samples
     config = CONFIG.model_copy(update={"condition_bins": 20})
-    few = compared(reference[:600], sample[:600], config=config)["closure"]["ks"]["bins"]
-    assert (len(few["P"]["edges"]), few["P"]["left_out"]) == (10, 0)
+    few = compared(sample[:600], reference[:600], config=config).closure.ks.bins
+    assert (len(few["P"].edges), few["P"].left_out) == (10, 0)
     soft = sample[sample.conditions[:, 0] < 10_000]
-    bins = compared(reference, soft, config=config)["closure"]["ks"]["bins"]["P"]
-    assert bins["left_out"] == 20 - len(bins["edges"]) > 5
-    assert max(high for _, high in bins["edges"]) < 12_000
+    bins = compared(soft, reference, config=config).closure.ks.bins["P"]
+    assert bins.left_out == 20 - len(bins.edges) > 5
+    assert max(high for _, high in bins.edges) < 12_000
     with pytest.raises(ValueError, match="conditions: no bin holds 30 effective tracks of both samples"):
-        compared(reference[:28], sample[:28])
+        compared(sample[:28], reference[:28])
 
 
 def test_default_cuts_are_medians(samples):
-    metrics = compared(*samples, config=CONFIG.model_copy(update={"cuts": ()}))
-    values = metrics["closure"]["efficiency"]["values"]
+    metrics = compared(samples[1], samples[0], config=CONFIG.model_copy(update={"cuts": ()}))
+    values = metrics.closure.efficiency.values
     assert [label.split(" > ")[0] for label in values] == TARGETS
     for k, label in enumerate(values):
         x = samples[0].targets[:, k]
@@ -215,12 +219,11 @@ def test_one_target_without_atoms(samples):
         for s in samples
     )
     data = data_config(conditions=[{"name": "P", "unit": "MeV"}], targets=[{"name": "RichDLLe"}], ties=False)
-    metrics = compared(reference, sample, data=data, config=CONFIG.model_copy(update={"cuts": ()}))
-    closure = metrics["closure"]
-    assert closure["atoms"] is None
-    assert closure["correlations"] is None
-    assert closure["categories"] == {}
-    assert "atoms_worst" not in metrics["headline"]
+    metrics = compared(sample, reference, data=data, config=CONFIG.model_copy(update={"cuts": ()}))
+    assert metrics.closure.atoms is None
+    assert metrics.closure.correlations is None
+    assert metrics.closure.categories == {}
+    assert "atoms_worst" not in metrics.headline
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ def test_one_target_without_atoms(samples):
 )
 def test_cuts_that_are_none(samples, cut, message):
     with pytest.raises(ValueError, match=f"evaluation.cuts.*{message}"):
-        compared(*samples, config=CONFIG.model_copy(update={"cuts": (cut,)}))
+        compared(*samples[::-1], config=CONFIG.model_copy(update={"cuts": (cut,)}))
 
 
 def test_samples_that_do_not_fit(samples):

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from PIL import Image
-from report.test_page import row
+from report.made_results import made_results
+from report.test_page import NUMBERS, classifier, row
 
 from hepgan.config import EvaluationConfig, load
 from hepgan.data.reading import read
-from hepgan.evaluation.verdict import VERDICTS
+from hepgan.evaluation.verdict import VERDICTS, Published
 from hepgan.metrics.classifier import BOOSTING
-from hepgan.report.figures import GENERATED
 from hepgan.report.page import render
-from hepgan.report.writing import compare
+from hepgan.report.style import GENERATED
+from hepgan.report.writing import compare_events
 
 pytestmark = pytest.mark.slow
 
@@ -130,52 +131,49 @@ def pages(chromium, data_dir, tmp_path_factory):
             few = {"files": [str(data_dir / f"{file}.root")], "max_events": 1200, "test_files": []}
             events = read(data.model_copy(update=few))
             half = len(events) // 2
-            settings = {"config": CONFIG, "data": data, "names": ("full", "fast"), "progress": False}
-            compare(events[:half], events[half:], out=folder / name, **settings)
+            settings = {"config": CONFIG, "data": data, "names": ("fast", "full"), "progress": False}
+            compare_events(events[half:], events[:half], out=folder / name, **settings)
             texts[name] = (folder / name / "report.html").read_text()
     return texts
 
 
 def long_page():
     word = "electromagnetic_barrel_presampler_of_the_upgraded_detector"
-    numbers = {
-        "separation": [0.01, 0.001],
-        "separation_floor": [0.002, 0.001],
-        "wasserstein_sigma": [0.1, 0.01],
-    }
-    numbers |= {"unit": "mm", "wasserstein_sigma_floor": [0.1, 0.01]}
-    numbers |= {"mean": {"reference": [1.0, 0.01], "generated": [1.1, 0.01]}}
+    number = [0.1, 0.01]
+    feature = {**NUMBERS, "wasserstein_sigma": number, "wasserstein_sigma_floor": number}
     peers = [
-        {
-            "model": f"{word[:20]} {k}",
-            "value": [0.6 + 0.05 * k, None],
-            "reference": "arXiv:2106.05285",
-            "remark": word,
-        }
+        Published(
+            model=f"{word[:20]} {k}",
+            value=0.6 + 0.05 * k,
+            uncertainty=None,
+            reference="arXiv:2106.05285",
+            remark=word,
+        )
         for k in range(6)
     ]
     rows = [
-        row(kind, [0.01 * k, 0.001], metric=f"Bias of {word}, {k}") for k in range(8) for kind in VERDICTS
+        row(kind, (0.01 * k, 0.001), metric=f"Bias of {word}, {k}") for k in range(8) for kind in VERDICTS
     ]
-    for k, one in enumerate(rows):
-        if one["verdict"] == "info":
-            one |= {"limit": None, "remark": word, "section": "features"}
-        one["peers"] = peers if k % 5 == 0 else []
-    sample = {"name": f"{word}.root", "events": 100}
-    metrics = {
-        "verdict": rows,
-        "features": {f"width_x_{word}": numbers},
-        "classifier": {"single": {f"width_x_{word}": [0.6, 0.01]}},
-        "sample": {
-            "what": "showers",
-            "reference": sample,
-            "generated": sample,
-            "paired": True,
-            "conditions": [],
-        },
-        "provenance": {"model": {"sha256": 64 * "0123456789abcdef"}},
-    }
-    return render(metrics, [], title=f"{word} against {word}")
+    information = {"limit": None, "remark": word, "section": "features"}
+    rows = [
+        one.model_copy(
+            update={
+                **(information if one.verdict == "info" else {}),
+                "peers": peers if k % 5 == 0 else [],
+            }
+        )
+        for k, one in enumerate(rows)
+    ]
+    sample = (f"{word}.root", 100)
+    results = made_results(
+        rows,
+        sample=sample,
+        reference=sample,
+        features={f"width_x_{word}": feature},
+        classifier=classifier({f"width_x_{word}": [0.6, 0.01]}),
+        provenance={"model": {"file": "model.onnx", "sha256": 64 * "0123456789abcdef"}},
+    )
+    return render(results, [], title=f"{word} against {word}")
 
 
 def near(pixels, colour, *, tolerance=40):

@@ -9,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hepgan.report import figures as plots
+from hepgan.report.style import GENERATED, REFERENCE
 
-NAMES = ("Geant4 $5", "hepgan_run")
+NAMES = plots.Names(sample="hepgan_run", reference="Geant4 $5")
 
 
 @pytest.fixture
@@ -34,7 +35,9 @@ def points(axes):
 def test_overlays_show_the_ratio_and_lose_nothing(rng):
     reference = rng.normal(size=4000)
     generated = np.concatenate([reference, reference[reference > 0]])  # the upper half twice
-    figure = plots.overlays([plots.Overlay("x [mm]", reference, generated)], names=NAMES, bins=20)
+    figure = plots.overlays(
+        [plots.Overlay("x [mm]", sample=generated, reference=reference)], names=NAMES, bins=20
+    )
     lowest, lower, upper = figure.axes
     assert lowest.get_xlabel() == "x [mm]"
     assert upper.get_ylabel() == "share per bin"
@@ -53,12 +56,13 @@ def steps(axes):
 
 def test_pulls_are_differences_over_their_uncertainties(rng):
     reference, generated = rng.normal(size=(2, 5000))
-    figure = plots.overlays([plots.Overlay("x", reference, generated)], names=NAMES, bins=30)
+    figure = plots.overlays([plots.Overlay("x", sample=generated, reference=reference)], names=NAMES, bins=30)
     pull = steps(figure.axes[0]).values
     assert pull.std() == pytest.approx(1, abs=0.4)
     first = np.array([[0.4, 0.03], [0.6, 0.04], [0.0, 0.0], [np.nan, np.nan], [-0.1, 0.06]])
     second = first + np.array([[0.1, 0.01], [-0.9, 0], [0, 0], [0, 0], [0.12, 0.02]])
-    panel = plots.Binned("x", np.array([1.0, 2, 3, 4, 5, 6]), first, second, "share", logarithmic=True)
+    edges = np.array([1.0, 2, 3, 4, 5, 6])
+    panel = plots.Binned("x", edges=edges, sample=second, reference=first, axis="share", logarithmic=True)
     figure = plots.overlays([panel], names=NAMES)
     lowest, lower, upper = figure.axes
     expected = [0.1 / 0.05, -plots.PULL_LIMIT, 0, 0, 0.12 / 0.1]  # bars end at the frame
@@ -73,7 +77,7 @@ def test_pulls_are_differences_over_their_uncertainties(rng):
 def test_ratios_out_of_range_become_triangles(rng):
     reference = np.repeat([0.5, 1.5, 2.5], [100, 100, 100])
     generated = np.repeat([0.5, 1.5, 2.5], [300, 100, 10])
-    figure = plots.overlays([plots.Overlay("n", reference, generated)], names=NAMES, bins=3)
+    figure = plots.overlays([plots.Overlay("n", sample=generated, reference=reference)], names=NAMES, bins=3)
     markers = {line.get_marker(): len(line.get_xdata()) for line in figure.axes[1].get_lines()}
     assert (markers["^"], markers["v"]) == (1, 1)
     assert tuple(figure.axes[1].get_ylim()) == plots.RATIO_LIMITS
@@ -84,10 +88,18 @@ def test_overlays_choose_bins_by_the_data(rng):
     occupancy = rng.binomial(72, 0.3, 3000) / 72
     empty = np.zeros(50)
     panels = [
-        plots.Overlay("cell energy [MeV]", decades, decades, totals=(10.0, 10.0), decades=True),
-        plots.Overlay("occupancy", occupancy, occupancy),
-        plots.Overlay("dead layer", empty, empty, np.ones(50), np.ones(50)),
-        plots.Overlay("shifted", rng.normal(size=500), rng.normal(5, 1, 500)),
+        plots.Overlay(
+            "cell energy [MeV]", sample=decades, reference=decades, totals=(10.0, 10.0), decades=True
+        ),
+        plots.Overlay("occupancy", sample=occupancy, reference=occupancy),
+        plots.Overlay(
+            "dead layer",
+            sample=empty,
+            reference=empty,
+            sample_weights=np.ones(50),
+            reference_weights=np.ones(50),
+        ),
+        plots.Overlay("shifted", sample=rng.normal(5, 1, 500), reference=rng.normal(size=500)),
     ]
     figure = plots.overlays(panels, names=NAMES)
     lower = figure.axes[::3]
@@ -106,8 +118,10 @@ def test_profiles(rng):
     reference = np.column_stack([np.linspace(0.9, 1, 8), np.full(8, 0.01)])
     generated = reference * 1.02
     panels = [
-        plots.Profile("response", reference, generated, band=0.03),
-        plots.Profile("zero", 0 * reference, generated, curves=[(energy, energy), (energy, 2 * energy)]),
+        plots.Profile("response", sample=generated, reference=reference, band=0.03),
+        plots.Profile(
+            "zero", sample=generated, reference=0 * reference, curves=[(energy, 2 * energy), (energy, energy)]
+        ),
     ]
     figure = plots.profiles(energy, panels, label="incident energy [GeV]", names=NAMES)
     x, ratio = points(figure.axes[0]).T
@@ -115,7 +129,8 @@ def test_profiles(rng):
     assert np.allclose(ratio, 1.02)
     assert figure.axes[0].get_xlabel() == "incident energy [GeV]"
     dotted = [line for line in figure.axes[3].get_lines() if line.get_linestyle() == ":"]
-    assert [line.get_ydata()[-1] for line in dotted] == pytest.approx([60, 120])
+    assert [line.get_ydata()[-1] for line in dotted] == pytest.approx([120, 60])
+    assert [line.get_color() for line in dotted] == [GENERATED, REFERENCE]
     nothing_is_clipped(figure)
 
 
@@ -123,8 +138,8 @@ def test_profiles_of_differences_and_categories():
     shares = np.array([[0.0, 0.01], [0.5, 0.02], [np.nan, np.nan]])
     more = shares + np.array([0.01, 0])
     panels = [
-        plots.Profile("DLL > 0", shares, more, band=0.02, difference=True),
-        plots.Profile("the same", shares, shares, difference=True),
+        plots.Profile("DLL > 0", sample=more, reference=shares, band=0.02, difference=True),
+        plots.Profile("the same", sample=shares, reference=shares, difference=True),
     ]
     figure = plots.profiles(
         np.arange(3.0), panels, label="species", names=NAMES, logarithmic=False, ticks=["e", "$mu", "K"]
@@ -142,7 +157,9 @@ def test_profiles_of_differences_and_categories():
 def test_long_numbers_on_a_logarithmic_axis_are_powers_of_ten():
     momentum = np.geomspace(2000, 100_000, 5)
     values = np.column_stack([np.ones(5), np.full(5, 0.1)])
-    figure = plots.profiles(momentum, [plots.Profile("a", values, values)], label="P [MeV]", names=NAMES)
+    figure = plots.profiles(
+        momentum, [plots.Profile("a", sample=values, reference=values)], label="P [MeV]", names=NAMES
+    )
     figure.draw_without_rendering()
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels() if label.get_text()]
     assert labels
@@ -151,7 +168,7 @@ def test_long_numbers_on_a_logarithmic_axis_are_powers_of_ten():
 
 def test_tails_reach_to_the_last_event(rng):
     values = rng.standard_cauchy(2000)
-    figure = plots.overlays([plots.Overlay("x", values, values, tails=True)], names=NAMES)
+    figure = plots.overlays([plots.Overlay("x", sample=values, reference=values, tails=True)], names=NAMES)
     lower, _, upper = figure.axes
     assert upper.get_yscale() == "log"
     assert lower.get_xlim() == pytest.approx((values.min(), values.max()))
@@ -181,8 +198,8 @@ def test_lines_above_their_floor(rng):
 def test_profiles_may_have_axes_of_their_own():
     values = np.column_stack([[0.3, 0.1, 0.05], [0.01, 0.01, 0.01]])
     panels = [
-        plots.Profile("layer 0", values, values, x=np.arange(1.0, 4.0), axis="cells apart"),
-        plots.Profile("response", values, values),
+        plots.Profile("layer 0", sample=values, reference=values, x=np.arange(1.0, 4.0), axis="cells apart"),
+        plots.Profile("response", sample=values, reference=values),
     ]
     figure = plots.profiles(np.array([0.1, 0.2, 0.3]), panels, label="P", names=NAMES, logarithmic=False)
     assert [axes.get_xlabel() for axes in figure.axes[::2]] == ["cells apart", "P"]
@@ -194,7 +211,7 @@ def test_profiles_may_have_axes_of_their_own():
 def test_matrix_of_many_observables_is_colour_alone():
     r = np.eye(plots.MOST_NUMBERS + 4)
     labels = [f"brightest share layer {k}" for k in range(len(r))]
-    figure = plots.matrices(labels, r, 0.5 * r, names=NAMES)
+    figure = plots.matrices(labels, sample=0.5 * r, reference=r, names=NAMES)
     assert not any(axes.texts for axes in figure.axes)
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == labels
     nothing_is_clipped(figure)
@@ -202,7 +219,9 @@ def test_matrix_of_many_observables_is_colour_alone():
 
 def test_matrices(rng):
     r = np.array([[1.0, 0.5], [0.5, 1.0]])
-    figure = plots.matrices(["RichDLLe", "RichDLL$"], r, r - [[0, 0.004], [0.004, 0]], names=NAMES)
+    figure = plots.matrices(
+        ["RichDLLe", "RichDLL$"], sample=r - [[0, 0.004], [0.004, 0]], reference=r, names=NAMES
+    )
     numbers = [[text.get_text() for text in axes.texts] for axes in figure.axes[:3]]
     assert numbers == [["1.00", "0.50", "0.50", "1.00"]] * 2 + [["0.000", "-0.004", "-0.004", "0.000"]]
     nothing_is_clipped(figure)
@@ -212,10 +231,12 @@ def test_roc_ranking_and_training(rng):
     scores = rng.uniform(size=100), rng.uniform(size=100) ** 0.5
     figure = plots.roc(
         (np.linspace(0, 1, 5), np.linspace(0, 1, 5) ** 0.5),
-        scores,
+        sample_scores=scores[1],
+        reference_scores=scores[0],
         auc=(0.612, 0.01),
         names=NAMES,
-        weights=(np.ones(100), (scores[1] < 0.5) * 1.0),
+        sample_weights=(scores[1] < 0.5) * 1.0,
+        reference_weights=np.ones(100),
     )
     shares = [patch.get_data().values for patch in figure.axes[1].patches]
     assert [share.sum() for share in shares] == pytest.approx([1, 1])
@@ -244,7 +265,8 @@ def test_figures_are_reproducible_and_leave_no_trace(rng):
     before = dict(matplotlib.rcParams)
     values = rng.normal(size=200)
     drawings = [
-        plots.svg(plots.overlays([plots.Overlay("x", values, values)], names=NAMES)) for _ in range(2)
+        plots.svg(plots.overlays([plots.Overlay("x", sample=values, reference=values)], names=NAMES))
+        for _ in range(2)
     ]
     assert drawings[0] == drawings[1]
     assert drawings[0].startswith(b"<?xml")
@@ -264,7 +286,7 @@ def test_nothing_to_draw():
 
 def test_svg_is_a_compact_picture_with_all_that_it_refers_to(rng):
     values = rng.normal(size=500)
-    figure = plots.overlays([plots.Overlay("x", values, values, tails=True)], names=NAMES)
+    figure = plots.overlays([plots.Overlay("x", sample=values, reference=values, tails=True)], names=NAMES)
     text = plots.svg(figure).decode()
     root = ElementTree.fromstring(text)
     defined = {element.get("id") for element in root.iter()} - {None}

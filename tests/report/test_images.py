@@ -4,7 +4,6 @@ from report.test_figures import NAMES, nothing_is_clipped
 
 from hepgan.geometry import Calorimeter
 from hepgan.report import figures as plots
-from hepgan.report import images as plots_showers
 
 
 @pytest.mark.parametrize("coordinates", ["cartesian", "polar", "eta-phi"])
@@ -23,7 +22,7 @@ def test_layer_images(coordinates):
         ]
     )
     reference = np.arange(16.0)
-    figure = plots_showers.layer_images(calorimeter, reference, 1.2 * reference, names=NAMES)
+    figure = plots.layer_images(calorimeter, sample=1.2 * reference, reference=reference, names=NAMES)
     images = [axes.collections[0].get_array() for axes in figure.axes if axes.get_title()]
     assert images[0].shape == (4, 3)  # y upwards, x to the right
     assert images[0][1, 2] == reference[2 * 4 + 1]
@@ -35,4 +34,5 @@ def test_layer_images(coordinates):
 
 def test_dead_calorimeter_is_drawn():
     calorimeter = Calorimeter.from_dicts([{"shape": (2, 2), "x": (0, 1), "y": (0, 1), "z": (0, 1)}])
-    plots.svg(plots_showers.layer_images(calorimeter, np.zeros(4), np.zeros(4), names=NAMES))
+    image = np.zeros(4)
+    plots.svg(plots.layer_images(calorimeter, sample=image, reference=image, names=NAMES))

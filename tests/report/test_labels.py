@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from hepgan.geometry import Calorimeter
 from hepgan.report import figures as plots
-from hepgan.report import images as plots_showers
 
 RNG = np.random.default_rng(31)
-LONG = ("full_simulation_2026.root", "generated_by_first_run")
+LONG = plots.Names(sample="generated_by_first_run", reference="full_simulation_2026.root")
 X = np.geomspace(1.3, 57.0, 8)
 SMALL = np.column_stack([np.linspace(0.0011, 0.0042, 8), np.full(8, 2e-5)])
 LARGE = SMALL * 1e8
@@ -26,7 +25,7 @@ LAYERS = [
 
 def overlays():
     panels = [
-        plots.Overlay("energy_ratio barrel_2 [MeV]", values, values * 1.01, decades=k == 1)
+        plots.Overlay("energy_ratio barrel_2 [MeV]", sample=values * 1.01, reference=values, decades=k == 1)
         for k, values in enumerate(
             (
                 RNG.normal(5000, 1, 2000),
@@ -37,23 +36,27 @@ def overlays():
         )
     ]
     return plots.overlays(
-        [*panels, plots.Overlay("tail", panels[0].reference, panels[0].reference, tails=True)], names=LONG
+        [
+            *panels,
+            plots.Overlay("tail", sample=panels[0].reference, reference=panels[0].reference, tails=True),
+        ],
+        names=LONG,
     )
 
 
 def profiles():
     panels = [
-        plots.Profile("resolution (spread / mean)", SMALL, 1.1 * SMALL, band=0.03),
-        plots.Profile("electromagnetic_barrel_0", LARGE, 8 * LARGE),
-        plots.Profile("RichDLLmu > 0", SMALL, 1.1 * SMALL, difference=True),
-        plots.Profile("tied", 1e-4 * SMALL, 1.1e-4 * SMALL, difference=True),
+        plots.Profile("resolution (spread / mean)", sample=1.1 * SMALL, reference=SMALL, band=0.03),
+        plots.Profile("electromagnetic_barrel_0", sample=8 * LARGE, reference=LARGE),
+        plots.Profile("RichDLLmu > 0", sample=1.1 * SMALL, reference=SMALL, difference=True),
+        plots.Profile("tied", sample=1.1e-4 * SMALL, reference=1e-4 * SMALL, difference=True),
     ]
     return plots.profiles(2000 * X, panels, label="probe_Brunel_P [MeV/c]", names=LONG)
 
 
 def categories():
     names = ["electron", "muon", "pion", "kaon", "proton"]
-    panels = [plots.Profile("KS distance of RichDLLmu", SMALL[:5], SMALL[:5])] * 3
+    panels = [plots.Profile("KS distance of RichDLLmu", sample=SMALL[:5], reference=SMALL[:5])] * 3
     return plots.profiles(np.arange(5.0), panels, label="species", names=LONG, logarithmic=False, ticks=names)
 
 
@@ -70,19 +73,30 @@ def lines():
 def matrices():
     labels = [f"probe_Brunel_RichDLL_{k}" for k in range(6)]
     r = np.corrcoef(RNG.normal(size=(6, 50)))
-    return plots.matrices(labels, r, r.T * 0.98, names=LONG)
+    return plots.matrices(labels, sample=r.T * 0.98, reference=r, names=LONG)
 
 
 def layer_images():
     calorimeter = Calorimeter.from_dicts(LAYERS)
     image = np.exp(RNG.normal(0, 3, calorimeter.n_cells))
-    return plots_showers.layer_images(calorimeter, image, 1.1 * image, names=("Geant4", "generated_by_run"))
+    return plots.layer_images(
+        calorimeter,
+        sample=1.1 * image,
+        reference=image,
+        names=plots.Names(sample="generated_by_run", reference="Geant4"),
+    )
 
 
 def roc():
     rate = np.linspace(0, 1, 30)
-    scores = RNG.uniform(size=(2, 3000))
-    return plots.roc((rate, np.sqrt(rate)), tuple(scores), auc=(0.66, 0.01), names=LONG)
+    reference, sample = RNG.uniform(size=(2, 3000))
+    return plots.roc(
+        (rate, np.sqrt(rate)),
+        sample_scores=sample,
+        reference_scores=reference,
+        auc=(0.66, 0.01),
+        names=LONG,
+    )
 
 
 def ranking():

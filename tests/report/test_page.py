@@ -5,9 +5,10 @@ import re
 
 import pytest
 from matplotlib.figure import Figure
+from report.made_results import made_results
 
 from hepgan.evaluation.published import CAVEAT
-from hepgan.evaluation.verdict import VERDICTS
+from hepgan.evaluation.verdict import VERDICTS, Published, Row
 from hepgan.report.page import Grid, Section, render
 
 NUMBERS = {
@@ -18,52 +19,65 @@ NUMBERS = {
     "wasserstein_floor": [0.5, 0.1],
     "wasserstein_sigma": None,
     "wasserstein_sigma_floor": None,
-    "mean": {"reference": [1.0, 0.01], "generated": [1.1, 0.01]},
-    "std": {"reference": [1.0, 0.01], "generated": [1.0, 0.01]},
+    "chi2": {"per_ndf": [1.0, 0.2], "ndf": 30, "p_value": 0.5},
+    "mean": {"reference": [1.0, 0.01], "sample": [1.1, 0.01]},
+    "std": {"reference": [1.0, 0.01], "sample": [1.0, 0.01]},
 }
 EVIL = "<script>alert(1)</script>"
 
 
 def row(verdict, value, **more):
-    return {
-        "metric": f"bias {verdict}",
-        "section": "response",
-        "value": value,
-        "floor": [0.001, 0.0005],
-        "limit": 0.03,
-        "percent": True,
-        "verdict": verdict,
-        "remark": "",
-    } | more
+    """A row with this verdict, whatever its value."""
+    value, uncertainty = value or (None, None)
+    return Row(
+        **{
+            "key": f"bias_{verdict}",
+            "metric": f"bias {verdict}",
+            "section": "response",
+            "value": value,
+            "uncertainty": uncertainty,
+            "floor": (0.001, 0.0005),
+            "limit": 0.03,
+            "percent": True,
+            "verdict": verdict,
+        }
+        | more
+    )
+
+
+def classifier(single):
+    """A classifier test with these areas of single observables."""
+    areas = {"auc": [0.7, 0.01], "auc_floor": [0.5, 0.01], "folds": [0.7]}
+    return {**areas, "single": single, "single_floor": single}
 
 
 @pytest.fixture
-def metrics():
-    return {
-        "features": {"width_x_front": NUMBERS, EVIL: {**NUMBERS, "separation": [0.5, 0.1]}},
-        "classifier": {"single": {"width_x_front": [0.6, 0.01], EVIL: [0.7, 0.01]}},
-        "verdict": [
-            row("pass", [0.0123, 0.0045]),
-            row("warn", None),
-            row("fail", [-0.2, 0.01]),
-            row("info", [0.7, 0.01], limit=None, percent=False, remark=EVIL),
-        ],
-        "sample": {
-            "what": "tracks",
-            "reference": {"name": "Geant4", "events": 5000},
-            "generated": {"name": EVIL, "events": 4000},
+def results():
+    """A function that makes results with other rows or parts."""
+    rows = [
+        row("pass", (0.0123, 0.0045)),
+        row("warn", None),
+        row("fail", (-0.2, 0.01)),
+        row("info", (0.7, 0.01), limit=None, percent=False, remark=EVIL),
+    ]
+
+    def make(rows=rows, **more):
+        parts = {
+            "features": {"width_x_front": NUMBERS, EVIL: {**NUMBERS, "separation": [0.5, 0.1]}},
+            "classifier": classifier({"width_x_front": [0.6, 0.01], EVIL: [0.7, 0.01]}),
             "conditions": [
                 {"name": "P", "unit": "MeV", "range": [2000.1, 199829.9], "categories": []},
                 {"name": "species", "unit": "", "range": [211.0, 321.0], "categories": ["pi", EVIL]},
             ],
-            "paired": True,
-        },
-        "provenance": {"model": {"step": 100, "file": EVIL}, "hepgan": "0.1.0"},
-    }
+            "provenance": {"model": {"file": EVIL, "step": 100}, "hepgan": "0.1.0"},
+        }
+        return made_results(rows, sample=(EVIL, 4000), reference=("Geant4", 5000), **parts | more)
+
+    return make
 
 
 @pytest.fixture
-def page(metrics):
+def page(results):
     figure = Figure(figsize=(1, 1))
     figure.add_axes((0, 0, 1, 1)).plot([0, 1], [0, 1])
     sections = [
@@ -75,7 +89,7 @@ def page(metrics):
             grid=Grid(("", "KS"), [[("K", ""), ("0.02", "pass")], [(EVIL, ""), ("0.2", "fail")]]),
         ),
     ]
-    return render(metrics, sections, title=f"Run {EVIL}", note="Biases are relative.")
+    return render(results(), sections, title=f"Run {EVIL}", note="Biases are relative.")
 
 
 class Checker(html.parser.HTMLParser):
@@ -152,10 +166,11 @@ def test_verdicts_are_in_words(page):
     )
 
 
-def test_rows_lead_to_their_figure_only_if_there_is_one(metrics):
-    metrics["verdict"][2]["section"] = "nowhere"
+def test_rows_lead_to_their_figure_only_if_there_is_one(results):
+    rows = results().rows
+    rows[2] = rows[2].model_copy(update={"section": "nowhere"})
     sections = [Section("response", "Response", "a caption")]
-    page = render(metrics, sections, title="t")
+    page = render(results(rows), sections, title="t")
     assert '<td><a href="#response">bias pass</a></td>' in page
     assert "<td>bias fail</td>" in page
     assert "#nowhere" not in page
@@ -164,28 +179,33 @@ def test_rows_lead_to_their_figure_only_if_there_is_one(metrics):
     )  # the contents show the worst of a section
 
 
-def test_requirements_come_first(metrics):
-    metrics["verdict"].insert(0, metrics["verdict"].pop())
-    page = render(metrics, [], title="t")
+def test_requirements_come_first(results):
+    *judged, information = results().rows
+    page = render(results([information, *judged]), [], title="t")
     places = [page.index(text) for text in ("Requirements<", "bias pass", "For information<", "bias info")]
     assert places == sorted(places)
 
 
-def test_nothing_required(metrics):
-    metrics["verdict"] = metrics["verdict"][-1:]
-    page = render(metrics, [], title="t")
+def test_nothing_required(results):
+    page = render(results(results().rows[-1:]), [], title="t")
     assert '<p class="overall light info">No number has a limit: all are for information.</p>' in page
     assert "Requirements<" not in page
 
 
-def test_published_numbers_stand_beside_ours(metrics):
+def test_published_numbers_stand_beside_ours(results):
     peers = [
-        {"model": f"Flow {k} {EVIL}", "value": [0.6 + k / 10, None], "reference": "arXiv:1", "remark": ""}
+        Published(
+            model=f"Flow {k} {EVIL}",
+            value=0.6 + k / 10,
+            uncertainty=None,
+            reference="arXiv:1",
+            remark="approximate: from a figure" if k == 1 else "",
+        )
         for k in range(4)
     ]
-    peers[1]["remark"] = "approximate: from a figure"
-    metrics["verdict"][3]["peers"] = peers
-    page = render(metrics, [], title="t")
+    *judged, information = results().rows
+    rows = [*judged, information.model_copy(update={"peers": peers})]
+    page = render(results(rows), [], title="t")
     assert "<span>0.6 Flow 0 &lt;script" in page
     assert "<span>about 0.7 Flow 1" in page
     assert page.count("0.9 Flow") == 0  # only in the table of all of them
@@ -202,15 +222,10 @@ def test_without_published_numbers_nothing_is_said_about_them(page):
     )
 
 
-def test_observables_without_classifier(metrics):
-    del metrics["classifier"]
-    assert "<th>Single AUC</th>" not in render(metrics, [], title="t")
-
-
 @pytest.mark.parametrize("anchor", ["features", "response"])
-def test_anchors_are_not_given_twice(metrics, anchor):
+def test_anchors_are_not_given_twice(results, anchor):
     sections = [Section("response", "a", "b"), Section(anchor, "c", "d")]
     with pytest.raises(
         ValueError, match=rf"expected anchors that differ.* got \['{anchor}'\] more than once"
     ):
-        render(metrics, sections, title="t")
+        render(results(), sections, title="t")

@@ -10,7 +10,7 @@ from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.report import figures as plots
-from hepgan.report.writing import compare, evaluate
+from hepgan.report.writing import compare_events, evaluate_events
 
 CONFIG = EvaluationConfig(folds=2, bins=20, condition_bins=4, cuts=("dll_k > 0",), fast=True)
 CATEGORIES = {"pi": 211.0, "K": 321.0}
@@ -81,13 +81,15 @@ def test_report_of_a_model(tmp_path, monkeypatch):
             return (asked.targets,)
 
     reference = tracks(1)
-    metrics = evaluate(Model(), reference, config=CONFIG, out=tmp_path / "report", seed=7, progress=False)
+    results = evaluate_events(
+        Model(), reference, config=CONFIG, out=tmp_path / "report", seed=7, progress=False
+    )
     assert asked.seed == 7
     assert np.array_equal(asked.condition, reference.conditions)
-    assert metrics["sample"]["what"] == "tracks"
-    assert metrics["sample"]["conditions"][1]["categories"] == ["pi", "K"]
-    assert metrics["conditions"] == {}
-    assert metrics["closure"]["atoms"]["overall"]["dll_k = -999"]["generated"][0] == pytest.approx(
+    assert results.samples.what == "tracks"
+    assert results.samples.conditions[1].categories == ["pi", "K"]
+    assert results.conditions == {}
+    assert results.closure.atoms.overall["dll_k = -999"].sample.value == pytest.approx(
         (asked.targets[:, 0] == -999).mean()
     )
 
@@ -104,7 +106,7 @@ def test_report_of_a_model(tmp_path, monkeypatch):
         "shares",
     }
     assert wanted | {"correlations", "classifier", "single"} <= anchors(page)
-    assert {row["section"] for row in metrics["verdict"]} <= anchors(page)
+    assert {row.section for row in results.rows} <= anchors(page)
     assert "1200 tracks of" in page
     assert "species pi, K" in page
     assert "limit" not in re.findall(r'<td class="n limit">(.*?)</td>', page)
@@ -124,13 +126,13 @@ def test_a_single_condition_of_any_kind(name, tmp_path):
     k = list(CONDITIONS).index(name)
     first, second = (column(tracks(seed), k) for seed in (1, 2))
     data = data_config(name)
-    metrics = compare(
-        first, second, data=data, config=CONFIG, out=tmp_path, names=("MC", "fast"), progress=False
+    results = compare_events(
+        second, first, data=data, config=CONFIG, out=tmp_path, names=("fast", "MC"), progress=False
     )
     page = (tmp_path / "report.html").read_text()
-    assert {row["section"] for row in metrics["verdict"]} <= anchors(page)
+    assert {row.section for row in results.rows} <= anchors(page)
     assert ("category-species" in anchors(page)) == (name == "species")
-    assert list(metrics["conditions"]) == [name]
+    assert list(results.conditions) == [name]
 
 
 def test_same_shares_are_drawn_once(tmp_path, monkeypatch):
@@ -142,7 +144,7 @@ def test_same_shares_are_drawn_once(tmp_path, monkeypatch):
     targets = [{"name": f"t{k}", "atoms": [-999.0]} for k in range(3)]
     data = parse({"data": {"files": ["none"], "conditions": [CONDITIONS["P"]], "targets": targets}}).data
     config = CONFIG.model_copy(update={"cuts": ("t0 > 0",)})
-    compare(*both, data=data, config=config, out=tmp_path, progress=False)
+    compare_events(*both[::-1], data=data, config=config, out=tmp_path, progress=False)
     assert [panel.label for panel in drawn[-1]] == ["t0 = -999 (and 2 more)"]
 
 
@@ -150,7 +152,7 @@ def test_thin_bins_are_mentioned(tmp_path):
     reference, sample = (column(tracks(seed), 0) for seed in (1, 2))
     sample = sample[sample.conditions[:, 0] < 1e4]
     config = CONFIG.model_copy(update={"condition_bins": 10})
-    compare(reference, sample, data=data_config("P"), config=config, out=tmp_path, progress=False)
+    compare_events(sample, reference, data=data_config("P"), config=config, out=tmp_path, progress=False)
     assert re.search(
         r"[3-7] bin\(s\) with too few tracks are left out", (tmp_path / "report.html").read_text()
     )

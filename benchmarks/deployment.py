@@ -23,8 +23,8 @@ from torch import nn
 from hepgan import config
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
-from hepgan.export import onnx
-from hepgan.export.cpp import header as cpp
+from hepgan.exporting import onnx
+from hepgan.exporting.cpp import header as cpp
 from hepgan.models.showers import CaloGenerator
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from hepgan.config import CaloModelConfig, DataConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference.generator import Generator
 from hepgan.models.showers import CaloGenerator
 

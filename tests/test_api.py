@@ -67,7 +67,8 @@ def test_every_error_is_also_a_built_in_one(name):
     assert error is getattr(errors, name)
     assert issubclass(error, ERRORS[name])
     assert issubclass(error, hepgan.HepganError)
-    assert str(error("a sentence")) == "a sentence"
+    details = {"run": Path("runs/first"), "step": 3} if name == "Interrupted" else {}
+    assert str(error("a sentence", **details)) == "a sentence"
 
 
 def test_import_is_quick_and_lazy():

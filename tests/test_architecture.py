@@ -22,7 +22,7 @@ ORDER = {
     "metrics": "arrays in, (value, uncertainty) out",
     "models": "generators and critics",
     "inference": "open and run an exported file",
-    "export": "ONNX, C++ header, lwtnn",
+    "exporting": "ONNX, C++ header, lwtnn",
     "evaluation": "all numbers between a sample and its reference",
     "training": "from a configuration to a run folder",
     "report": "page, figures, tables",

@@ -1,6 +1,6 @@
 """Open an exported file and generate showers or tracks with it, without torch.
 
-`Generator` opens a file that `hepgan.export.onnx` wrote; export/include/hepgan/generator.hpp does the same in C++.
+`Generator` opens a file that `hepgan.exporting.onnx` wrote; export/include/hepgan/generator.hpp does the same in C++.
 """
 
 from __future__ import annotations

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from hepgan import config as configuration
 from hepgan.config import Config
+from hepgan.config.checking import tomllib
 from hepgan.errors import ConfigError, DataError, ModelFileError, NotFoundError
-from hepgan.export import lwtnn, onnx
-from hepgan.export.cpp import header as cpp
+from hepgan.evaluation.records import Number
+from hepgan.evaluation.results import read_results
+from hepgan.exporting.formats import FORMATS, Format
 from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.training import checkpoint
 from hepgan.training.state import RunProgress, SavedState
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 __all__ = ["RunFolder", "export_run", "load_generator"]
+
+logger = logging.getLogger(__name__)
 
 _FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
 
@@ -90,9 +88,11 @@ class RunFolder:
             raise NotFoundError(
                 f"run folder {self.path} has no config.toml to resume from; leave out --resume to start"
             )
-        changes = _changed_keys(
-            tomllib.loads(self.config.read_text(encoding="utf-8")), tomllib.loads(configuration.dump(config))
+        # as this version reads it: keys that are newer than the run have their defaults
+        before, now = (
+            tomllib.loads(configuration.dump(c)) for c in (configuration.load(self.config), config)
         )
+        changes = _changed_keys(before, now)
         changes = [change for change in changes if change.split(":")[0] not in _FREE_TO_CHANGE]
         if changes:
             raise ConfigError(
@@ -170,7 +170,7 @@ def export_run(
     out: str | Path,
     *,
     batch: int | None = None,
-    format: Literal["onnx", "lwtnn", "cpp"] = "onnx",
+    format: Format = "onnx",
 ) -> Path:
     """Write the selected generator of a run folder as one file.
 
@@ -184,26 +184,40 @@ def export_run(
         The file.
 
     Raises:
-        ValueError: If the format cannot express the generator.
+        NotFoundError: If the folder holds no run or no checkpoint.
+        ConfigError: If the format cannot express the generator.
+        ValueError: If the format has no batch.
     """
+    if format != "onnx" and batch is not None:
+        raise ValueError(f"--batch: {format} computes one row at a time; leave it out")
+    folder = RunFolder(Path(run))
+    if not folder.config.is_file():
+        raise NotFoundError(
+            f"{run}: expected a run folder with config.toml, got none; name the --out of hepgan train"
+        )
     generator, config, progress = load_generator(run)
     provenance = {
-        "config_sha256": hashlib.sha256(configuration.dump(config).encode()).hexdigest(),
+        "config_sha256": hashlib.sha256(folder.config.read_bytes()).hexdigest(),
         "data_sha256": progress.data_sha256,
         "step": progress.best_step,
     }
-    metrics: dict[str, Any] = {"validation_distance": [progress.best_distance, 0.0]}
-    measured = RunFolder(Path(run)).report
-    if measured.is_file():  # only numbers of this very generator: the run may have gone on since
-        report = json.loads(measured.read_text(encoding="utf-8"))
-        evaluated = report["provenance"].get("model", {})
-        if all(evaluated.get(key) == provenance[key] for key in ("step", "config_sha256")):
-            metrics |= report["headline"]
-    described: dict[str, Any] = {"data": config.data, "provenance": provenance, "metrics": metrics}
-    if format == "lwtnn":
-        lwtnn.write(generator, out, **described)
-    elif format == "cpp":
-        cpp.write(generator, out, **described)
-    else:
-        onnx.write(generator, out, **described, batch=batch)
+    metrics = {"validation_distance": (progress.best_distance, 0.0), **_headline(folder, provenance)}
+    options = {} if batch is None else {"batch": batch}
+    FORMATS[format](generator, out, data=config.data, provenance=provenance, metrics=metrics, **options)
     return Path(out)
+
+
+def _headline(folder: RunFolder, provenance: Mapping[str, object]) -> dict[str, Number]:
+    """Headline numbers of the last evaluation, if it was one of this very generator: the run may have gone on since."""
+    if not folder.report.is_file():
+        return {}
+    try:
+        results = read_results(folder.report)
+    except DataError as error:  # the generator is worth exporting without them
+        logger.warning("%s; the exported file goes without its numbers", error)
+        return {}
+    evaluated = results.provenance.model
+    same = evaluated is not None and all(
+        getattr(evaluated, key) == provenance[key] for key in ("step", "config_sha256")
+    )
+    return dict(results.headline) if same else {}

@@ -11,8 +11,8 @@ import pytest
 from cpp import ROOT, build, compiler, headers, run, runtime_library
 from tiny_generator import TinyGenerator, tiny_data
 
-from hepgan.export.cpp import header
-from hepgan.export.onnx import write
+from hepgan.exporting.cpp import header
+from hepgan.exporting.onnx import write
 from hepgan.inference.generator import Generator
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from cpp import ROOT, Run, build, run, runtime_library
 from tiny_generator import TinyGenerator, tiny_data
 
 from hepgan.data.reading import read
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference.bulk import generate
 from hepgan.inference.generator import Generator
 

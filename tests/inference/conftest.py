@@ -11,7 +11,7 @@ import onnx
 import pytest
 from tiny_generator import TinyGenerator, tiny_data
 
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference.generator import Generator
 
 METRICS = {"auc": (0.8, 0.01), "undefined": (float("nan"), 0.0)}

@@ -18,7 +18,7 @@ from tiny_generator import TinyGenerator, tiny_data
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
 from hepgan.data.reading import read
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference import bulk as generation
 from hepgan.inference.bulk import generate, parse_condition
 from hepgan.inference.generator import Generator

@@ -16,7 +16,7 @@ from tiny_generator import TinyGenerator, tiny_data
 from hepgan.config import DataConfig
 from hepgan.data.reading import read
 from hepgan.errors import ConditionRangeError
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference import bulk
 from hepgan.inference.generator import Generator
 

@@ -11,7 +11,7 @@ from tiny_generator import TinyGenerator, tiny_data, tracks_config, tracks_gener
 
 from hepgan.config import SHOWERS, TRACKS
 from hepgan.errors import ConditionRangeError
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference.generator import Generator
 
 

@@ -31,7 +31,7 @@ print(json.dumps({"modules": sorted(names), "seconds": time.process_time()}))
 """
 TRAINING = {
     "torch",
-    "hepgan.export",
+    "hepgan.exporting",
     "hepgan.training",
     "hepgan.models",
     "hepgan.transforms",

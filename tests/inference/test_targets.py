@@ -10,7 +10,7 @@ from tiny_generator import TinyGenerator, tiny_data
 from typer.testing import CliRunner
 
 from hepgan import cli
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference.generator import Generator
 from hepgan.inference.targets import OPERATORS, TARGETS, lint
 

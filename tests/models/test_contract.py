@@ -19,7 +19,7 @@ from tiny_generator import (
 
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference.generator import Generator
 from hepgan.inference.targets import OPERATORS
 from hepgan.models import MODELS, CaloCritic, CaloGenerator

@@ -10,7 +10,7 @@ from tiny_generator import tracks_config, tracks_events, tracks_generator
 from torch.nn.functional import softplus
 from toy_observables import check_stop_and_resume, distances, recipe, write_banana
 
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.models import DllCritic
 from hepgan.objectives import OBJECTIVES
 from hepgan.training.loop import train

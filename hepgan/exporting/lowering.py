@@ -2,7 +2,7 @@
 
 `DllGenerator` is written for training: standardise, tents, probabilities, network, quantile transform, atoms. Most of
 these steps are matrices next to each other, and each operation costs a fraction of a microsecond a track. `lower`
-multiplies them once. `Compact` runs the result for ONNX in single precision, and `hepgan.export.lwtnn` writes it as
+multiplies them once. `Compact` runs the result for ONNX in single precision, and `hepgan.exporting.lwtnn` writes it as
 dense layers.
 """
 

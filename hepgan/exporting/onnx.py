@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 import hepgan
 from hepgan.config import ConditionConfig, DataConfig
-from hepgan.export.kinds import EXPORTING
+from hepgan.exporting.kinds import EXPORTING
 from hepgan.files import check_target, written
 from hepgan.inference.checking import PARITY_ROWS, TOLERANCE, comparison, relative_differences
 from hepgan.inference.metadata import (

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from hepgan.config import SHOWERS, TRACKS, DataConfig
-from hepgan.export.showers import Showers
-from hepgan.export.tracks import Tracks
+from hepgan.exporting.showers import Showers
+from hepgan.exporting.tracks import Tracks
 from hepgan.inference.metadata import Geometry, Output
 
 __all__ = ["EXPORTING", "Exporting"]

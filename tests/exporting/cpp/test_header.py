@@ -21,8 +21,8 @@ from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import NotFoundError
-from hepgan.export.cpp import header as headers
-from hepgan.export.onnx import write
+from hepgan.exporting.cpp import header as headers
+from hepgan.exporting.onnx import write
 from hepgan.inference.checking import TOLERANCE, relative_differences
 from hepgan.inference.generator import Generator
 from hepgan.models.showers import CaloGenerator

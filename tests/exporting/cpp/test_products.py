@@ -8,7 +8,7 @@ from onnx import helper
 from tiny_graph import graph
 
 from hepgan.errors import ConfigError
-from hepgan.export.cpp.compiler import compile_graph
+from hepgan.exporting.cpp.compiler import compile_graph
 
 RNG = np.random.default_rng(3)
 

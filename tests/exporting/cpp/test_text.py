@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hepgan.export.cpp.text import identifier, index_sum, literal, module_of, row_loop, shape_text
+from hepgan.exporting.cpp.text import identifier, index_sum, literal, module_of, row_loop, shape_text
 
 
 @pytest.mark.parametrize(

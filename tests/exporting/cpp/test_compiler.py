@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from tiny_graph import graph
 
 from hepgan.errors import ConfigError
-from hepgan.export.cpp.compiler import compile_graph
+from hepgan.exporting.cpp.compiler import compile_graph
 
 
 @pytest.mark.parametrize(

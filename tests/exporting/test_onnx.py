@@ -16,7 +16,7 @@ from tiny_generator import LAYERS, TinyGenerator, tiny_data, tracks_config, trac
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
-from hepgan.export.onnx import write
+from hepgan.exporting.onnx import write
 from hepgan.inference.checking import TOLERANCE
 from hepgan.inference.generator import Generator
 from hepgan.inference.targets import OPERATORS

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_generator import TRACK_CONDITIONS, TRACK_TARGETS, tracks_config, tracks_generator
 
-from hepgan.export.lowering import Compact, lower
+from hepgan.exporting.lowering import Compact, lower
 
 SPECIES = TRACK_CONDITIONS[1]
 CASES: dict[str, dict[str, Any]] = {

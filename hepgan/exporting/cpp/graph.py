@@ -31,7 +31,7 @@ class Value:
     """A tensor: constants, or the addresses of numbers that depend on the event.
 
     Attributes:
-        array: The constants, or addresses (int64) as `hepgan.export.cpp.addresses` defines them.
+        array: The constants, or addresses (int64) as `hepgan.exporting.cpp.addresses` defines them.
         constant: Whether the tensor is constant.
     """
 

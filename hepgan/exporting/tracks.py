@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgan.config import DataConfig
-from hepgan.export.lowering import Compact
+from hepgan.exporting.lowering import Compact
 from hepgan.inference.metadata import Geometry, Output
 from hepgan.models.dense import DllGenerator
 

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from tiny_graph import graph
 
-from hepgan.export.cpp.compiler import compile_graph
-from hepgan.export.cpp.expressions import EXPRESSIONS
+from hepgan.exporting.cpp.compiler import compile_graph
+from hepgan.exporting.cpp.expressions import EXPRESSIONS
 
 VALUES = np.array([[0.75, -1.25, 2.5]], np.float32)
 SECOND = np.array([[0.75, 1.5, -0.5]], np.float32)

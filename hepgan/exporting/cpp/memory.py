@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.export.cpp.addresses import STRIDE, ZERO, Addresses
-from hepgan.export.cpp.graph import Array, Node, Value
-from hepgan.export.cpp.text import identifier, shape_text
+from hepgan.exporting.cpp.addresses import STRIDE, ZERO, Addresses
+from hepgan.exporting.cpp.graph import Array, Node, Value
+from hepgan.exporting.cpp.text import identifier, shape_text
 
 __all__ = ["Buffer", "Memory", "Pointer", "Waiting"]
 

@@ -1,13 +1,13 @@
-"""Compiles an ONNX graph of fixed shapes to steps in C++, which `hepgan.export.cpp.header` writes into a header.
+"""Compiles an ONNX graph of fixed shapes to steps in C++, which `hepgan.exporting.cpp.header` writes into a header.
 
-`compile_graph` goes once through the nodes. A tensor is an array of addresses (`hepgan.export.cpp.addresses`): where
+`compile_graph` goes once through the nodes. A tensor is an array of addresses (`hepgan.exporting.cpp.addresses`): where
 each of its numbers lies, in an input, among the weights or in working memory. Hence
 
 - operators that only move numbers (Reshape, Slice, Concat, Pad, Gather, ...) are run on the addresses, by ONNX's own
   reference implementation, and cost nothing; numbers are copied, in few nested loops, only where a step needs them one
   after the other;
 - operators that compute number by number wait until a step needs the result, and then become one loop with everything
-  before them that waits, too (`hepgan.export.cpp.writer`);
+  before them that waits, too (`hepgan.exporting.cpp.writer`);
 - products with weights, sums and softmax are calls of functions in export/include/hepgan/compiled.hpp.
 
 `_HANDLERS` has the function that compiles a node for each operator.
@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from hepgan.export.cpp.addresses import Addresses
-from hepgan.export.cpp.expressions import EXPRESSIONS, wait
-from hepgan.export.cpp.graph import MOVES, Array, Graph, Node, Value
-from hepgan.export.cpp.products import convolution, gemm, matmul
-from hepgan.export.cpp.program import Program, arrange
-from hepgan.export.cpp.reductions import REDUCTIONS, reduction, softmax
-from hepgan.export.cpp.writer import Writer
+from hepgan.exporting.cpp.addresses import Addresses
+from hepgan.exporting.cpp.expressions import EXPRESSIONS, wait
+from hepgan.exporting.cpp.graph import MOVES, Array, Graph, Node, Value
+from hepgan.exporting.cpp.products import convolution, gemm, matmul
+from hepgan.exporting.cpp.program import Program, arrange
+from hepgan.exporting.cpp.reductions import REDUCTIONS, reduction, softmax
+from hepgan.exporting.cpp.writer import Writer
 
 __all__ = ["compile_graph"]
 

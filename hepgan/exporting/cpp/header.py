@@ -1,7 +1,7 @@
 """A C++17 header without dependencies, and a file with its weights, for programs that may not link an ML library.
 
-`write` compiles (`hepgan.export.cpp.compiler`) the graph that `hepgan.export.onnx` would write for one row to calls and
-plain loops. The header holds the headers of the library that do not need ONNX Runtime (`_HEADERS`), and a class
+`write` compiles (`hepgan.exporting.cpp.compiler`) the graph that `hepgan.exporting.onnx` would write for one row to
+calls and plain loops. The header holds the headers of the library that do not need ONNX Runtime (`_HEADERS`), and a class
 ``Network`` with the compiled steps. ``hepgan::NAME::Generator``, NAME being the file's name, is used like
 ``hepgan::Generator``. Weights and metadata, with reference vectors, are in the file ``NAME.bin`` beside the header, in
 the format that export/include/hepgan/compiled.hpp describes. A digest ties the header to its weights.
@@ -26,9 +26,9 @@ from torch import nn
 import hepgan
 from hepgan.config import DataConfig
 from hepgan.errors import NotFoundError
-from hepgan.export.cpp.compiler import compile_graph
-from hepgan.export.cpp.program import Program, Step
-from hepgan.export.onnx import build, put
+from hepgan.exporting.cpp.compiler import compile_graph
+from hepgan.exporting.cpp.program import Program, Step
+from hepgan.exporting.onnx import build, put
 from hepgan.files import check_target
 
 __all__ = ["include_folder", "write"]
@@ -230,7 +230,7 @@ def write(
     """Export a generator as a C++ header, and its weights beside it.
 
     Args:
-        generator: A generator that `hepgan.export.onnx.build` accepts.
+        generator: A generator that `hepgan.exporting.onnx.build` accepts.
         path: The header, ``NAME.hpp``; an existing one is replaced, and so is ``NAME.bin``.
         data: Data that the generator was trained on.
         provenance: Digests and step.
@@ -241,7 +241,7 @@ def write(
 
     Raises:
         ConfigError: If an operator of the generator is not implemented.
-        ValueError: If NAME cannot be a C++ namespace, or `hepgan.export.onnx.build` refuses the generator.
+        ValueError: If NAME cannot be a C++ namespace, or `hepgan.exporting.onnx.build` refuses the generator.
         OSError: If a file cannot be written; nothing is left behind.
     """
     path = Path(path)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from hepgan.export.cpp.addresses import copy_lines
+from hepgan.exporting.cpp.addresses import copy_lines
 
 GRID = np.arange(24).reshape(2, 3, 4)
 SHUFFLED = np.random.default_rng(1).permutation(24)

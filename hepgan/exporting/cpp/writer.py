@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from hepgan.export.cpp.addresses import STRIDE, ZERO, Addresses, copy_lines
-from hepgan.export.cpp.graph import Node, Value
-from hepgan.export.cpp.memory import Buffer, Memory, Pointer, Waiting
-from hepgan.export.cpp.program import Step
-from hepgan.export.cpp.text import index_sum, literal, module_of, shape_text
+from hepgan.exporting.cpp.addresses import STRIDE, ZERO, Addresses, copy_lines
+from hepgan.exporting.cpp.graph import Node, Value
+from hepgan.exporting.cpp.memory import Buffer, Memory, Pointer, Waiting
+from hepgan.exporting.cpp.program import Step
+from hepgan.exporting.cpp.text import index_sum, literal, module_of, shape_text
 
 __all__ = ["Writer"]
 

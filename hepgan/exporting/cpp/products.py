@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.export.cpp.addresses import ZERO, Addresses, round_up
-from hepgan.export.cpp.graph import Array, Node, Value
-from hepgan.export.cpp.memory import Pointer
-from hepgan.export.cpp.text import literal, row_loop, shape_text
-from hepgan.export.cpp.writer import Writer
+from hepgan.exporting.cpp.addresses import ZERO, Addresses, round_up
+from hepgan.exporting.cpp.graph import Array, Node, Value
+from hepgan.exporting.cpp.memory import Pointer
+from hepgan.exporting.cpp.text import literal, row_loop, shape_text
+from hepgan.exporting.cpp.writer import Writer
 
 __all__ = ["convolution", "gemm", "matmul"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hepgan.export.cpp.memory import Memory
-from hepgan.export.cpp.program import Step, arrange
+from hepgan.exporting.cpp.memory import Memory
+from hepgan.exporting.cpp.program import Step, arrange
 
 
 def test_memory_is_used_again_but_never_twice_at_once() -> None:

@@ -9,8 +9,8 @@ import pytest
 from onnx import helper
 from tiny_graph import graph
 
-from hepgan.export.cpp.compiler import compile_graph
-from hepgan.export.cpp.program import Program
+from hepgan.exporting.cpp.compiler import compile_graph
+from hepgan.exporting.cpp.program import Program
 
 
 def reduced(operator: str, *inputs: str, **attributes: Any) -> Program:

@@ -21,7 +21,7 @@ from tiny_generator import (
 )
 
 from hepgan.errors import ConfigError
-from hepgan.export.lwtnn import write
+from hepgan.exporting.lwtnn import write
 
 Array = NDArray[np.float64]
 

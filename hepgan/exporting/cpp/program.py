@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.export.cpp.addresses import round_up
-from hepgan.export.cpp.memory import Buffer, Memory
+from hepgan.exporting.cpp.addresses import round_up
+from hepgan.exporting.cpp.memory import Buffer, Memory
 
 __all__ = ["Place", "Program", "Step", "arrange"]
 

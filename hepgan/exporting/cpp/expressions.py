@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from hepgan.export.cpp.addresses import Addresses
-from hepgan.export.cpp.graph import Array, Node, Value
-from hepgan.export.cpp.text import literal
-from hepgan.export.cpp.writer import Writer
+from hepgan.exporting.cpp.addresses import Addresses
+from hepgan.exporting.cpp.graph import Array, Node, Value
+from hepgan.exporting.cpp.text import literal
+from hepgan.exporting.cpp.writer import Writer
 
 __all__ = ["EXPRESSIONS", "wait"]
 

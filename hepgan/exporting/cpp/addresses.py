@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.export.cpp.text import index_sum
+from hepgan.exporting.cpp.text import index_sum
 
 __all__ = ["STRIDE", "ZERO", "Addresses", "copy_lines", "round_up"]
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hepgan.export.cpp.addresses import Addresses
-from hepgan.export.cpp.graph import Node, Value
-from hepgan.export.cpp.memory import Pointer
-from hepgan.export.cpp.text import literal, row_loop, shape_text
-from hepgan.export.cpp.writer import Writer
+from hepgan.exporting.cpp.addresses import Addresses
+from hepgan.exporting.cpp.graph import Node, Value
+from hepgan.exporting.cpp.memory import Pointer
+from hepgan.exporting.cpp.text import literal, row_loop, shape_text
+from hepgan.exporting.cpp.writer import Writer
 
 __all__ = ["REDUCTIONS", "reduction", "softmax"]
 

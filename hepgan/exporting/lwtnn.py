@@ -1,7 +1,7 @@
 """Export of a track generator as a JSON file for lwtnn, the light inference library of LHC experiments.
 
-`write` exports the same function as `hepgan.export.onnx`, from the same matrices (`hepgan.export.lowering`), as dense
-layers in lwtnn's graph format (github.com/lwtnn/lwtnn, ``parse_json_graph``): inputs, nodes, layers, outputs. Piecewise
+`write` exports the same function as `hepgan.exporting.onnx`, from the same matrices (`hepgan.exporting.lowering`), as
+dense layers in lwtnn's graph format (github.com/lwtnn/lwtnn, ``parse_json_graph``): inputs, nodes, layers, outputs. Piecewise
 linear functions become rectified layers: clip(x, 0, 1) = 1 - relu(1 - relu(x)); a step is a steep clip; a number times
 a gate of 0 or 1 is relu(x - off) - relu(-x - off), with `off` far above all numbers where the gate is 0.
 
@@ -29,8 +29,8 @@ from torch import nn
 
 from hepgan.config import DataConfig
 from hepgan.errors import ConfigError
-from hepgan.export.lowering import STEEP, Dense, Lowered, lower
-from hepgan.export.onnx import describe, put
+from hepgan.exporting.lowering import STEEP, Dense, Lowered, lower
+from hepgan.exporting.onnx import describe, put
 from hepgan.files import check_target
 from hepgan.inference.checking import comparison
 from hepgan.inference.metadata import Description

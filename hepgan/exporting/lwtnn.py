@@ -1,9 +1,9 @@
 """Export of a track generator as a JSON file for lwtnn, the light inference library of LHC experiments.
 
 `write` exports the same function as `hepgan.exporting.onnx`, from the same matrices (`hepgan.exporting.lowering`), as
-dense layers in lwtnn's graph format (github.com/lwtnn/lwtnn, ``parse_json_graph``): inputs, nodes, layers, outputs. Piecewise
-linear functions become rectified layers: clip(x, 0, 1) = 1 - relu(1 - relu(x)); a step is a steep clip; a number times
-a gate of 0 or 1 is relu(x - off) - relu(-x - off), with `off` far above all numbers where the gate is 0.
+dense layers in lwtnn's graph format (github.com/lwtnn/lwtnn, ``parse_json_graph``): inputs, nodes, layers, outputs.
+Piecewise linear functions become rectified layers: clip(x, 0, 1) = 1 - relu(1 - relu(x)); a step is a steep clip; a
+number times a gate of 0 or 1 is relu(x - off) - relu(-x - off), with `off` far above all numbers where the gate is 0.
 
 lwtnn evaluates a node again for each node that reads it, so that each residual block would double the time. Hence there
 is one chain of layers, which carries numbers that later layers need as relu(x) - relu(-x). Only the probabilities of

@@ -1,8 +1,8 @@
 """A C++17 header without dependencies, and a file with its weights, for programs that may not link an ML library.
 
 `write` compiles (`hepgan.exporting.cpp.compiler`) the graph that `hepgan.exporting.onnx` would write for one row to
-calls and plain loops. The header holds the headers of the library that do not need ONNX Runtime (`_HEADERS`), and a class
-``Network`` with the compiled steps. ``hepgan::NAME::Generator``, NAME being the file's name, is used like
+calls and plain loops. The header holds the headers of the library that do not need ONNX Runtime (`_HEADERS`), and a
+class ``Network`` with the compiled steps. ``hepgan::NAME::Generator``, NAME being the file's name, is used like
 ``hepgan::Generator``. Weights and metadata, with reference vectors, are in the file ``NAME.bin`` beside the header, in
 the format that export/include/hepgan/compiled.hpp describes. A digest ties the header to its weights.
 """

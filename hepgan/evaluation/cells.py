@@ -111,7 +111,7 @@ def _profile(first: Array, second: Array, *, rng: np.random.Generator) -> Json:
     """Comparison of two profiles, from (G, B + 1) sums."""
     shares = metric.means(first.sum(axis=0))
     judged = shares > metric.NEGLIGIBLE * shares.sum()
-    bias = _measurements(*jackknife(metric.profile_differences, first, second))
+    bias = _measurements(*jackknife(metric.profile_differences, second, first))
     considered = [b for b, chosen in zip(bias, judged, strict=True) if chosen and b is not None]
     return {
         "reference": _measurements(*jackknife(metric.means, first)),
@@ -153,7 +153,7 @@ def _spectrum(first: Array, second: Array, edges: Array, *, rng: np.random.Gener
         "edges": edges.tolist(),
         "reference": _measurements(*jackknife(metric.means, first)),
         "generated": _measurements(*jackknife(metric.means, second)),
-        "separation": _measurement(*map(float, jackknife(metric.spectrum_separation, first, second))),
+        "separation": _measurement(*map(float, jackknife(metric.spectrum_separation, second, first))),
         "separation_floor": between_halves(metric.spectrum_separation, first, rng=rng),
     }
 
@@ -168,7 +168,7 @@ def _correlations(first: Array, second: Array, layer: CaloLayer, *, rng: np.rand
         return np.concatenate(along(total))
 
     result: Json = {
-        "difference": _measurement(*map(float, jackknife(difference, first, second))),
+        "difference": _measurement(*map(float, jackknife(difference, second, first))),
         "difference_floor": between_halves(difference, first, rng=rng),
         "x": {},
         "y": {},

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hepgan.evaluation.sample import Halves, Sample, Setup, Step, row
 from hepgan.metrics import classifier_score, duplication, memorisation
-from hepgan.metrics.memorisation import Memorisation
+from hepgan.metrics.copies import Memorisation
 
 __all__ = ["TITLES", "diversity", "rows"]
 
@@ -80,8 +80,8 @@ def diversity(
     if training is not None:
         step("copies of training events")
         known = setup.looked_at(training)
-        found = memorisation(known, x, y, rng=rng, test_weights=u, sample_weights=v)
-        floor = memorisation(known, x[a], x[b], rng=rng, test_weights=u[a], sample_weights=u[b])
+        found = memorisation(y, x, training=known, rng=rng, sample_weights=v, test_weights=u)
+        floor = memorisation(x[b], x[a], training=known, rng=rng, sample_weights=u[b], test_weights=u[a])
         result["copies"] = _near(found, floor)
     result |= _species(first, second, setup, halves=halves, rng=rng, step=step)
     return result

@@ -298,7 +298,7 @@ class ShowerSetup(Setup):
         """How different the correlations of the shower shapes are."""
         first, second = (self._products(s, random_groups(len(s), rng)) for s in (reference, sample))
         difference = functools.partial(correlation_difference, n=len(self.names))
-        value, uncertainty = (float(number) for number in jackknife(difference, first, second))
+        value, uncertainty = (float(number) for number in jackknife(difference, second, first))
         return {
             "difference": (value, uncertainty) if np.isfinite([value, uncertainty]).all() else None,
             "difference_floor": between_halves(difference, first, rng=rng),

@@ -280,8 +280,8 @@ def _measured(
     found: dict[str, Measurement | None] = {}
     if work.centres is not None:
         coverage = metrics.mode_coverage(sample.targets, work.centres, radius=work.radius)
-        found |= {"modes": (float(coverage.found), 0.0), "in_modes": coverage.high_quality}
-        if coverage.found < len(work.centres) / 2:
+        found |= {"modes": (float(coverage.covered), 0.0), "in_modes": coverage.high_quality}
+        if coverage.covered < len(work.centres) / 2:
             failure = "collapsed"
     y, x = standardised(features(sample), features(reference))
     for name, metric in METRICS.items():

@@ -1,8 +1,8 @@
-"""Microseconds a shower in C++: ONNX Runtime against the compiled header, by batch size and number of callers.
+"""Microseconds per shower in C++: ONNX Runtime and the compiled header, by batch size and number of callers.
 
-Builds an untrained generator of the reference size (hepgan/configs/eplus.toml) on the shipped sample; corrections are
-drawn at random, so that no part of the graph is zero. Limits: batch 1: 500 us with ONNX Runtime and 300 us without;
-batch 100: 100 us; two callers: 90 % of twice the throughput; loading: 0.3 s.
+Builds an untrained generator of the size of hepgan/configs/eplus.toml on the shipped sample; corrections are drawn at
+random, so that no part of the graph is zero. Limits: 500 us with ONNX Runtime and 300 us without at batch size 1;
+100 us at batch size 100; 90 % of twice the throughput with two callers; 0.3 s for loading.
 
     python benchmarks/deployment.py
 """
@@ -32,6 +32,7 @@ BATCHES = "1,10,100,1000"
 
 
 def reference() -> tuple[CaloGenerator, config.DataConfig]:
+    """Untrained generator of the reference size, and the configuration of its data."""
     recipe = config.load(ROOT / "hepgan" / "configs" / "eplus.toml")
     files = (str(ROOT / "data" / "eplus.root"),)
     data = recipe.data.model_copy(update={"files": files, "max_events": 3000})
@@ -45,6 +46,7 @@ def reference() -> tuple[CaloGenerator, config.DataConfig]:
 
 
 def compiled(out: Path, *options: str) -> Path:
+    """Compile export/tools/bench.cpp with further options of the compiler; the path of the program."""
     headers = subprocess.run(
         ["sh", ROOT / "scripts" / "onnxruntime-headers.sh"],
         capture_output=True,
@@ -61,7 +63,7 @@ def compiled(out: Path, *options: str) -> Path:
 
 
 def measured(program: Path, model: Path, *, seconds: float) -> tuple[float, dict[int, list[float]]]:
-    """Milliseconds of loading; by batch size: us with one caller, us an event with two, and the gain."""
+    """Milliseconds of loading; by batch size the us per event with one and with two callers, and the gain."""
     (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.*1*")
     words = ["--batch", BATCHES, "--callers", "1,2", "--seconds", str(seconds)]
     done = subprocess.run(
@@ -80,8 +82,8 @@ def measured(program: Path, model: Path, *, seconds: float) -> tuple[float, dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each number")
-    parser.add_argument("--flags", default="", help="of the compiler, such as -march=native")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of each measurement")
+    parser.add_argument("--flags", default="", help="flags of the compiler, such as -march=native")
     arguments = parser.parse_args()
     generator, data = reference()
     described = {"data": data, "provenance": {}, "metrics": {}}
@@ -99,7 +101,9 @@ def main() -> None:
                 compiled(out / "cpp", *own, *flags), out / "model.bin", seconds=arguments.seconds
             ),
         }
-    print("us a shower, noise included; two: an event with two callers at once, gain: of throughput")
+    print(
+        "us per shower, noise included; two: us per shower with two callers at once; gain: ratio of throughputs"
+    )
     print(f"{'batch':>6}" + "".join(f"{name:>16}{'two':>9}{'gain':>6}" for name in results) + f"{'ratio':>8}")
     for batch in map(int, BATCHES.split(",")):
         rows = [table[batch] for _, table in results.values()]

@@ -1,8 +1,8 @@
 """Time and memory of a comparison of two large samples of showers, step by step.
 
-``python benchmarks/evaluation.py``: the fast subset and everything but the classifier networks, with fewer showers
-than the 100 000 a side of ``-n 100000``. The showers are those of data/eplus.root again and again, each with energies
-that a smooth factor of its own changes, so that no two are the same.
+``python benchmarks/evaluation.py [-n 100000]`` measures the fast subset, and everything but the classifier networks.
+The showers are those of data/eplus.root, repeated, each with energies changed by its own smooth factor, so that no two
+are the same.
 """
 
 import argparse
@@ -22,25 +22,25 @@ from unittest import mock
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-SPREADS = (0.05, 0.06)  # of the logarithms of the factors, in the reference and in what is compared with it
+SPREADS = (0.05, 0.06)  # of the logarithms of the factors, in the reference and in the sample
 Steps = dict[str, tuple[float, float]]
 
 
 def changed(events, calorimeter, *, n: int, spread: float, seed: int):
-    """`n` showers, each one of the given ones with a factor on all energies and one that varies along its layers."""
+    """Draw `n` of the given showers, and multiply each with a common factor and one that varies along its layers."""
     from hepgan.data.events import Events
 
     rng = np.random.default_rng(seed)
-    rows = rng.integers(len(events), size=n)
+    drawn = rng.integers(len(events), size=n)
     common, slope = (np.exp(spread * rng.standard_normal((n, 1), dtype=np.float32)) for _ in range(2))
-    cells = events.cells[rows]
+    cells = events.cells[drawn]
     cells *= common
     for place, layer in zip(calorimeter.slices(), calorimeter.layers, strict=True):
         along = np.linspace(-0.5, 0.5, layer.n_cells, dtype=np.float32)
         for start in range(0, n, 10_000):
             cells[start : start + 10_000, place] *= slope[start : start + 10_000] ** along
     return Events(
-        events.conditions[rows] * common, (cells, events.overflow[rows] * common), np.ones(n, np.float32)
+        events.conditions[drawn] * common, (cells, events.overflow[drawn] * common), np.ones(n, np.float32)
     )
 
 
@@ -49,14 +49,14 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
     import torch
 
     from hepgan.config import load
-    from hepgan.data import reading as readers
-    from hepgan.report import writing as evaluation
+    from hepgan.data.reading import read
+    from hepgan.report import writing
 
     torch.set_num_threads(threads)
     recipe = load(ROOT / "hepgan/configs/eplus.toml")
     calorimeter = recipe.data.calo.calorimeter(base=".")
-    events = readers.read(recipe.data, files=[str(ROOT / "data/eplus.root")])
-    a, b = (changed(events, calorimeter, n=n, spread=s, seed=k) for k, s in enumerate(SPREADS))
+    events = read(recipe.data, files=[str(ROOT / "data/eplus.root")])
+    reference, sample = (changed(events, calorimeter, n=n, spread=s, seed=k) for k, s in enumerate(SPREADS))
     del events
 
     marks: list[tuple[str, float, float]] = []
@@ -66,8 +66,8 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
         yield lambda name: marks.append((name, time.perf_counter(), time.process_time()))
 
     config = recipe.evaluation.model_copy(update={"fast": fast, "max_events": n})
-    with mock.patch.object(evaluation, "_steps", steps), tempfile.TemporaryDirectory() as out:
-        evaluation.compare(a, b, data=recipe.data, config=config, out=out, base=".")
+    with mock.patch.object(writing, "_steps", steps), tempfile.TemporaryDirectory() as out:
+        writing.compare(reference, sample, data=recipe.data, config=config, out=out, base=".")
         page = Path(out, "report.html").stat().st_size
     marks.append(("", time.perf_counter(), time.process_time()))
     taken: Steps = {}
@@ -80,7 +80,7 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-n", type=int, default=10_000, help="showers of either sample")
+    parser.add_argument("-n", type=int, default=10_000, help="number of showers of either sample")
     parser.add_argument("--fast", action="store_true", help="only the fast subset")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--measure", choices=("fast", "everything"), help=argparse.SUPPRESS)
@@ -89,18 +89,18 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measured(n, fast=arguments.measure == "fast", threads=threads)))
         return
-    # a process each: the peak of one would hide that of the other
+    # each in a process of its own, to measure its own peak memory
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     for name in ("fast",) if arguments.fast else ("fast", "everything"):
         command = [sys.executable, __file__, "-n", str(n), "--threads", str(threads), "--measure", name]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        total = np.sum(list(found["steps"].values()), axis=0)
+        result = json.loads(done.stdout.splitlines()[-1])
+        total = np.sum(list(result["steps"].values()), axis=0)
         print(f"{name}: {n} against {n} showers, {threads} thread(s)")
         print(f"{'':44}{'wall [s]':>9}{'CPU [s]':>9}{'share':>8}")
-        for step, (wall, cpu) in [*found["steps"].items(), ("all", total)]:
+        for step, (wall, cpu) in [*result["steps"].items(), ("all", total)]:
             print(f"{step:44}{wall:9.2f}{cpu:9.2f}{cpu / total[1]:8.1%}")
-        print(f"peak memory {found['peak']:.2f} GiB, page {found['page']:.1f} MB\n", flush=True)
+        print(f"peak memory {result['peak']:.2f} GiB, page {result['page']:.1f} MB\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Likelihood and distance of generators of the same points: RealNVP by either training, and its rivals.
+"""Likelihood and distance of generators of the same points: RealNVP, trained in two ways, and other models.
 
-``python benchmarks/flows.py [--seeds 3] [--steps 1000] [--out RESULTS.json] [ROW ...]``; what is in the file of results
-already is not trained again.
+``python benchmarks/flows.py [--seeds 3] [--steps 1000] [--out RESULTS.json] [ROW ...]``; trainings whose results are in
+the file already are not repeated.
 
-The points are the ring of eight Gaussians, whose density is known. ``bits/dim``: minus the log density of fresh points,
-in bits for each dimension of the standardised coordinates; nobody is below the truth by more than chance. ``W``: what a
-critic that had no part in the training makes of fresh and generated points, in spreads (`wasserstein_critic`), 0 for
-points of the same distribution. arXiv:1705.05263 compares RealNVP in this way.
+The points are from the ring of eight Gaussians, whose density is known. ``bits/dim``: minus the log density of fresh
+points, in bits per dimension of the standardised coordinates; no model is below the truth by more than chance. ``W``:
+distance of generated and fresh points by a critic that had no part in the training (`wasserstein_critic`), in spreads;
+0 for points of the same distribution. The comparison follows arXiv:1705.05263.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def points(seed: int) -> NDArray[np.float32]:
-    """Points (N, 2) of the ring."""
+    """Draw points (N, 2) of the ring."""
     drawn = toys.ring(EVENTS, rng=np.random.default_rng(seed))
     return np.stack([drawn["x"], drawn["y"]], 1)
 
@@ -62,7 +62,7 @@ def true_density(x: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def settings(file: Path, model: dict[str, Any], objective: str, *, seed: int, steps: int) -> config.Config:
-    """Straight standardised coordinates, and two hidden layers of the same width for all."""
+    """Configuration with standardised coordinates, and two hidden layers of the same width for all models."""
     return config.parse(
         {
             "data": {
@@ -88,15 +88,15 @@ def settings(file: Path, model: dict[str, Any], objective: str, *, seed: int, st
     )
 
 
-def judged(made: NDArray[Any], fresh: NDArray[Any], *, seed: int) -> dict[str, Any]:
-    """The independent critic, and the modes."""
-    coverage = mode_coverage(made, toys.ring_centres(), radius=3 * toys.RING_SIGMA)
-    verdict = wasserstein_critic(made, fresh, rng=np.random.default_rng(seed)).measurement
-    return {"W": verdict, "modes": int(coverage.found), "inside": coverage.high_quality[0]}
+def judged(sample: NDArray[Any], reference: NDArray[Any], *, seed: int) -> dict[str, Any]:
+    """Distance by the independent critic, and coverage of the modes."""
+    coverage = mode_coverage(sample, toys.ring_centres(), radius=3 * toys.RING_SIGMA)
+    distance = wasserstein_critic(sample, reference, rng=np.random.default_rng(seed)).measurement
+    return {"W": distance, "modes": int(coverage.covered), "inside": coverage.high_quality[0]}
 
 
 def measured(row: str, *, seed: int, steps: int) -> dict[str, Any]:
-    """Train one row, and look at its points and at what it says of fresh ones."""
+    """Train the model of one row; distance of its points, and its density of fresh points if it has one."""
     fresh = points(1000 + seed)
     if row == TRUTH:
         scale = math.log(fresh.std(0).prod())
@@ -120,20 +120,20 @@ def measured(row: str, *, seed: int, steps: int) -> dict[str, Any]:
 
 
 def bits(log_density: NDArray[Any]) -> tuple[float, float]:
-    """Bits for each of two dimensions, and their uncertainty."""
-    return mean(-log_density / (2 * math.log(2)), np.ones(len(log_density)))
+    """Bits per dimension, of two, and their uncertainty."""
+    return mean(-log_density / (2 * math.log(2)))
 
 
 def shown(row: str, results: list[dict[str, Any]]) -> str:
-    """One line of the table: bits seed by seed, W as mean and the larger of its uncertainty and the seeds' spread."""
-    told = ", ".join(
+    """One line of the table: bits of each seed, mean W with the larger of its uncertainty and the spread of seeds."""
+    bits_of_seeds = ", ".join(
         f"{value:.3g} ± {error:.1g}" for value, error in (r["bits"] for r in results if "bits" in r)
     )
     values, errors = np.array([result["W"] for result in results]).T
     spread = values.std(ddof=1) if len(values) > 1 else 0.0
     cells = (
         row,
-        told or "unknown",
+        bits_of_seeds or "unknown",
         f"{values.mean():.3f} ± {max(spread, errors.mean()):.3f}",
         " ".join(str(result["modes"]) for result in results),
         f"{np.mean([result['inside'] for result in results]):.2f}",

@@ -1,4 +1,4 @@
-"""Throughput of LocallyConnected2d against the unfold + einsum formulation, in one run.
+"""Throughput of LocallyConnected2d and of the unfold + einsum formulation, measured in one run.
 
 Forward + backward, float32, one thread: ``python benchmarks/locally_connected.py``.
 """
@@ -22,7 +22,7 @@ def unfold_einsum(x: Tensor, weight: Tensor, bias: Tensor, kernel: int, padding:
 
 
 def seconds(step: Callable[[], None], repeats: int) -> float:
-    """Smallest time of a step: the machine's noise only ever adds."""
+    """Smallest time of a step in seconds: other work on the machine can only add to it."""
     step()
     times = []
     for _ in range(repeats):

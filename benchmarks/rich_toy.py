@@ -15,7 +15,7 @@ from hepgan import toys
 
 
 def rate(work: Callable[[], object], *, tracks: int, repeats: int) -> float:
-    """Largest rate of a few runs (tracks/s): the machine's noise only ever slows."""
+    """Largest rate of a few runs in tracks/s: other work on the machine can only lower it."""
     best = 0.0
     for _ in range(repeats):
         start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Tracks a second of training on the toy RICH, beside the bound that the rate of matrix products sets.
+"""Tracks per second in trainings on the toy RICH, and their upper bound from the rate of matrix products.
 
-``python benchmarks/rich_training.py``: operations are counted by torch while a few steps run, timed in others, and
-divided by the rate of a product of the network's shape measured in the same run. A track counts once for each batch it
-is drawn into. What lies between the rate and the bound are activations, random numbers, batches and the optimizer.
+``python benchmarks/rich_training.py``: torch counts the operations of a few steps; the bound is the rate of a matrix
+product of the network's shape, measured in the same run, divided by the operations per track. A track counts once for
+each batch it is drawn into. Activations, random numbers, batches and the optimizer keep the rate below the bound.
 """
 
 import argparse
@@ -24,7 +24,10 @@ RECIPE = Path(hepgan.__file__).parent / "configs" / "rich.toml"
 
 
 class Products(TorchDispatchMode):
-    """Counts the operations of matrix products, in both directions (torch's own counter refuses gradient penalties)."""
+    """Counter of the operations in matrix products, forward and backward.
+
+    torch's own counter does not accept gradient penalties.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +44,7 @@ class Products(TorchDispatchMode):
 
 
 def product_rate(batch: int, width: int, *, seconds: float = 1.0) -> float:
-    """Operations a second of (batch, width) x (width, width), the best of many."""
+    """Operations per second of a product (batch, width) x (width, width), the best of many."""
     a, b = torch.randn(batch, width), torch.randn(width, width)
     best, spent = 0.0, 0.0
     while spent < seconds:
@@ -54,7 +57,7 @@ def product_rate(batch: int, width: int, *, seconds: float = 1.0) -> float:
 
 
 def operations(recipe: config.Config, folder: Path, *, steps: int) -> float:
-    """Operations in matrix products of a training of so many steps."""
+    """Operations in the matrix products of a training of a number of steps."""
     longer = recipe.training.model_copy(update={"steps": steps, "validate_every": steps, "max_minutes": None})
     with Products() as counter:
         training.train(recipe.model_copy(update={"training": longer}), folder, progress=False)

@@ -1,7 +1,7 @@
-"""Modes of the ring of Gaussians that each objective finds, with everything else equal.
+"""Number of modes of the ring of Gaussians that each objective covers, with all other settings equal.
 
-Counted is the generator at the end, not the one that was selected on the way: a collapsed generator is further from the
-data than the blob it began as, and would never be selected.
+The generator at the end of the training counts, not the one with the best validation: a collapsed generator is further
+from the data than the initial blob, and would never be selected.
 
 ``python benchmarks/ring_modes.py [--seeds 10] [--steps 1500] [OBJECTIVE[+REGULARISER] ...]``
 """
@@ -30,9 +30,9 @@ GAMES = ("minimax", "minimax+r1", "wgan-gp")
 
 
 def settings(file: Path, game: str, *, seed: int, steps: int) -> config.Config:
-    """Straight standardised coordinates: the generator begins as one blob, and has to find the modes itself.
+    """Configuration with standardised coordinates: the generator begins as one blob and has to find the modes itself.
 
-    Learning rates are ten times those of a careful training: at these it shows which game forgives that.
+    Learning rates are ten times those of a careful training, because at such rates the objectives differ.
     """
     name, _, regulariser = game.partition("+")
     values: dict[str, Any] = {
@@ -67,7 +67,7 @@ def settings(file: Path, game: str, *, seed: int, steps: int) -> config.Config:
 
 
 def modes(game: str, *, seed: int, steps: int = 1500) -> ModeCoverage:
-    """Train one objective on the ring, and count the modes of the averaged generator at the end."""
+    """Train with one objective on the ring, and count the modes that the averaged generator covers at the end."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "ring.root")
         toys.write("ring", file, n=EVENTS, seed=seed)
@@ -92,18 +92,19 @@ def main() -> None:
     arguments = parser.parse_args()
     for game in arguments.games:
         begun = time.perf_counter()
-        found, shares = [], []
+        covered, shares = [], []
         for seed in range(1, arguments.seeds + 1):
             try:
                 coverage = modes(game, seed=seed, steps=arguments.steps)
             except FloatingPointError:
-                found.append("diverged")
+                covered.append("diverged")
                 continue
-            found.append(str(coverage.found))
+            covered.append(str(coverage.covered))
             shares.append(coverage.high_quality[0])
         seconds = (time.perf_counter() - begun) / arguments.seeds
         print(
-            f"{game:24s} modes {' '.join(found)}; within 3 sigma of one {np.mean(shares):.2f}; {seconds:.0f} s each"
+            f"{game:24s} modes {' '.join(covered)}; within 3 sigma of a mode {np.mean(shares):.2f}; "
+            f"{seconds:.0f} s per training"
         )
 
 

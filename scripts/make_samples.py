@@ -3,9 +3,9 @@
 Usage:
     python scripts/make_samples.py SOURCE_FOLDER [OUT_FOLDER]
 
-SOURCE_FOLDER holds ``eplus_train.root``, ``eplus_test.root`` and ``eplus_hits.root``. The first events of
-each are copied with all branches, packed with LZMA (in Python's and ROOT's standard build, and the smallest
-of those), and the size and the sha256 of each result are printed for ``data/README.md``.
+SOURCE_FOLDER holds ``eplus_train.root``, ``eplus_test.root`` and ``eplus_hits.root``. The first events of each file are
+copied with all branches and compressed with LZMA, which gives the smallest files that the standard builds of Python and
+ROOT can read. The size and the sha256 of each file are printed for ``data/README.md``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SAMPLES = (  # source, result, number of events, title of the tree (the units)
     ("eplus_test.root", "eplus_test.root", 3_000, "e+ showers: incident_energy GeV, layers and overflow MeV"),
     ("eplus_hits.root", "eplus_hits.root", 500, "e+ shower hits: incident_energy GeV, hit_energy MeV"),
 )
-BASKET = 3_000  # events; a reader of a few events need not unpack all
-HIT = "hit"  # hit_layer, hit_ix, ... share one counter branch: nhit
+BASKET = 3_000  # events in a basket; a reader of a few events need not decompress all
+HIT = "hit"  # prefix of hit_layer, hit_ix, ..., which share the counter branch nhit
 
 
 def copy(source: Path, out: Path, *, entries: int, title: str) -> None:
@@ -53,7 +53,7 @@ def copy(source: Path, out: Path, *, entries: int, title: str) -> None:
 
 
 def main() -> None:
-    """Make all samples and print what the README of the data folder states."""
+    """Make all samples and print the table of the README of the data folder."""
     if not 2 <= len(sys.argv) <= 3:
         sys.exit(__doc__)
     source = Path(sys.argv[1])

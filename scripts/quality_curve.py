@@ -1,9 +1,9 @@
-"""Quality against training time: classifier AUC of copies of a run folder, on held-out showers.
+"""Quality against training time: classifier AUC of copies of a run folder, on showers not used in the training.
 
-A run's checkpoint is overwritten as it goes; copy the folder now and then (``config.toml`` and ``checkpoint/``),
-and give the copies here: ``python scripts/quality_curve.py --data test.root COPY [COPY ...]``. For each it prints
-the step, minutes of training, the physics distance on the validation events and the AUC of gradient boosting on all
-shower shapes and the conditions between the averaged generator and the data. The last line is the data against itself.
+A training overwrites its checkpoint; copy the run folder now and then (``config.toml`` and ``checkpoint/``), and give
+the copies to ``python scripts/quality_curve.py --data test.root COPY [COPY ...]``. For each copy it prints the step,
+the minutes of training, the physics distance on the validation events, and the AUC of gradient boosting on all shower
+shapes and the conditions, between the averaged generator and the data. The last line compares the data with itself.
 """
 
 import argparse
@@ -37,9 +37,10 @@ def main() -> None:
         conditions = np.log(events.condition.numpy())
 
         def features(cells: torch.Tensor, overflow: torch.Tensor) -> np.ndarray:
+            """Shower shapes and conditions (N, F)."""
             return np.concatenate([shapes(cells, overflow, energy).numpy(), conditions], 1)  # noqa: B023
 
-        data = features(events.cells, events.overflow)
+        reference = features(events.cells, events.overflow)
         tensors, _ = checkpoint.load(copy / "checkpoint" / "state.safetensors")
         generator.load_state_dict(checkpoint.part(tensors, "ema"))
         noise = torch.Generator().manual_seed(arguments.seed)
@@ -48,14 +49,18 @@ def main() -> None:
                 generator(c, torch.randn(len(c), generator.n_latent, generator=noise))
                 for c in events.condition.split(1000)
             ]
-        made = features(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
-        auc, error = two_sample_test(made, data, rng=np.random.default_rng(arguments.seed), paired=True).auc
+        sample = features(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+        auc, error = two_sample_test(
+            sample, reference, rng=np.random.default_rng(arguments.seed), paired=True
+        ).auc
         print(
             f"{progress.step:8d} {progress.elapsed / 60:8.1f} {progress.best_distance:9.4f} {auc:7.4f} {error:6.4f}",
             flush=True,
         )
-    half = len(data) // 2
-    auc, error = two_sample_test(data[half:], data[:half], rng=np.random.default_rng(arguments.seed)).auc
+    half = len(reference) // 2
+    auc, error = two_sample_test(
+        reference[half:], reference[:half], rng=np.random.default_rng(arguments.seed)
+    ).auc
     print(f"{'data':>8} {'':8} {'':9} {auc:7.4f} {error:6.4f}")
 
 

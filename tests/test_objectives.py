@@ -476,7 +476,7 @@ def test_critic_estimates_ratio_and_divergence_from_below(name):
         assert np.abs(q - p).sum() > 0.5
     if name in DIVERGENCES_F:
         row = DIVERGENCES[name.replace("-", "_")]
-        truth = row.integrand(p, q, **({"alpha": 0.75} if name == "alpha" else {})).sum()
+        truth = row.integrand(q, p, **({"alpha": 0.75} if name == "alpha" else {})).sum()
         if name == "kl":
             closed = math.log(spread) + (mean**2 + 1 - spread**2) / (2 * spread**2)
             assert truth == pytest.approx(closed, rel=1e-3)
@@ -493,8 +493,8 @@ def test_a_gradient_penalty_keeps_the_modes_that_minimax_loses(seed, monkeypatch
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     import ring_modes
 
-    assert ring_modes.modes("wgan-gp", seed=seed, steps=500).found == 8
-    assert ring_modes.modes("minimax", seed=seed, steps=500).found <= 5
+    assert ring_modes.modes("wgan-gp", seed=seed, steps=500).covered == 8
+    assert ring_modes.modes("minimax", seed=seed, steps=500).covered <= 5
 
 
 # -- a loss of the model's own

@@ -95,7 +95,7 @@ def _profile(
     """Compare two profiles, from (G, B + 1) sums of the sample and of the reference."""
     shares = metric.means(first.sum(axis=0))
     judged = shares > metric.NEGLIGIBLE * shares.sum()
-    bias = numbers(*jackknife(metric.profile_differences, first, second))
+    bias = numbers(*jackknife(metric.profile_differences, second, first))
     considered = [b for b, chosen in zip(bias, judged, strict=True) if chosen and b is not None]
     return Profile(
         reference=numbers(*jackknife(metric.means, first)),
@@ -144,7 +144,7 @@ def _spectrum(second: Array, first: Array, edges: Array, *, rng: np.random.Gener
         edges=edges.tolist(),
         reference=numbers(*jackknife(metric.means, first)),
         sample=numbers(*jackknife(metric.means, second)),
-        separation=number(*jackknife(metric.spectrum_separation, first, second)),
+        separation=number(*jackknife(metric.spectrum_separation, second, first)),
         separation_floor=between_halves(metric.spectrum_separation, first, rng=rng),
     )
 
@@ -160,7 +160,7 @@ def _correlations(
     def curves(total: Array) -> Array:
         return np.concatenate(along(total))
 
-    value = number(*jackknife(difference, first, second))
+    value = number(*jackknife(difference, second, first))
     floor = between_halves(difference, first, rng=rng)
     of_reference, of_sample = (numbers(*jackknife(curves, sums)) for sums in (first, second))
     return CellCorrelations(

@@ -11,7 +11,7 @@ from hepgan.evaluation.results import Diversity, Nearness
 from hepgan.evaluation.sample import Halves, Sample, Setup, Step
 from hepgan.evaluation.verdict import Row, row
 from hepgan.metrics import classifier_score, duplication, memorisation
-from hepgan.metrics.memorisation import Memorisation
+from hepgan.metrics.copies import Memorisation
 from hepgan.metrics.moments import Measurement
 
 __all__ = ["Title", "entries", "measure_diversity", "rows"]
@@ -63,8 +63,8 @@ def measure_diversity(
     if training is not None:
         step("copies of training events")
         known = setup.classifier_inputs(training)
-        of_sample = memorisation(known, x, y, rng=rng, test_weights=u, sample_weights=v)
-        floor = memorisation(known, x[a], x[b], rng=rng, test_weights=u[a], sample_weights=u[b])
+        of_sample = memorisation(y, x, training=known, rng=rng, sample_weights=v, test_weights=u)
+        floor = memorisation(x[b], x[a], training=known, rng=rng, sample_weights=u[b], test_weights=u[a])
         copied = _nearness(of_sample, floor)
     return Diversity(
         repeats=repeats,

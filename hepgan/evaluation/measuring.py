@@ -36,8 +36,8 @@ from hepgan.metrics import (
     wasserstein,
 )
 from hepgan.metrics.distance import between_parts
-from hepgan.metrics.divergence import histogram_divergences
-from hepgan.metrics.histogram import separations_of_parts
+from hepgan.metrics.divergences import histogram_divergences
+from hepgan.metrics.histograms import separations_of_parts
 
 __all__ = ["Outcome", "check_settings", "measure"]
 

@@ -327,7 +327,7 @@ class ShowerSetup(Setup[ShowerClosure]):
         first, second = (self._products(s, random_groups(len(s), rng)) for s in (reference, sample))
         difference = functools.partial(correlation_difference, n=len(self.names))
         return Difference(
-            difference=number(*jackknife(difference, first, second)),
+            difference=number(*jackknife(difference, second, first)),
             difference_floor=between_halves(difference, first, rng=rng),
         )
 

@@ -1,21 +1,24 @@
-r"""What is measured on each of hundreds of cells: their spectrum, their mean energies, their correlations.
+r"""Spectrum, mean energies and correlations of the cells of a calorimeter.
 
-All functions give sums over groups of showers (`hepgan.metrics.groups`), in one pass over the cells and in double
-precision, and small functions of such sums: differences between samples, with uncertainties and floors from
-`jackknife` and `between_halves`. A sum is that of weighted events: an event of weight 2 is an event twice. Single
-weights may be negative.
+Functions of the first kind (`spectrum_sums`, `cell_energy_sums`, `correlation_sums`) read the cells once and give sums
+over groups of showers (`hepgan.metrics.groups`). Functions of the second kind turn such sums into differences between
+a sample and its reference; pass them to `jackknife` for uncertainties and to `between_halves` for floors. Sums are
+weighted: an event of weight 2 counts as two events. Single weights may be negative.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from hepgan.metrics.groups import jackknife, random_groups
 from hepgan.metrics.moments import Measurement
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "cell_correlation_difference",
@@ -35,26 +38,26 @@ __all__ = [
     "spectrum_sums",
 ]
 
-DECADES = 7.0  # of a spectrum, at most; below that part of the largest deposit a cell has next to nothing
+DECADES = 7.0  # largest range of a spectrum; smaller deposits, relative to the largest, do not matter
 BINS_PER_DECADE = 8
-DEGREE = 3  # of the polynomial in a condition that is taken out of the correlations
+DEGREE = 3  # of the polynomial in each condition that is removed from the correlations
 RISE = 0.15  # relative width of the outer rings of a lateral profile
-FAR = 0.75  # of the cells along an axis: further apart there are too few pairs
+FAR = 0.75  # largest distance of pairs of cells, in lengths of the axis: beyond there are too few pairs
 NEGLIGIBLE = 1e-3  # share of the energy below which a bin of a profile is not judged
 _CONSTANT = 1e-5  # variance over mean square below which a cell does not vary: rounding in single precision
 _BLOCK = 5000  # showers at once
-_OFFSET = 2000  # showers that fix the offset against rounding
+_OFFSET = 2000  # showers whose mean is subtracted first, to reduce rounding
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.intp]
 
 
 def _checked(cells: ArrayLike, group: Groups, weights: ArrayLike | None) -> tuple[NDArray[np.float32], Array]:
-    """Cells in single precision, weights in double."""
+    """Check cells, groups and weights; cells in single precision, weights in double."""
     x = np.asarray(cells, dtype=np.float32)
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(f"cells: expected (N, C) energies of at least one shower, got shape {x.shape}")
-    if not np.isfinite([x.min(), x.max()]).all():  # NaN is the smallest and the largest of what holds one
+    if not np.isfinite([x.min(), x.max()]).all():  # min and max are NaN if any cell is
         raise ValueError("cells: expected finite energies, got others; remove or repair these showers")
     w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64)
     for name, got in (("weights", w.shape), ("groups", group.shape)):
@@ -68,15 +71,16 @@ def _checked(cells: ArrayLike, group: Groups, weights: ArrayLike | None) -> tupl
 
 
 def _blocks(group: Groups) -> list[tuple[int, NDArray[np.intp]]]:
-    """Rows of each group, some thousand at once."""
+    """Blocks of at most `_BLOCK` showers of the same group: number of the group, indices of the showers."""
     order = np.argsort(group, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(group))[:-1])
-    return [(g, part[k : k + _BLOCK]) for g, part in enumerate(rows) for k in range(0, len(part), _BLOCK)]
+    members = np.split(order, np.cumsum(np.bincount(group))[:-1])
+    return [(g, part[k : k + _BLOCK]) for g, part in enumerate(members) for k in range(0, len(part), _BLOCK)]
 
 
-def _ratio(first: Array, second: Array) -> Array:
-    """The ratio; NaN where the divisor is not positive."""
-    result: Array = np.divide(first, second, out=np.full(np.shape(first), np.nan), where=second > 0)
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Ratio of two arrays, NaN where the denominator is not positive."""
+    nothing = np.full(np.shape(numerator), np.nan)
+    result: Array = np.divide(numerator, denominator, out=nothing, where=denominator > 0)
     return result
 
 
@@ -84,14 +88,15 @@ def _ratio(first: Array, second: Array) -> Array:
 
 
 def spectrum_edges(cells: ArrayLike, *, threshold: float = 0.0) -> Array | None:
-    """Logarithmic bins for the spectrum of cell energies: from the smallest deposit to the largest, or `DECADES`.
+    """Logarithmic bins for the spectrum of cell energies, from the smallest deposit to the largest.
 
     Args:
         cells: (N, C) energies of the reference.
-        threshold: Cells count above this energy only.
+        threshold: Only cells above this energy count.
 
     Returns:
-        Edges with eight bins a decade, one bin to spare on either side; None if no cell has energy.
+        Edges with eight bins per decade and at most `DECADES`, with a spare bin at either end; None if no cell has
+        energy.
     """
     x = np.asarray(cells)
     hits = x[x > max(threshold, 0.0)]
@@ -109,43 +114,44 @@ def spectrum_sums(
     """Histogram of the cell energies above threshold, for each group.
 
     Args:
-        cells: (N, C).
-        edges: (B + 1,) with equal ratios, as of `spectrum_edges`; what lies outside is in the first or last bin.
-        group: (N,).
-        weights: (N,), default ones.
-        threshold: Cells count above this energy only.
+        cells: (N, C) energies.
+        edges: (B + 1,) with equal ratios, from `spectrum_edges`; energies outside count in the first or last bin.
+        group: (N,) group of each shower.
+        weights: (N,), default ones; single negative weights are allowed.
+        threshold: Only cells above this energy count.
 
     Returns:
-        (G, B + 1): sums of weights of cells in each bin, and of showers.
+        (G, B + 1): sum of weights of the cells in each bin, then the sum of weights of the showers.
 
     Raises:
-        ValueError: If there is no shower, or weights or groups do not fit or have no positive sum.
+        ValueError: If there is no shower, cells are not finite, or weights or groups do not fit or weights have no
+            positive sum.
     """
     x, w = _checked(cells, group, weights)
     bins = len(edges) - 1
     low, scale = np.log(edges[0]), bins / np.log(edges[-1] / edges[0])
     sums = np.zeros((int(group.max()) + 1, bins + 1))
-    for g, rows in _blocks(group):
-        block = x[rows]
+    for g, members in _blocks(group):
+        block = x[members]
         hit = block > max(threshold, 0.0)
         place = (np.log(block[hit]) - np.float32(low)) * np.float32(scale)
         number = np.clip(place, 0, bins - 1).astype(np.intp)
-        sums[g, :-1] += np.bincount(number, np.repeat(w[rows], hit.sum(axis=1)), bins)
-        sums[g, -1] += w[rows].sum()
+        sums[g, :-1] += np.bincount(number, np.repeat(w[members], hit.sum(axis=1)), bins)
+        sums[g, -1] += w[members].sum()
     return sums
 
 
-def spectrum_separation(first: Array, second: Array) -> float:
-    """Separation power of two spectra: 0 (equal shapes) to 1 (no overlap).
+def spectrum_separation(sample: Array, reference: Array) -> float:
+    """Separation power of two spectra (see `hepgan.metrics.separation_power`).
 
     Args:
-        first: (B + 1,) sums over all showers; bins that negative weights make negative count as empty.
-        second: (B + 1,).
+        sample: (B + 1,) `spectrum_sums` over all showers; bins with negative sums of weights count as empty.
+        reference: (B + 1,).
 
     Returns:
-        The number, NaN if one has no cells.
+        0 (equal shapes) to 1 (no overlap); NaN if a spectrum has no cells.
     """
-    h1, h2 = (np.maximum(h[:-1], 0.0) for h in (first, second))
+    h1, h2 = (np.maximum(h[:-1], 0.0) for h in (sample, reference))
     if min(h1.sum(), h2.sum()) <= 0:
         return float("nan")
     h1, h2 = h1 / h1.sum(), h2 / h2.sum()
@@ -154,11 +160,14 @@ def spectrum_separation(first: Array, second: Array) -> float:
 
 
 def median_energy(sums: Array, edges: Array) -> float:
-    """Energy of the median cell above threshold, to the width of a bin.
+    """Median energy of the cells above threshold, to the precision of a bin.
 
     Args:
-        sums: (B + 1,) of `spectrum_sums`.
+        sums: (B + 1,) `spectrum_sums` over all showers.
         edges: (B + 1,).
+
+    Returns:
+        Geometric centre of the median's bin, in the unit of the edges.
     """
     cumulative = np.cumsum(np.maximum(sums[:-1], 0.0))
     k = int(np.searchsorted(cumulative, 0.5 * cumulative[-1]))
@@ -174,13 +183,13 @@ def cell_energy_sums(
     """Sums of the energy of each cell, for each group.
 
     Args:
-        cells: (N, C).
-        group: (N,).
-        weights: (N,), default ones.
-        scale: (N,) what the energies of each shower are divided by, such as its incident energy; default: ones.
+        cells: (N, C) energies.
+        group: (N,) group of each shower.
+        weights: (N,), default ones; single negative weights are allowed.
+        scale: (N,) divisor of the energies of each shower, such as its incident energy; default ones.
 
     Returns:
-        (G, C + 1): sums of weighted energies, and of weights.
+        (G, C + 1): sums of weighted energies, then the sum of weights.
 
     Raises:
         ValueError: As `spectrum_sums`.
@@ -188,35 +197,47 @@ def cell_energy_sums(
     x, w = _checked(cells, group, weights)
     factor = w if scale is None else w / np.asarray(scale, dtype=np.float64)
     sums = np.zeros((int(group.max()) + 1, x.shape[1] + 1))
-    for g, rows in _blocks(group):
-        sums[g, :-1] += factor[rows] @ x[rows].astype(np.float64)
-        sums[g, -1] += w[rows].sum()
+    for g, members in _blocks(group):
+        sums[g, :-1] += factor[members] @ x[members].astype(np.float64)
+        sums[g, -1] += w[members].sum()
     return sums
 
 
 def means(sums: Array) -> Array:
-    """Mean of each cell or bin: sums (B + 1,) over the sum of weights; NaN if that is not positive."""
+    """Mean of each cell or bin, (B,), from its sum and the sum of weights, (B + 1,); NaN if that is not positive."""
     return _ratio(sums[:-1], np.broadcast_to(sums[-1], len(sums) - 1))
 
 
-def profile_differences(first: Array, second: Array) -> Array:
-    """Relative difference of the means of each bin, second over first less 1; NaN where the first is not positive.
+def profile_differences(sample: Array, reference: Array) -> Array:
+    """Relative difference of the means of each bin, sample / reference - 1.
 
     Args:
-        first: (B + 1,) sums of the reference.
-        second: (B + 1,).
+        sample: (B + 1,) sums, as in `means`.
+        reference: (B + 1,) sums.
+
+    Returns:
+        (B,) differences; NaN where the mean of the reference is not positive.
     """
-    return _ratio(means(second), means(first)) - 1
+    return _ratio(means(sample), means(reference)) - 1
 
 
-def largest_difference(first: Array, second: Array, *, judged: NDArray[np.bool_]) -> float:
-    """Size of the largest of `profile_differences` in the bins that are judged, (B,); NaN if none is defined."""
-    sizes = np.abs(profile_differences(first, second)[judged])
+def largest_difference(sample: Array, reference: Array, *, judged: NDArray[np.bool_]) -> float:
+    """Largest magnitude of `profile_differences` in some of the bins.
+
+    Args:
+        sample: (B + 1,) sums, as in `means`.
+        reference: (B + 1,) sums.
+        judged: (B,) whether a bin counts.
+
+    Returns:
+        The magnitude; NaN if no difference is defined.
+    """
+    sizes = np.abs(profile_differences(sample, reference)[judged])
     return float(np.nanmax(sizes)) if np.isfinite(sizes).any() else float("nan")
 
 
 def radial_edges(radii: ArrayLike, step: float) -> Array:
-    """Edges of rings for cells at given distances from the axis: narrow inside, wider outside, none without a cell.
+    """Edges of rings around the axis: as narrow as the cells inside, wider outside; each ring holds a cell.
 
     Args:
         radii: (C,) distance of each cell's centre from the axis.
@@ -243,10 +264,10 @@ def radial_edges(radii: ArrayLike, step: float) -> Array:
 
 
 def smooth_terms(conditions: ArrayLike) -> NDArray[np.float32]:
-    """Polynomials of each condition up to the third degree, and a constant: what correlations are freed from.
+    """A constant and polynomials of each condition up to the third degree, whose influence `correlations` removes.
 
     Args:
-        conditions: (N, K), or (N, 0): the constant alone.
+        conditions: (N, K); (N, 0) gives the constant alone.
 
     Returns:
         (N, 1 + 3 K) Legendre polynomials over the range of the sample.
@@ -268,17 +289,17 @@ def correlation_sums(
     scale: float = 0.0,
     weights: ArrayLike | None = None,
 ) -> Array:
-    r"""Sums of all products of :math:`\log(1 + e / s)` of the cells and of smooth terms, for each group.
+    r"""Sums of all products of pairs of columns, :math:`\log(1 + e / s)` of the cells and smooth terms, for each group.
 
-    The logarithm gives small and large deposits a say. One matrix product, N C^2 multiplications: one second for
-    100,000 showers of 500 cells.
+    The logarithm makes small deposits count beside large ones. Cost: one matrix product of N C^2 multiplications, one
+    second for 100,000 showers of 500 cells.
 
     Args:
-        cells: (N, C) energies, or whatever is to be correlated with ``scale=0``.
-        terms: (N, K) what the correlations are freed from, the first being 1: `smooth_terms`.
-        group: (N,).
-        scale: Energy s at which the logarithm sets in; 0: no logarithm.
-        weights: (N,), default ones.
+        cells: (N, C) energies, or any other numbers with ``scale=0``.
+        terms: (N, K) `smooth_terms`, of which the first is 1.
+        group: (N,) group of each shower.
+        scale: Energy s above which the logarithm sets in; 0: no logarithm.
+        weights: (N,), default ones; single negative weights are allowed.
 
     Returns:
         (G, C + K, C + K).
@@ -286,37 +307,37 @@ def correlation_sums(
     Raises:
         ValueError: As `spectrum_sums`.
     """
+    import torch  # its matrix product is up to ten times faster here than NumPy's
+
     x, w = _checked(cells, group, weights)
     smooth = np.asarray(terms, dtype=np.float32)
 
-    def values(rows: NDArray[np.intp] | slice) -> torch.Tensor:
-        block = torch.from_numpy(x[rows])
+    def values(showers: NDArray[np.intp] | slice) -> Tensor:
+        block = torch.from_numpy(x[showers])
         return torch.log1p(block.clamp_min(0.0) / scale) if scale > 0 else block
 
     offset = values(slice(_OFFSET)).mean(dim=0)
     n = x.shape[1] + smooth.shape[1]
     sums = np.zeros((int(group.max()) + 1, n, n))
-    for g, rows in _blocks(group):
-        block = torch.cat([values(rows) - offset, torch.from_numpy(smooth[rows])], 1)
-        weighted = block * torch.from_numpy(w[rows].astype(np.float32))[:, None]
-        sums[g] += (
-            weighted.T @ block
-        ).numpy()  # torch: up to ten times faster here than NumPy's own libraries
+    for g, members in _blocks(group):
+        block = torch.cat([values(members) - offset, torch.from_numpy(smooth[members])], 1)
+        weighted = block * torch.from_numpy(w[members].astype(np.float32))[:, None]
+        sums[g] += (weighted.T @ block).numpy()
     return sums
 
 
 def correlations(total: Array, n: int) -> tuple[Array, NDArray[np.bool_]]:
     r"""Correlation coefficients of cells at fixed conditions (partial correlations, given the smooth terms).
 
-    What the conditions explain is taken out: of showers of all energies every cell is correlated with every other,
-    only because a large shower is large everywhere.
+    Without fixed conditions, every cell would be correlated with every other, only because a shower of high energy is
+    large everywhere.
 
     Args:
-        total: (C + K, C + K) sums of products.
+        total: (C + K, C + K) `correlation_sums` over all showers.
         n: Number of cells C.
 
     Returns:
-        (C, C) coefficients, 0 with a cell that does not vary; (C,) which cells vary.
+        (C, C) coefficients, 0 with a cell that does not vary; (C,) whether a cell varies.
 
     References:
         Kendall and Stuart, "The Advanced Theory of Statistics", vol. 2, chapter 27 (partial correlation).
@@ -329,35 +350,35 @@ def correlations(total: Array, n: int) -> tuple[Array, NDArray[np.bool_]]:
     return covariance * inverse[:, None] * inverse, varies
 
 
-def correlation_difference(first: Array, second: Array, *, n: int) -> float:
+def correlation_difference(sample: Array, reference: Array, *, n: int) -> float:
     """Mean absolute difference of the correlation coefficients of all pairs of cells that vary in the reference.
 
     Args:
-        first: (C + K, C + K) sums of the reference.
-        second: (C + K, C + K).
+        sample: (C + K, C + K) `correlation_sums` over all showers.
+        reference: (C + K, C + K).
         n: Number of cells C.
 
     Returns:
-        Between 0 and 2; NaN if fewer than two cells vary.
+        Between 0 and 2; NaN if fewer than two cells of the reference vary.
     """
-    (a, varies), (b, _) = correlations(first, n), correlations(second, n)
+    (r1, _), (r2, varies) = correlations(sample, n), correlations(reference, n)
     pairs = np.triu(np.outer(varies, varies), 1)
-    return float(np.abs(a - b)[pairs].mean()) if pairs.any() else float("nan")
+    return float(np.abs(r1 - r2)[pairs].mean()) if pairs.any() else float("nan")
 
 
 def correlations_by_distance(
     total: Array, shape: tuple[int, int], *, periodic: bool = False
 ) -> tuple[Array, Array]:
-    """Mean correlation of cells of a layer that are some cells apart along one axis, and not along the other.
+    """Mean correlation of two cells of a layer against their distance along one axis, at distance 0 along the other.
 
     Args:
-        total: (C + K, C + K) sums of products, C = n_x n_y.
+        total: (C + K, C + K) `correlation_sums` over all showers, C = n_x n_y.
         shape: (n_x, n_y).
-        periodic: Whether the first axis is a circle: n_x - 1 apart is next to each other.
+        periodic: Whether the first axis is a circle, on which cells n_x - 1 apart are neighbours.
 
     Returns:
-        Coefficients at 1, 2, ... cells apart along x and along y; as far as three quarters of the axis, half of a
-        circle. NaN where no cell varies.
+        Coefficients at distances of 1, 2, ... cells, along x and along y, up to three quarters of the axis or half of
+        the circle. NaN where no cell varies.
     """
     r, varies = correlations(total, shape[0] * shape[1])
     pairs = np.outer(varies, varies).reshape(*shape, *shape)
@@ -371,16 +392,13 @@ def correlations_by_distance(
         size = shape[axis]
         apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
         apart = np.minimum(apart, size - apart) if wrapped else apart
-        most = size // 2 if wrapped else int(FAR * size)
+        furthest = size // 2 if wrapped else int(FAR * size)
         flat = apart.ravel()
         total_r, number = (
-            np.bincount(flat, m.ravel(), size)[1 : most + 1].astype(np.float64) for m in (sums, counts)
+            np.bincount(flat, m.ravel(), size)[1 : furthest + 1].astype(np.float64) for m in (sums, counts)
         )
         curves.append(_ratio(total_r, number))
     return curves[0], curves[1]
-
-
-# One number, straight from arrays
 
 
 def cell_correlation_difference(
@@ -394,37 +412,37 @@ def cell_correlation_difference(
     reference_weights: ArrayLike | None = None,
     scale: float = 0.0,
 ) -> Measurement:
-    """Mean absolute difference of the correlation coefficients of all pairs of cells.
+    """Mean absolute difference of the correlation coefficients of all pairs of cells that vary in the reference.
 
-    Fluctuation alone gives about 0.8 sqrt(1 / N1 + 1 / N2): compare with two halves of the reference. Sees a generator
-    that paints the right mean shower with cells that fluctuate on their own; cannot see dependences that leave the
-    linear correlations of the (logarithms of the) energies alone.
+    Sees a generator that makes the right mean shower of cells that fluctuate independently. Not seen: dependences that
+    leave the linear correlations of the (logarithms of the) energies unchanged. Fluctuation alone gives about
+    0.8 sqrt(1 / N1 + 1 / N2): compare with two halves of the reference.
 
     Args:
-        reference: (N1, C) energies.
-        sample: (N2, C).
-        rng: Draws the groups of the jackknife.
-        reference_conditions: (N1, K), whose smooth influence is taken out; default: none.
-        sample_conditions: (N2, K).
-        reference_weights: (N1,), default ones.
-        sample_weights: (N2,), default ones.
-        scale: Energy at which the logarithm sets in; 0: no logarithm.
+        sample: (N1, C) energies.
+        reference: (N2, C) energies.
+        rng: Draws the groups of the jackknife (those of the reference first).
+        sample_conditions: (N1, K) conditions whose smooth influence is removed; default none.
+        reference_conditions: (N2, K).
+        sample_weights: (N1,), default ones; single negative weights are allowed.
+        reference_weights: (N2,), default ones.
+        scale: Energy above which the logarithm sets in; 0: no logarithm.
 
     Returns:
-        Value, NaN if fewer than two cells vary, and its uncertainty.
+        Value from 0 to 2 (NaN if fewer than two cells vary) and its uncertainty, without unit.
 
     Raises:
-        ValueError: If a sample is empty, or weights do not fit or have no positive sum.
+        ValueError: If a sample is empty or not finite, or weights do not fit or have no positive sum.
     """
-    sums = []
-    for cells, conditions, weights in (
-        (reference, reference_conditions, reference_weights),
-        (sample, sample_conditions, sample_weights),
-    ):
+
+    def sums(cells: ArrayLike, conditions: ArrayLike | None, weights: ArrayLike | None) -> Array:
         n = len(np.asarray(cells))
         group = random_groups(n, rng)
         terms = smooth_terms(np.empty((n, 0)) if conditions is None else conditions)
-        sums.append(correlation_sums(cells, terms, group, scale=scale, weights=weights))
-    size = np.asarray(reference).shape[1]
-    value, uncertainty = jackknife(functools.partial(correlation_difference, n=size), *sums)
+        return correlation_sums(cells, terms, group, scale=scale, weights=weights)
+
+    of_reference = sums(reference, reference_conditions, reference_weights)  # its groups are drawn first
+    of_sample = sums(sample, sample_conditions, sample_weights)
+    difference = functools.partial(correlation_difference, n=np.asarray(reference).shape[1])
+    value, uncertainty = jackknife(difference, of_sample, of_reference)
     return float(value), float(uncertainty)

@@ -10,25 +10,25 @@ from hepgan.metrics.moments import checked
 __all__ = ["correlation_matrix"]
 
 ROUNDING = (
-    1e-24  # variance over mean square of an observable that does not vary: rounding in double precision
+    1e-24  # variance over mean square below which an observable is constant: rounding in double precision
 )
 
 
 def correlation_matrix(
     values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "sample"
 ) -> NDArray[np.float64]:
-    r"""Pearson's correlation coefficients :math:`r` of all pairs of observables.
+    r"""Weighted Pearson correlation coefficients :math:`r = \sum w z_x z_y / \sum w` of all pairs of observables.
 
-    The uncertainty follows from the event's influence :math:`z_x z_y - r (z_x^2 + z_y^2) / 2` with standardised
-    observables :math:`z` (delta method): :math:`(1 - r^2) / \sqrt{N}` for Gaussians.
+    :math:`z` are observables standardised to mean 0 and variance 1. The uncertainty follows from the influence of each
+    event, :math:`z_x z_y - r (z_x^2 + z_y^2) / 2` (delta method); for Gaussians it is :math:`(1 - r^2) / \sqrt{N}`.
 
     Args:
         values: (N, F).
-        weights: (N,), default ones.
+        weights: (N,), default ones; single negative weights are allowed.
         name: Name of the sample in messages.
 
     Returns:
-        (F, F, 2) coefficients and uncertainties; 0 with an observable that does not vary.
+        (F, F, 2) coefficients from -1 to 1 and uncertainties; 0 for pairs with an observable that does not vary.
 
     Raises:
         ValueError: If the sample is empty or not finite, or its weights have no positive sum.
@@ -42,7 +42,7 @@ def correlation_matrix(
     r = z.T @ (w[:, None] * z)
     squares = z**2
     u, n = w**2, z.shape[1]
-    # sum of w^2 (z_x z_y - r (z_x^2 + z_y^2) / 2)^2, expanded: no array of all events and pairs
+    # sum of w^2 (z_x z_y - r (z_x^2 + z_y^2) / 2)^2, expanded to avoid an array of all events and pairs
     fourth = squares.T @ (u[:, None] * squares)
     third = (z**3).T @ (u[:, None] * z)
     own = np.broadcast_to(np.diagonal(fourth), (n, n))

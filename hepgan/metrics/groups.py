@@ -1,9 +1,9 @@
-"""Uncertainties and floors of anything that follows from sums over events, however many numbers an event has.
+"""Uncertainties and floors of numbers that are functions of sums over events.
 
-A correlation matrix of cells, a spectrum of cells, a profile: all follow from sums over events. Kept for a few random
-groups of events, the sums give the number itself (all groups together), its uncertainty (the jackknife: all but one
-group) and its floor (half of the groups against the other half), without reading the events again. Groups are made
-of whole events, so that numbers of one event may depend on each other.
+A correlation matrix of cells, a spectrum of cells and a profile are functions of sums over events. With the sums kept
+separately for a few random groups of events, one reading of the events gives the number itself (all groups), its
+uncertainty (`jackknife`: all groups but one) and its floor (`between_halves`: half of the groups against the other
+half). Groups consist of whole events, so the numbers of one event may depend on each other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Statistic = Callable[..., ArrayLike]
 
 
 def random_groups(n: int, rng: np.random.Generator, *, groups: int = GROUPS) -> NDArray[np.intp]:
-    """Group of each of `n` events at random, from 0; sizes differ by one at most.
+    """Assign each of `n` events to a group at random; sizes of groups differ by one at most.
 
     Args:
         n: Number of events.
@@ -33,7 +33,7 @@ def random_groups(n: int, rng: np.random.Generator, *, groups: int = GROUPS) -> 
         groups: Number of groups; at most one for each event.
 
     Returns:
-        (n,).
+        (n,) numbers of the groups, from 0.
 
     Raises:
         ValueError: If there is no event or no group.
@@ -46,15 +46,16 @@ def random_groups(n: int, rng: np.random.Generator, *, groups: int = GROUPS) -> 
 
 
 def jackknife(statistic: Statistic, *samples: Array) -> tuple[Array, Array]:
-    r"""A statistic of independent samples and its uncertainty, from sums over groups of events.
+    r"""Jackknife: a statistic of independent samples and its uncertainty, from sums over groups of events.
 
-    :math:`\sigma^2 = \frac{G - 1}{G} \sum_g (t_g - \bar{t})^2` for each sample, with the statistic :math:`t_g` of all
-    but group :math:`g`; samples add in quadrature. Right for smooth functions of sums; an absolute value or a largest
-    one is not smooth where it changes sides. The statistic is computed once for each group.
+    :math:`\sigma^2 = \frac{G - 1}{G} \sum_g (t_g - \bar{t})^2` for each sample, where :math:`t_g` is the statistic
+    without group :math:`g`; the samples add in quadrature. Valid for smooth functions of sums; an absolute value is
+    not smooth at zero, nor a maximum where another entry becomes the largest. The statistic is computed once for each
+    group.
 
     Args:
-        statistic: Takes the sums over all events of each sample, gives a number or an array (...).
-        samples: (G, ...) sums over each group; G may differ.
+        statistic: From the sums over all events of each sample to a number or an array (...).
+        samples: For each argument of the statistic, (G, ...) sums over each group; G may differ.
 
     Returns:
         Values and uncertainties, each of the statistic's shape; NaN where it is not defined. A sample of one group
@@ -78,16 +79,19 @@ def jackknife(statistic: Statistic, *samples: Array) -> tuple[Array, Array]:
 def between_halves(
     statistic: Statistic, sums: Array, *, rng: np.random.Generator, halvings: int = HALVINGS
 ) -> Measurement | None:
-    """A number that compares two samples, between halves of one: what a perfect sample of half the size gives.
+    """Floor of a statistic that compares two samples: its value between random halves of the reference.
+
+    A perfect sample of half the size would give this value.
 
     Args:
-        statistic: Takes the sums over all events of two samples, gives a number.
-        sums: (G, ...) sums over each group.
-        rng: Halves the groups.
-        halvings: How often.
+        statistic: From the sums over all events of a sample and of a reference to a number.
+        sums: (G, ...) sums over each group of the reference.
+        rng: Draws the halves.
+        halvings: Number of times that the groups are halved.
 
     Returns:
-        Mean and standard deviation over the halvings; None with fewer than two groups, or if it is never defined.
+        Mean and standard deviation over the halvings; None with fewer than two groups, or if the statistic is never
+        defined.
     """
     half = len(sums) // 2
     if half < 1:
@@ -95,7 +99,7 @@ def between_halves(
     values = []
     for _ in range(halvings):
         order = rng.permutation(len(sums))
-        first, second = (sums[chosen].sum(axis=0) for chosen in (order[:half], order[half : 2 * half]))
-        values.append(float(np.asarray(statistic(first, second))))
+        reference, sample = (sums[chosen].sum(axis=0) for chosen in (order[:half], order[half : 2 * half]))
+        values.append(float(np.asarray(statistic(sample, reference))))
     defined = [value for value in values if np.isfinite(value)]
     return (float(np.mean(defined)), float(np.std(defined))) if defined else None

@@ -1,9 +1,10 @@
-r"""Maximum mean discrepancy: how far apart are the mean embeddings of two samples, all features at once?
+r"""Maximum mean discrepancy (MMD): distance of two samples in all features at once, by a kernel k.
 
-:math:`MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)`. With the RBF kernel it is zero only for equal distributions, and
-sees what happens at the scale of its bandwidths; the polynomial kernel compares moments up to its degree, and nothing
-else. The value has no unit and depends on the kernel: compare values of the same kernel and reference only, or read the
-p-value. It is weak where one feature of many is wrong, and against rare events.
+:math:`MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)` for events x, x' of the sample and y, y' of the reference. With
+the RBF kernel it is zero only for equal distributions, and sensitive to differences at the scale of the bandwidths; the
+polynomial kernel compares moments up to its degree, and nothing else. The value has no unit and depends on the kernel:
+compare only values of the same kernel and reference, or read the p-value. It is weak if one feature of many is wrong,
+and for rare events.
 
 References:
     Gretton et al., J. Mach. Learn. Res. 13 (2012) 723, eq. 3; Kansal et al., arXiv:2211.10295.
@@ -24,15 +25,10 @@ __all__ = ["BANDWIDTHS", "KernelTest", "median_distance", "mmd", "pair_mean"]
 
 Array = NDArray[np.float64]
 
-BANDWIDTHS = (
-    0.25,
-    0.5,
-    1.0,
-    2.0,
-    4.0,
-)  # of the RBF mixture, in median distances (as in arXiv:1502.02761); powers of 2
-MEDIAN_EVENTS = 1000  # half a million pairs fix their median distance to a per cent
-ROUNDING = 1e-12  # spread over largest magnitude of a feature that does not vary, in double precision
+BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Bandwidths of the mixture of RBF kernels, in median distances (as in arXiv:1502.02761); powers of 2."""
+MEDIAN_EVENTS = 1000  # half a million pairs, which determine the median distance to a per cent
+ROUNDING = 1e-12  # spread over largest magnitude below which a feature is constant, in double precision
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class KernelTest:
     """Outcome of `mmd`.
 
     Attributes:
-        value: Unbiased estimate of the squared discrepancy: scatters around zero, and below, for equal distributions.
+        value: Unbiased estimate of the squared discrepancy; for equal distributions it scatters around zero.
         uncertainty: One standard deviation.
         p_value: Probability of at least this value for equal distributions; 1 without permutations.
     """
@@ -55,21 +51,23 @@ class KernelTest:
         return self.value, self.uncertainty
 
 
-def _squared_distances(first: Array, second: Array) -> Array:
-    result: Array = first @ second.T
+def _squared_distances(x: Array, y: Array) -> Array:
+    """Squared Euclidean distances (N, M) of events x (N, F) and y (M, F)."""
+    result: Array = x @ y.T
     result *= -2
-    result += (first**2).sum(1)[:, None]
-    result += (second**2).sum(1)
+    result += (x**2).sum(1)[:, None]
+    result += (y**2).sum(1)
     return np.maximum(result, 0.0, out=result)
 
 
 def median_distance(values: Array) -> float:
-    """Median of the distances between (N, F) events: the scale of an RBF kernel.
-
-    Identical events (point masses) do not count.
+    """Median of the distances between events, without those of identical events: the scale of an RBF kernel.
 
     Args:
         values: (N, F).
+
+    Returns:
+        The distance, in the unit of the features.
 
     Raises:
         ValueError: If all events are the same.
@@ -84,11 +82,12 @@ def median_distance(values: Array) -> float:
 
 
 def _rbf(values: Array, bandwidth: float) -> Array:
+    """Mean (N, N) of the RBF kernels of the mixture, for events (N, F)."""
     kernel = _squared_distances(values, values)
     kernel *= -0.5 / (BANDWIDTHS[-1] * bandwidth) ** 2
     np.exp(kernel, out=kernel)
     result = kernel.copy()
-    for _ in BANDWIDTHS[1:]:  # at half the bandwidth a kernel is its fourth power
+    for _ in BANDWIDTHS[1:]:  # the kernel of half the bandwidth is the fourth power
         np.square(kernel, out=kernel)
         np.square(kernel, out=kernel)
         result += kernel
@@ -97,6 +96,7 @@ def _rbf(values: Array, bandwidth: float) -> Array:
 
 
 def _polynomial(values: Array, degree: int) -> Array:
+    """Polynomial kernel (N, N) of events (N, F)."""
     result: Array = values @ values.T
     result /= values.shape[1]
     result += 1
@@ -106,29 +106,31 @@ def _polynomial(values: Array, degree: int) -> Array:
 def pair_mean(kernel: Array, weights: Array) -> float:
     r"""Weighted mean over pairs of different events, :math:`\sum_{i \ne j} w_i w_j k_{ij} / \sum_{i \ne j} w_i w_j`.
 
-    This is the unbiased estimate of :math:`E k(x, x')`: an event is no pair with itself. Weight 2 stands for one event
-    that counts twice, so this is not the mean over a sample in which the event is written twice: that would take the
-    two copies for independent events, and be too large by about k / N.
+    This is the unbiased estimate of :math:`E k(x, x')`: an event is not a pair with itself. An event of weight 2 is one
+    event that counts twice; the mean over a sample in which it is written twice would take the two copies for
+    independent events, and be too large by about k / N.
 
     Args:
         kernel: (N, N).
-        weights: (N,) of either sign.
+        weights: (N,), of either sign.
     """
     pairs = weights.sum() ** 2 - (weights**2).sum()
     return float((weights @ kernel @ weights - np.diagonal(kernel) @ weights**2) / pairs)
 
 
-def _standardised(reference: Array, weights: Array, sample: Array) -> tuple[Array, Array]:
-    share = np.abs(weights) / np.abs(weights).sum()
+def _standardised(sample: Array, reference: Array, reference_weights: Array) -> tuple[Array, Array]:
+    """Sample and reference, minus the mean of the reference and divided by its spread (magnitudes of weights)."""
+    share = np.abs(reference_weights) / np.abs(reference_weights).sum()
     centre = share @ reference
     spread = np.sqrt(share @ (reference - centre) ** 2)
     spread[spread <= ROUNDING * np.abs(reference).max(axis=0)] = 1.0
-    return (reference - centre) / spread, (sample - centre) / spread
+    return (sample - centre) / spread, (reference - centre) / spread
 
 
 def _subsample(
     values: Array, weights: Array, most: int, name: str, rng: np.random.Generator
 ) -> tuple[Array, Array]:
+    """At most `most` random events with their weights."""
     if len(values) > most:
         chosen = rng.choice(len(values), most, replace=False)
         values, weights = values[chosen], weights[chosen]
@@ -143,25 +145,25 @@ def _subsample(
 
 
 def _discrepancy(kernel: Array, split: int, weights: Array) -> float:
-    """Unbiased MMD^2; (N, N) kernel of both samples, the first of `split` events; (N,) weights."""
-    w1, w2 = weights[:split], weights[split:]
-    cross = w1 @ kernel[:split, split:] @ w2 / (w1.sum() * w2.sum())
-    same = pair_mean(kernel[:split, :split], w1) + pair_mean(kernel[split:, split:], w2)
+    """Unbiased MMD^2 from the kernel (N, N) and weights (N,) of `split` reference events, then the sample's events."""
+    w2, w1 = weights[:split], weights[split:]
+    cross = w2 @ kernel[:split, split:] @ w1 / (w2.sum() * w1.sum())
+    same = pair_mean(kernel[:split, :split], w2) + pair_mean(kernel[split:, split:], w1)
     return float(same - 2 * cross)
 
 
 def _permuted(kernel: Array, split: int, permutations: int, rng: np.random.Generator) -> Array:
-    """MMD^2 of (permutations,) random divisions of all events into two samples of the same sizes, without weights."""
+    """MMD^2 (permutations,) of random divisions of all events into two samples of the same sizes, without weights."""
     n = len(kernel)
     first = np.zeros((n, permutations))
     for column in first.T:
         column[rng.permutation(n)[:split]] = 1.0
-    diagonal, rows = np.diagonal(kernel), kernel.sum(1)
+    diagonal, to_any = np.diagonal(kernel), kernel.sum(1)
     products = kernel @ first
     same = np.einsum("ip,ip->p", first, products)
-    to_all = rows @ first  # pairs of the first sample with everything
+    to_all = to_any @ first  # pairs of an event of the first sample with any event
     cross = to_all - same
-    rest = rows.sum() - to_all - cross
+    rest = to_any.sum() - to_all - cross
     size = n - split
     own = diagonal @ first
     result: Array = (
@@ -173,27 +175,28 @@ def _permuted(kernel: Array, split: int, permutations: int, rng: np.random.Gener
 
 
 def _centre(kernel: Array, split: int, share: Array) -> float:
-    r"""Take each event relative to the mean of its own sample, in place, and drop the diagonal.
+    r"""Centre the embedding :math:`\phi` of each event on the mean :math:`\mu` of its sample, and zero the diagonal.
 
     Args:
-        kernel: (N, N), changed: :math:`\langle \phi_i - \mu_{s(i)}, \phi_j - \mu_{s(j)} \rangle`.
-        split: Number of events of the first sample.
-        share: (N,) weights, of sum 1 in the first sample and -1 in the second.
+        kernel: (N, N) of the reference, then the sample; changed in place to
+            :math:`\langle \phi_i - \mu_{s(i)}, \phi_j - \mu_{s(j)} \rangle`.
+        split: Number of events of the reference.
+        share: (N,) weights, with a sum of 1 in the reference and -1 in the sample.
 
     Returns:
         First-order variance of MMD^2, :math:`4 \sum_i a_i^2 \langle \phi_i - \mu_{s(i)}, \mu_1 - \mu_2 \rangle^2`.
     """
     shares = np.zeros((2, len(share)))
     shares[0, :split], shares[1, split:] = share[:split], -share[split:]
-    means = kernel @ shares.T  # (N, 2): of each event's kernel with both samples
+    means = kernel @ shares.T  # (N, 2): mean kernel of each event with either sample
     between = shares @ means  # (2, 2)
     parts = (slice(0, split), slice(split, None))
     influence = means[:, 0] - means[:, 1]
-    for a, rows in enumerate(parts):
-        influence[rows] -= between[a, 0] - between[a, 1]
-        for b, columns in enumerate(parts):
-            kernel[rows, columns] -= means[rows, b][:, None]
-            kernel[rows, columns] -= means[columns, a] - between[a, b]
+    for a, one in enumerate(parts):
+        influence[one] -= between[a, 0] - between[a, 1]
+        for b, other in enumerate(parts):
+            kernel[one, other] -= means[one, b][:, None]
+            kernel[one, other] -= means[other, a] - between[a, b]
     np.fill_diagonal(kernel, 0.0)
     return 4 * float(np.sum((share * influence) ** 2))
 
@@ -217,34 +220,34 @@ def mmd(
     Kernels: ``rbf`` is the mean of :math:`\exp(-|x - y|^2 / 2 (m b)^2)` over the multiples :math:`m` in `BANDWIDTHS` of
     the bandwidth :math:`b`; ``polynomial`` is :math:`(x \cdot y / F + 1)^{degree}`.
 
-    The p-value comes from random divisions of all events in two (exact for any sample size) without weights. Events
-    with different weights cannot be exchanged between the samples; there the centred terms of the estimate get random
-    signs (wild bootstrap; right for many events).
+    Without weights, the p-value comes from random divisions of all events into two samples (exact for any size). Events
+    of different weights cannot be exchanged between the samples; then the centred terms of the estimate get random
+    signs instead (wild bootstrap, valid for many events).
 
-    The cost is quadratic in `most`: 2 x 2000 events take about a second and 0.5 GB, whatever the size of the samples.
+    The cost is quadratic in `most`: 2 x 2000 events take about a second and 0.5 GB, for samples of any size.
 
     Args:
-        reference: (N1, F) features.
-        sample: (N2, F) features.
-        rng: Draws the subsamples, the permutations and the signs.
-        kernel: Which kernel.
-        reference_weights: (N1,), default ones; single negative weights are allowed: the embedding is linear in them.
-        sample_weights: (N2,), default ones.
-        standardise: Subtract the reference's mean and divide by its spread, feature by feature, before. Otherwise the
-            features with the largest numbers decide.
-        bandwidth: Of the RBF kernel, in the (standardised) features' unit; default the median distance between events
-            of the reference (weights do not enter).
-        degree: Of the polynomial kernel.
-        most: Largest number of events of either sample that is compared; more are subsampled.
-        permutations: For the p-value, which is a multiple of 1 / (permutations + 1); 0 gives 1.
+        sample: (N1, F) features.
+        reference: (N2, F) features.
+        rng: Draws the subsamples (those of the reference first), the permutations and the signs.
+        kernel: Name of the kernel.
+        sample_weights: (N1,), default ones; single negative weights are allowed, because embeddings are linear in them.
+        reference_weights: (N2,), default ones.
+        standardise: Whether to subtract the mean of the reference and divide by its spread, feature by feature.
+            Otherwise the features with the largest numbers dominate.
+        bandwidth: Bandwidth of the RBF kernel, in the unit of the (standardised) features; default the median distance
+            between events of the reference, without weights.
+        degree: Degree of the polynomial kernel.
+        most: Largest number of events of either sample that are compared; larger samples are subsampled.
+        permutations: Number of permutations for the p-value, a multiple of 1 / (permutations + 1); with 0 it is 1.
 
     Returns:
-        Value, uncertainty (first and second order of the U-statistic, so right for equal and for different
+        Value (without unit), uncertainty (first and second order of the U-statistic, valid for equal and for different
         distributions) and p-value.
 
     Raises:
-        ValueError: If the kernel is unknown, the samples are empty or not finite, have different numbers of features
-            or no positive sum of weights.
+        ValueError: If the kernel is unknown, a sample is empty or not finite or has no positive sum of weights, the
+            numbers of features differ, or a bandwidth is not positive.
 
     References:
         Gretton et al., J. Mach. Learn. Res. 13 (2012) 723, eq. 3; wild bootstrap: Chwialkowski et al.,
@@ -252,22 +255,22 @@ def mmd(
     """
     if kernel not in ("rbf", "polynomial"):
         raise ValueError(f"mmd: expected kernel 'rbf' or 'polynomial', got {kernel!r}; choose one of the two")
-    (x2, w2), (x1, w1) = checked_pair(
+    (x1, w1), (x2, w2) = checked_pair(
         sample,
         reference,
-        reference_weights=reference_weights,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
         what="mmd",
     )
     if standardise:
-        x1, x2 = _standardised(x1, w1, x2)
+        x1, x2 = _standardised(x1, x2, w2)
     if kernel == "rbf" and bandwidth is None:
         bandwidth = median_distance(
-            x1 if len(x1) <= MEDIAN_EVENTS else rng.choice(x1, MEDIAN_EVENTS, replace=False)
+            x2 if len(x2) <= MEDIAN_EVENTS else rng.choice(x2, MEDIAN_EVENTS, replace=False)
         )
-    x1, w1 = _subsample(x1, w1, most, "reference", rng)
-    x2, w2 = _subsample(x2, w2, most, "sample", rng)
-    values, weights, split = np.concatenate([x1, x2]), np.concatenate([w1, w2]), len(x1)
+    x2, w2 = _subsample(x2, w2, most, "reference", rng)  # drawn first
+    x1, w1 = _subsample(x1, w1, most, "sample", rng)
+    values, weights, split = np.concatenate([x2, x1]), np.concatenate([w2, w1]), len(x2)
     if bandwidth is None:
         matrix = _polynomial(values, degree)
     elif bandwidth > 0:
@@ -275,16 +278,16 @@ def mmd(
     else:
         raise ValueError(f"mmd: expected a positive bandwidth, got {bandwidth:g}; leave it to the default")
     value = _discrepancy(matrix, split, weights)
-    # The permutations need the kernel as it is, the rest its version relative to the mean of each event's own sample.
+    # The permutations need the kernel as it is, all that follows the centred kernel.
     exchangeable = np.ptp(w1) == 0 and np.ptp(w2) == 0
     null = _permuted(matrix, split, permutations, rng) if exchangeable else np.empty(0)
-    share = np.concatenate([w1 / w1.sum(), -w2 / w2.sum()])
+    share = np.concatenate([w2 / w2.sum(), -w1 / w1.sum()])
     first_order = _centre(matrix, split, share)
     second_order = 2 * float(share**2 @ matrix**2 @ share**2)
     if not exchangeable:
         signed = share[:, None] * rng.choice([-1.0, 1.0], (len(share), permutations))
         null = np.einsum("ip,ip->p", signed, matrix @ signed)
     p_value = (1 + int((null >= value).sum())) / (1 + permutations)
-    # The estimate of the first order contains the second twice, as noise.
+    # The estimate of the first order contains twice the second order, as noise.
     uncertainty = math.sqrt(max(first_order - second_order, second_order))
     return KernelTest(value, uncertainty, p_value)

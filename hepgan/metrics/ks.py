@@ -1,7 +1,7 @@
-"""Weighted Kolmogorov-Smirnov distances: of one observable, in bins of a condition, of projections of several.
+"""Weighted Kolmogorov-Smirnov distances of one observable, in bins of a condition, and of projections of several.
 
-The distance of two cumulative distributions is the same for an observable and for any increasing function of it, so
-no bins and no scale are chosen. For equal distributions it is about 0.87 sqrt(1/N1 + 1/N2), never zero: compare with
+The largest difference of two cumulative distributions is the same for an observable and any increasing function of it,
+so no bins and no scale are chosen. For equal distributions it is about 0.87 sqrt(1/N1 + 1/N2), never zero: compare with
 the value between two halves of the reference.
 """
 
@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.histogram import bin_number
-from hepgan.metrics.moments import Measurement, checked
+from hepgan.metrics.histograms import bin_number
+from hepgan.metrics.moments import Measurement, checked, checked_pair
 
 __all__ = ["ks_distance", "ks_in_bins", "ks_projected"]
 
 Array = NDArray[np.float64]
 
-PROJECTIONS = 100  # as is usual for these observables (arXiv:1905.11825 and the work that followed it)
-MOST_SPREADS = 5.0  # a sentinel at -999 would squeeze everything else into one point: values are cut here
+PROJECTIONS = 100  # as usual for these observables (arXiv:1905.11825 and later work)
+MOST_SPREADS = 5.0  # values are cut here: a sentinel at -999 would squeeze all others into one point
 
 
 def ks_in_bins(
@@ -33,22 +33,22 @@ def ks_in_bins(
 ) -> Array:
     r"""Weighted Kolmogorov-Smirnov distance :math:`\sup_x |F_1(x) - F_2(x)|` in each bin of a condition.
 
-    :math:`F(x) = \sum_{x_i \le x} w_i / \sum w_i`. Negative weights subtract events: what they are meant to remove
-    cancels on average, F is then not monotone, and the distance fluctuates more (and may exceed 1).
+    :math:`F(x) = \sum_{x_i \le x} w_i / \sum w_i`. Events of negative weight are subtracted: the background that they
+    should remove cancels on average, but F is not monotone, and the distance fluctuates more (and may exceed 1).
 
     Args:
-        reference: (N1,).
-        sample: (N2,).
-        reference_condition: (N1,).
-        sample_condition: (N2,).
-        edges: (B + 1,), increasing; what lies outside goes to the first and last bin.
-        reference_weights: (N1,), default ones; single negative weights are allowed.
-        sample_weights: (N2,), default ones.
+        sample: (N1,).
+        reference: (N2,).
+        sample_condition: (N1,).
+        reference_condition: (N2,).
+        edges: (B + 1,) of the condition, increasing; values outside count in the first or last bin.
+        sample_weights: (N1,), default ones; single negative weights are allowed.
+        reference_weights: (N2,), default ones.
 
     Returns:
-        (B, 2) distances and uncertainties; NaN where the weights of a sample have no positive sum. The uncertainty
-        is that of F_1 - F_2 at the place of the distance: right where the distributions differ, a guide where they
-        do not and the place is chance.
+        (B, 2) distances, from 0 to 1, and uncertainties; NaN where the weights of a sample have no positive sum. The
+        uncertainty is that of :math:`F_1 - F_2` at the x of the distance: valid where the distributions differ, only a
+        guide where they do not and x is chance.
 
     Raises:
         ValueError: If a sample is empty or not finite, or its weights have no positive sum.
@@ -57,7 +57,7 @@ def ks_in_bins(
         Raghavachari, Ann. Statist. 1 (1973) 67 (limiting distribution for different distributions).
     """
     n = len(edges) - 1
-    values, weights, bins, sums = [], [], [], []
+    values, weights, bins, sums = [], [], [], []  # of the reference, then of the sample
     for name, x, condition, w in (
         ("reference", reference, reference_condition, reference_weights),
         ("sample", sample, sample_condition, sample_weights),
@@ -76,7 +76,7 @@ def ks_in_bins(
     order = order[np.argsort(where[order].astype(np.min_scalar_type(n)), kind="stable")]  # radix sort
     x, number = both[order], where[order]
     signed = np.concatenate([weights[0], -weights[1]])[order]
-    # within a bin the signed weights add up to zero, so that one running sum serves all bins
+    # the signed weights of each bin add up to zero, so one running sum serves all bins
     difference = np.abs(np.cumsum(np.where(defined[number], signed, 0.0)))
     last = np.append((x[1:] != x[:-1]) | (number[1:] != number[:-1]), True)  # of equal values
     difference[~last] = 0.0
@@ -107,19 +107,25 @@ def ks_distance(
     """Weighted Kolmogorov-Smirnov distance of two samples of one observable: `ks_in_bins` with a single bin.
 
     Args:
-        reference: (N1,).
-        sample: (N2,).
-        reference_weights: (N1,), default ones; single negative weights are allowed.
-        sample_weights: (N2,), default ones.
+        sample: (N1,).
+        reference: (N2,).
+        sample_weights: (N1,), default ones; single negative weights are allowed.
+        reference_weights: (N2,), default ones.
+
+    Returns:
+        Distance, from 0 to 1, and its uncertainty.
+
+    Raises:
+        ValueError: If a sample is empty or not finite, or its weights have no positive sum.
     """
     ((value, uncertainty),) = ks_in_bins(
         sample,
         reference,
-        reference_condition=np.zeros(len(np.atleast_1d(reference))),
         sample_condition=np.zeros(len(np.atleast_1d(sample))),
+        reference_condition=np.zeros(len(np.atleast_1d(reference))),
         edges=np.array([0.0, 1.0]),
-        reference_weights=reference_weights,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
     )
     return float(value), float(uncertainty)
 
@@ -135,31 +141,35 @@ def ks_projected(
     reference_weights: ArrayLike | None = None,
     projections: int = PROJECTIONS,
 ) -> Measurement:
-    """Largest weighted Kolmogorov-Smirnov distance among random projections of several observables.
+    """Largest weighted Kolmogorov-Smirnov distance of random projections of several observables.
 
-    Sees correlations that no single observable shows.
+    Sees correlations that no single observable shows. It is the largest of many distances: compare with the value
+    between two halves of the reference.
 
     Args:
-        reference: (N1, F).
-        sample: (N2, F).
+        sample: (N1, F).
+        reference: (N2, F).
         rng: Draws the directions.
-        centre: (F,) what is subtracted from the observables.
-        scale: (F,) what they are divided by; the result is cut at +-5, so that a sentinel far away does not hide
-            the rest.
-        reference_weights: (N1,), default ones.
-        sample_weights: (N2,), default ones.
+        centre: (F,) subtracted from the observables.
+        scale: (F,) divisor of the differences; the result is cut at +-5, so that a distant sentinel does not hide other
+            values.
+        sample_weights: (N1,), default ones; single negative weights are allowed.
+        reference_weights: (N2,), default ones.
         projections: Number of directions, uniform on the sphere.
 
     Returns:
-        Value, and its uncertainty at the worst direction.
+        Distance along the worst direction, from 0 to 1, and its uncertainty.
 
     Raises:
-        ValueError: As `ks_distance`.
+        ValueError: As `ks_distance`, or if the numbers of features differ.
     """
-    first, w1 = checked(reference, reference_weights, name="reference", ndim=2)
-    second, w2 = checked(sample, sample_weights, name="sample", ndim=2)
-    first, second = (np.clip((x - centre) / scale, -MOST_SPREADS, MOST_SPREADS) for x in (first, second))
-    directions = rng.standard_normal((projections, first.shape[1]))
-    return max(
-        ks_distance(second @ d, first @ d, reference_weights=w1, sample_weights=w2) for d in directions
+    (x1, w1), (x2, w2) = checked_pair(
+        sample,
+        reference,
+        sample_weights=sample_weights,
+        reference_weights=reference_weights,
+        what="projections",
     )
+    x1, x2 = (np.clip((x - centre) / scale, -MOST_SPREADS, MOST_SPREADS) for x in (x1, x2))
+    directions = rng.standard_normal((projections, x2.shape[1]))
+    return max(ks_distance(x1 @ d, x2 @ d, sample_weights=w1, reference_weights=w2) for d in directions)

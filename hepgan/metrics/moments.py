@@ -1,7 +1,6 @@
-"""Weighted means and spreads with their statistical uncertainties, and the checks that all metrics share.
+"""Weighted means and spreads with statistical uncertainties, and the checks of arguments that all metrics share.
 
-Uncertainties are those of weighted events: an event of weight 2 counts twice in the value, but is one
-event in the uncertainty (sums of squared weights).
+An event of weight 2 counts twice in a value, but as one event in the uncertainty (sums of squared weights).
 """
 
 from __future__ import annotations
@@ -37,20 +36,19 @@ def checked(
     name: str,
     ndim: int = 1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and weights as finite double-precision arrays; missing weights are ones.
+    """Convert values and weights to finite double-precision arrays; missing weights become ones.
 
     Args:
         values: (N,) or, with ``ndim=2``, (N, F).
-        weights: (N,) or None; single ones may be negative, their sum may not.
-        name: What the values are called in messages.
+        weights: (N,) or None; single weights may be negative, their sum must be positive.
+        name: Name of the values in messages.
         ndim: Number of dimensions that `values` must have.
 
     Returns:
-        Values and weights (N,).
+        Values, and weights (N,).
 
     Raises:
-        ValueError: If the sample is empty, has another shape, is not finite, or the weights do not add up to
-            something positive.
+        ValueError: If the sample is empty, has another shape or is not finite, or the weights have no positive sum.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != ndim:
@@ -76,10 +74,10 @@ def checked(
 
 
 def positive(weights: NDArray[np.float64], *, name: str) -> NDArray[np.float64]:
-    """The weights, (N,), if they can be those of a sample.
+    """Check that weights (N,) have a positive sum, and return them.
 
     Raises:
-        ValueError: If they do not add up to something positive.
+        ValueError: If the sum is zero or negative.
     """
     if weights.sum() <= 0:
         raise ValueError(
@@ -97,36 +95,41 @@ def checked_pair(
     reference_weights: ArrayLike | None,
     what: str,
 ) -> tuple[Weighted, Weighted]:
-    """Features and weights of two samples (see `checked`) that must have the same features.
+    """Check two samples as `checked` does, and that they have the same number of features.
 
     Args:
-        reference: (N1, F).
-        sample: (N2, F).
-        reference_weights: (N1,) or None.
-        sample_weights: (N2,) or None.
-        what: What compares them, for the message.
+        sample: (N1, F).
+        reference: (N2, F).
+        sample_weights: (N1,) or None.
+        reference_weights: (N2,) or None.
+        what: Name of the comparison, for the message.
 
     Returns:
-        Those of the sample, those of the reference.
+        Features and weights of the sample, then of the reference.
 
     Raises:
         ValueError: As `checked`, or if the numbers of features differ.
     """
-    first = checked(reference, reference_weights, name="reference", ndim=2)
-    second = checked(sample, sample_weights, name="sample", ndim=2)
-    if first[0].shape[1] != second[0].shape[1]:
+    x1, w1 = checked(sample, sample_weights, name="sample", ndim=2)
+    x2, w2 = checked(reference, reference_weights, name="reference", ndim=2)
+    if x1.shape[1] != x2.shape[1]:
         raise ValueError(
-            f"{what}: expected the same features in both samples, got {first[0].shape[1]} and "
-            f"{second[0].shape[1]} columns"
+            f"{what}: expected the same features in both samples, got {x1.shape[1]} columns in the sample and "
+            f"{x2.shape[1]} in the reference; select the same features"
         )
-    return second, first
+    return (x1, w1), (x2, w2)
 
 
 def effective_size(weights: ArrayLike) -> float:
-    r"""Kish's :math:`(\sum w)^2 / \sum w^2`: as many events of weight 1 have the same relative fluctuation.
+    r"""Kish's effective sample size :math:`(\sum w)^2 / \sum w^2`.
+
+    So many events of weight 1 have the same relative fluctuation.
 
     Args:
-        weights: (N,); 0 if they have no positive sum.
+        weights: (N,).
+
+    Returns:
+        The number, 0 if the weights have no positive sum.
     """
     w = np.asarray(weights, dtype=np.float64)
     return float(max(w.sum(), 0.0) ** 2 / np.sum(w**2)) if w.any() else 0.0
@@ -137,8 +140,14 @@ def mean(values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "sa
 
     Args:
         values: (N,).
-        weights: (N,), default ones.
+        weights: (N,), default ones; single negative weights are allowed.
         name: Name of the sample in messages.
+
+    Returns:
+        Mean and uncertainty, in the unit of the values.
+
+    Raises:
+        ValueError: If the sample is empty or not finite, or its weights have no positive sum.
     """
     x, w = checked(values, weights, name=name)
     centre = float(np.average(x, weights=w))
@@ -146,15 +155,18 @@ def mean(values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "sa
 
 
 def spread(values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "sample") -> Measurement:
-    r"""Weighted standard deviation :math:`s`; uncertainty from the fourth moment (delta method).
+    r"""Weighted standard deviation :math:`s = \sqrt{\sum w (x - m)^2 / \sum w}`.
 
     Args:
         values: (N,).
-        weights: (N,), default ones.
+        weights: (N,), default ones; single negative weights are allowed.
         name: Name of the sample in messages.
 
+    Returns:
+        Standard deviation, and its uncertainty from the fourth moment (delta method), in the unit of the values.
+
     Raises:
-        ValueError: If negative weights make the variance negative.
+        ValueError: As `mean`, or if negative weights make the variance negative.
     """
     x, w = checked(values, weights, name=name)
     square = (x - np.average(x, weights=w)) ** 2
@@ -171,15 +183,18 @@ def spread(values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "
 def relative_spread(
     values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "sample"
 ) -> Measurement:
-    """Standard deviation over mean: the resolution, when the values are responses.
+    """Standard deviation over magnitude of the mean; the resolution, if the values are responses.
 
     Args:
         values: (N,).
-        weights: (N,), default ones.
+        weights: (N,), default ones; single negative weights are allowed.
         name: Name of the sample in messages.
 
+    Returns:
+        Ratio and uncertainty, without unit.
+
     Raises:
-        ValueError: If the mean is zero.
+        ValueError: As `spread`, or if the mean is zero.
     """
     centre, centre_error = mean(values, weights, name=name)
     width, width_error = spread(values, weights, name=name)
@@ -188,12 +203,17 @@ def relative_spread(
     return width / abs(centre), math.hypot(width_error / centre, width * centre_error / centre**2)
 
 
-def relative_difference(value: Measurement, reference: Measurement) -> Measurement | None:
-    """``value / reference - 1`` of two independent measurements; None where the reference is zero.
+def relative_difference(sample: Measurement, reference: Measurement) -> Measurement | None:
+    """Relative difference ``sample / reference - 1`` of two independent measurements.
 
-    Two zeros agree: 0 +- 0.
+    Args:
+        sample: Value and uncertainty.
+        reference: Value and uncertainty.
+
+    Returns:
+        Difference and uncertainty, without unit; None if only the reference is zero. Two zeros agree: 0 +- 0.
     """
     if reference[0] == 0:
-        return (0.0, 0.0) if value[0] == 0 else None
-    ratio = value[0] / reference[0]
-    return ratio - 1, math.hypot(value[1] / reference[0], ratio * reference[1] / reference[0])
+        return (0.0, 0.0) if sample[0] == 0 else None
+    ratio = sample[0] / reference[0]
+    return ratio - 1, math.hypot(sample[1] / reference[0], ratio * reference[1] / reference[0])

@@ -1,11 +1,11 @@
-r"""Parzen-window log-likelihood: how probable held-out events are under a kernel density of the generated ones.
+r"""Parzen-window log-likelihood: log-likelihood of reference events under a kernel density of the generated events.
 
-The number that the first GAN papers compare (arXiv:1406.2661, table 1), kept for that comparison and for that only.
+It is the number of the first GAN papers (arXiv:1406.2661, table 1), and only for comparison with them.
 
-Do not select models by it (Theis et al., arXiv:1511.01844, section 3): in more than a few dimensions the kernel
-density of any affordable number of events is far from the density that the events are from, whatever the bandwidth.
-Even events of the true distribution then get a value below the true log-likelihood, by more than models differ; and
-worse samples can get a better value than true ones, as those do that are too narrow by just the width of the kernel.
+Do not select models by it (Theis et al., arXiv:1511.01844, section 3). In more than a few dimensions the kernel density
+of any affordable number of events is far from their true density, for any bandwidth. Even a sample of the true
+distribution then gets a value below the true log-likelihood, by more than the difference between models. Worse samples
+can get a better value than true ones, for example samples that are too narrow by the width of the kernel.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 Weighted = tuple[Array, Array]
 
-VALIDATION = 1000  # events that choose the bandwidth: one number is fitted
-STEPS_PER_DECADE = 10  # of the default grid; next to the best bandwidth the likelihood is flat
+VALIDATION = 1000  # events that choose the bandwidth: enough to fit one number
+STEPS_PER_DECADE = 10  # of the default grid; near the best bandwidth the likelihood is flat
 SMALLEST = (
-    1e-6  # bandwidth in spreads of the sample; at this one, events coincide rather than resemble each other
+    1e-6  # bandwidth in spreads of the sample: events this close coincide rather than resemble each other
 )
 BLOCK = 500  # events at a time: 500 x 10 000 distances are 40 MB
 
 
 @dataclass(frozen=True)
 class ParzenEstimate:
-    """Outcome of `parzen_log_likelihood`; see there for what it does not mean.
+    """Outcome of `parzen_log_likelihood`; for its limits see the module's docstring.
 
     Attributes:
-        value: Mean log-likelihood of a held-out event, in nats.
-        uncertainty: Its standard error, from the spread of the held-out events alone.
+        value: Mean log-likelihood of a reference event, in nats.
+        uncertainty: Standard error of the mean, from the spread of the reference events alone.
         bandwidth: Standard deviation of the kernel, in the unit of the features.
-        at_edge: Whether the bandwidth is the smallest or largest that was allowed: a better one lies beyond.
+        at_edge: Whether the bandwidth is the smallest or largest of the given ones: a better one lies beyond.
     """
 
     value: float
@@ -58,7 +58,7 @@ class ParzenEstimate:
 
 
 def _log_density(events: Array, centres: Array, log_weights: Array, bandwidth: float) -> Array:
-    """Log of the kernel density at (N, F) events: (N,)."""
+    """Logarithm (N,) of the kernel density at events (N, F), from centres (M, F) with normalised weights (M,)."""
     result = np.empty(len(events))
     squares = np.sum(centres**2, axis=1)
     for start in range(0, len(events), BLOCK):
@@ -72,12 +72,13 @@ def _log_density(events: Array, centres: Array, log_weights: Array, bandwidth: f
     return result
 
 
-def _subset(sample: Weighted, order: NDArray[np.int64], *, name: str) -> Weighted:
-    return checked(sample[0][order], sample[1][order], name=name, ndim=2)
+def _subset(sample: Weighted, chosen: NDArray[np.int64], *, name: str) -> Weighted:
+    """Chosen events and their weights, checked."""
+    return checked(sample[0][chosen], sample[1][chosen], name=name, ndim=2)
 
 
-def _climbed(score: Callable[[float], float], unit: float, *, start: float) -> float:
-    """Highest score on a grid of ten bandwidths a decade, reached from `start`; both in units of `unit`."""
+def _best_bandwidth(score: Callable[[float], float], unit: float, *, start: float) -> float:
+    """Bandwidth of the highest score on a grid of ten per decade, reached by climbing from ``start * unit``."""
 
     def bandwidth(step: int) -> float:
         return unit * math.exp(step * math.log(10) / STEPS_PER_DECADE)
@@ -90,8 +91,8 @@ def _climbed(score: Callable[[float], float], unit: float, *, start: float) -> f
             if bandwidth(step) < SMALLEST * unit:
                 raise ValueError(
                     "Parzen window: the likelihood grows without limit as the bandwidth shrinks, because held-out "
-                    "events are also in the sample; compare with events that the sample was not made from, and leave "
-                    "out features with few values"
+                    "events are also in the sample; compare with a reference that shares no events with the sample, "
+                    "and leave out features with few values"
                 )
     return bandwidth(step)
 
@@ -106,27 +107,28 @@ def parzen_log_likelihood(
     bandwidths: ArrayLike | None = None,
     most: int = 10_000,
 ) -> ParzenEstimate:
-    r"""Mean of :math:`\ln \sum_j w_j N(x; c_j, h^2 1) / \sum_j w_j` over reference events x, for generated centres c.
+    r"""Mean of :math:`\ln \sum_j w_j N(x; c_j, h^2 1) / \sum_j w_j` over reference events x, with generated centres c.
 
-    The bandwidth h is the one under which validation events of the reference are most probable; the value is that of
-    other events. Larger is better, with the reservations above; there is no absolute scale, since the value changes
-    with the unit of the features (`standardised` gives them a common one, which the kernel needs). Compare with the
-    value of a second sample of the reference of the same size: it is below the negative entropy as well.
+    The bandwidth h maximises the likelihood of validation events, which are part of the reference; the value is that of
+    other reference events. Larger is better, with the limits of the module's docstring. There is no absolute scale: the
+    value changes with the unit of the features (`standardised` gives them a common unit, which the kernel needs).
+    Compare with the value of a second sample of the reference of the same size, which is below the negative entropy as
+    well.
 
-    Cost: `most` squared exponentials for the value and a tenth of that for each bandwidth; seconds by default.
+    Cost: the square of `most` exponentials for the value and a tenth of it for each bandwidth; seconds by default.
 
     Args:
-        reference: (N1, F), not used to train the generator.
-        sample: (N2, F).
-        rng: Draws subsets and the validation split.
-        reference_weights: (N1,), default ones; single negative weights are allowed.
-        sample_weights: (N2,), default ones; not negative.
-        bandwidths: Those to choose from, in the unit of the features; default: ten a decade, from Silverman's rule
-            in whichever direction the likelihood rises, as far as it does.
-        most: At most so many centres, and so many held-out events.
+        sample: (N1, F).
+        reference: (N2, F), not used to train the generator.
+        rng: Draws the validation events, then the centres.
+        sample_weights: (N1,), default ones; not negative.
+        reference_weights: (N2,), default ones; single negative weights are allowed.
+        bandwidths: Bandwidths to choose from, in the unit of the features; default ten per decade, beginning at
+            Silverman's rule and continuing as long as the likelihood rises.
+        most: Largest number of centres, and of reference events besides those of validation.
 
     Returns:
-        Estimate in nats an event.
+        Estimate, in nats per event.
 
     Raises:
         ValueError: If a sample is empty or not finite, its weights have no positive sum, a weight of the sample is
@@ -140,16 +142,16 @@ def parzen_log_likelihood(
     (centres, weights), held_out = checked_pair(
         sample,
         reference,
-        reference_weights=reference_weights,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
         what="Parzen window",
     )
     features = centres.shape[1]
     if (weights < 0).any():
         raise ValueError(
-            f"sample: {int((weights < 0).sum())} of {len(weights)} weights are negative, which makes the kernel "
-            "density negative somewhere, where it has no logarithm; use a distance that takes them "
-            "(sliced_wasserstein, the Wasserstein critic)"
+            f"sample: {int((weights < 0).sum())} of {len(weights)} weights are negative: where the kernel density is "
+            "negative it has no logarithm; use a distance that takes negative weights (sliced_wasserstein, the "
+            "Wasserstein critic)"
         )
     if len(held_out[0]) < 2:
         raise ValueError(
@@ -163,7 +165,7 @@ def parzen_log_likelihood(
     centres, weights = _subset((centres, weights), kept, name="centres of the sample")
     centres, weights = centres[weights > 0], weights[weights > 0]
     log_weights = np.log(weights / weights.sum())
-    origin = np.average(centres, axis=0, weights=weights)  # rounding of squares is least around it
+    origin = np.average(centres, axis=0, weights=weights)  # around it the rounding of squares is smallest
 
     def score(bandwidth: float) -> float:
         densities = _log_density(validation[0] - origin, centres - origin, log_weights, bandwidth)
@@ -173,10 +175,10 @@ def parzen_log_likelihood(
         variance = float(np.average((centres - origin) ** 2, axis=0, weights=weights).mean())
         if variance == 0:
             raise ValueError(
-                "sample: all events are the same, expected some that differ; there is no bandwidth"
+                "sample: all events are the same, expected some that differ; without spread there is no bandwidth"
             )
         silverman = (4 / ((features + 2) * len(centres))) ** (1 / (features + 4))
-        bandwidth = _climbed(score, math.sqrt(variance), start=silverman)
+        bandwidth = _best_bandwidth(score, math.sqrt(variance), start=silverman)
         at_edge = False
     else:
         grid = np.unique(np.asarray(bandwidths, dtype=np.float64))

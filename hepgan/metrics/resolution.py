@@ -1,4 +1,4 @@
-"""Energy resolution as a function of energy: the two numbers by which calorimeters are compared."""
+"""Energy resolution against energy: stochastic and constant term, by which calorimeters are compared."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ResolutionFit:
     """Outcome of `resolution_fit`.
 
     Attributes:
-        stochastic: a and its uncertainty, in the square root of the energy's unit.
-        constant: b and its uncertainty.
+        stochastic: Stochastic term a and its uncertainty, in the square root of the energy's unit.
+        constant: Constant term b and its uncertainty, without unit.
         chi2_per_ndf: About 1 if the form describes the points within their uncertainties.
     """
 
@@ -28,7 +28,7 @@ class ResolutionFit:
     chi2_per_ndf: float
 
     def at(self, energy: ArrayLike) -> NDArray[np.float64]:
-        """The fitted resolution at energies of any shape."""
+        """Fitted resolution at energies of any shape."""
         result: NDArray[np.float64] = np.hypot(
             self.stochastic[0] / np.sqrt(np.asarray(energy)), self.constant[0]
         )
@@ -36,21 +36,21 @@ class ResolutionFit:
 
 
 def resolution_fit(energy: ArrayLike, resolution: ArrayLike) -> ResolutionFit | None:
-    r"""Fit :math:`\sigma_E / E = a / \sqrt{E} \oplus b`, a stochastic and a constant term in quadrature.
+    r"""Fit of :math:`\sigma_E / E = a / \sqrt{E} \oplus b`, a stochastic and a constant term in quadrature.
 
-    The square is linear in :math:`a^2` and :math:`b^2`, so that least squares with :math:`a^2, b^2 \ge 0` finds
-    the one best fit without starting values.
+    Simulated deposits have no noise, hence no term c / E. The square is linear in :math:`a^2` and :math:`b^2`, so
+    least squares with :math:`a^2, b^2 \ge 0` finds the only minimum without starting values.
 
     Args:
         energy: (B,), positive.
-        resolution: (B, 2) relative widths and their uncertainties; those without uncertainty are left out.
+        resolution: (B, 2) relative widths and their uncertainties; points without uncertainty are left out.
 
     Returns:
-        The fit, or None with fewer than three points. A term that is zero within its uncertainty has the square
-        root of the uncertainty of its square as its own.
+        The fit, or None with fewer than three points. The uncertainty of a term that is compatible with zero is the
+        square root of the uncertainty of its square.
 
     References:
-        Fabjan and Gianotti, Rev. Mod. Phys. 75 (2003) 1243; simulated deposits have no term of noise, c / E.
+        Fabjan and Gianotti, Rev. Mod. Phys. 75 (2003) 1243.
     """
     x, (width, uncertainty) = np.asarray(energy, np.float64), np.asarray(resolution, np.float64).T
     used = (uncertainty > 0) & (width > 0)

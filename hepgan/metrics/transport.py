@@ -1,14 +1,15 @@
 r"""Optimal transport in several dimensions: how far events must move to turn one sample into the other.
 
-:math:`W_1 = \inf_\pi E_\pi \|x - y\| = \sup_{\|f\|_L \le 1} E_1 f - E_2 f`: the mean way of the best transport plan
-:math:`\pi`, or the largest difference of means of a function that nowhere rises faster than 1.
+:math:`W_1 = \inf_\pi E_\pi \|x - y\| = \sup_{\|f\|_L \le 1} E_2 f - E_1 f`: the mean distance of the best transport
+plan :math:`\pi`, or the largest difference of the means over reference (2) and sample (1) of a function whose slope is
+nowhere steeper than 1.
 
-Which one to use: `sliced_wasserstein` for all events and weights of either sign, with little bias in any number of
-dimensions, but blind to part of what sits in rare directions; `max_sliced_wasserstein` to find the combination of
-features that is furthest apart; `earth_movers_distance` for the distance itself, exact for a few thousand events and
-therefore far above the truth in many dimensions; `hepgan.metrics.critic` for an estimate of it from below.
+Which one to use: `sliced_wasserstein` for all events, weights of either sign and little bias in any number of
+dimensions, although differences in a few directions are diluted; `max_sliced_wasserstein` to find the combination of
+features that differs most; `earth_movers_distance` for the distance itself, exact for a few thousand events and
+therefore far too large in many dimensions; `wasserstein_critic` for an estimate of it from below.
 
-All are in the unit of the features, which must have one in common: `standardised` gives them one. None is zero
+All values are in the unit of the features, which must be a common one: `standardised` provides it. None is zero
 between samples of the same distribution: compare with the value between two halves of the reference.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hepgan.metrics.distance import joined, potential, running_difference, uncertainty
-from hepgan.metrics.histogram import quantiles
+from hepgan.metrics.histograms import quantiles
 from hepgan.metrics.moments import Measurement, Weighted, checked, checked_pair, mean, spread
 
 __all__ = [
@@ -34,11 +35,13 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-CORE = (0.05, 0.95)  # quantiles that fix the scale: sentinels in less than 5 % of the events do not move them
-CORE_WIDTH = 3.2897  # their distance in a unit Gaussian
-FURTHEST = 10.0  # spreads; what lies further out counts as this far: sentinels at -999 would hide the rest
-STARTS = 5  # directions that are turned towards the worst one: there are maxima that are not the highest
-ASCENTS = 20  # turns of each; the first is by 45 degrees, one that leads downhill is halved
+CORE = (0.05, 0.95)  # quantiles that set the scale: sentinels in less than 5 % of the events do not move them
+CORE_WIDTH = 3.2897  # distance of these quantiles in a unit Gaussian
+FURTHEST = 10.0  # values are cut at so many spreads: sentinels at -999 would hide all others
+STARTS = 5  # directions from which the worst one is searched: there are local maxima
+ASCENTS = (
+    20  # turns of each direction; the first by 45 degrees, halved whenever the distance does not increase
+)
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class WorstProjection:
     """Outcome of `max_sliced_wasserstein`.
 
     Attributes:
-        measurement: Distance along the direction, and its uncertainty, on events that did not choose it.
-        direction: (F,) unit vector; its large entries are the features that are wrong together. It points from the
-            sample to the reference.
+        measurement: Distance along the direction and its uncertainty, on events that did not choose the direction.
+        direction: (F,) unit vector from the sample to the reference; its large entries are the features that differ
+            together.
     """
 
     measurement: Measurement
@@ -58,31 +61,32 @@ class WorstProjection:
 def standardised(
     sample: ArrayLike, reference: ArrayLike, *, reference_weights: ArrayLike | None = None
 ) -> tuple[Array, Array]:
-    """Both samples in spreads of the reference around its median, cut at +-10.
+    """Both samples minus the median of the reference, in spreads of the reference, cut at +-10.
 
-    The spread is that of a Gaussian with the same 5 % and 95 % quantiles, so that sentinels and long tails do not
-    set the scale; of a feature that is constant between those quantiles it is the standard deviation, and of a
-    constant feature one.
+    The spread of a feature is that of a Gaussian with the same 5 % and 95 % quantiles, so that sentinels and long tails
+    do not set the scale. If the two quantiles are equal, the spread is the standard deviation; for a constant feature
+    it is 1.
 
     Args:
-        reference: (N1, F).
-        sample: (N2, F).
-        reference_weights: (N1,), default ones; negative ones do not enter the scale.
+        sample: (N1, F).
+        reference: (N2, F).
+        reference_weights: (N2,), default ones; negative weights count as zero.
 
     Returns:
-        The sample (N2, F), the reference (N1, F).
+        Sample (N1, F), reference (N2, F), without unit.
 
     Raises:
-        ValueError: If a sample is empty or not finite, or they differ in their number of features.
+        ValueError: If a sample is empty or not finite, the weights have no positive sum, or the numbers of features
+            differ.
     """
-    (y, _), (x, w) = _pair(sample, reference, None, reference_weights)
-    kept = np.maximum(w, 0.0)
-    centre, scale = np.zeros(x.shape[1]), np.ones(x.shape[1])
-    for k, column in enumerate(x.T):
+    (x1, _), (x2, w2) = _pair(sample, reference, None, reference_weights)
+    kept = np.maximum(w2, 0.0)
+    centre, scale = np.zeros(x2.shape[1]), np.ones(x2.shape[1])
+    for k, column in enumerate(x2.T):
         low, centre[k], high = quantiles(column, kept, np.array([CORE[0], 0.5, CORE[1]]))
         scale[k] = (high - low) / CORE_WIDTH or spread(column, kept)[0] or 1.0
-    second, first = (np.clip((z - centre) / scale, -FURTHEST, FURTHEST) for z in (y, x))
-    return second, first
+    x1, x2 = (np.clip((x - centre) / scale, -FURTHEST, FURTHEST) for x in (x1, x2))
+    return x1, x2
 
 
 def _pair(
@@ -91,6 +95,7 @@ def _pair(
     sample_weights: ArrayLike | None,
     reference_weights: ArrayLike | None,
 ) -> tuple[Weighted, Weighted]:
+    """Checked features and weights of the sample, then of the reference."""
     return checked_pair(
         sample,
         reference,
@@ -101,7 +106,7 @@ def _pair(
 
 
 def _slope(values: Array, signed: Array) -> tuple[float, Array]:
-    """Distance of one projection, and the slope of its potential at the events, (N,)."""
+    """Distance of one projection (N,), with signed weights of `joined`, and slope (N,) of its potential."""
     order, gaps, difference = running_difference(values, signed)
     slopes, slope = -np.sign(difference), np.zeros(len(values))
     slope[order[1:]] = 0.5 * slopes
@@ -110,6 +115,7 @@ def _slope(values: Array, signed: Array) -> tuple[float, Array]:
 
 
 def _directions(number: int, features: int, rng: np.random.Generator) -> Array:
+    """Random unit vectors (number, F), uniform on the sphere."""
     directions = rng.standard_normal((number, features))
     unit: Array = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     return unit
@@ -124,28 +130,28 @@ def sliced_wasserstein(
     reference_weights: ArrayLike | None = None,
     projections: int = 100,
 ) -> Measurement:
-    r"""Mean over directions u of the exact one-dimensional distance :math:`W_1` of the projections u·x.
+    r"""Mean over random directions u of the exact one-dimensional distance :math:`W_1` of the projections u·x.
 
     A shift by :math:`\delta` gives :math:`\|\delta\|\, E|u_1| = \|\delta\|\, \Gamma(F/2) / (\sqrt\pi\,
-    \Gamma((F + 1)/2))`: the more features, the less of a difference in one of them is left. Zero only if the
-    distributions are equal. Between samples of the same distribution it falls as :math:`1/\sqrt{N}` in any number of
-    dimensions. What it cannot see well: differences in the shape of single combinations of many features, since
-    random projections of many features look Gaussian (use `max_sliced_wasserstein`).
+    \Gamma((F + 1)/2))`: with more features, a difference in one of them is diluted. The distance of distributions is
+    zero only if they are equal; between samples of the same distribution it falls as :math:`1/\sqrt{N}` in any number
+    of dimensions. Hardly seen: differences in the shape of a single combination of many features, since random
+    projections of many features look Gaussian (use `max_sliced_wasserstein`).
 
     Cost: a sort of all events for each projection; (100 000, 35) against the same with 100 projections: seconds.
 
     Args:
-        reference: (N1, F).
-        sample: (N2, F).
-        rng: Draws the directions; the same seed gives the same, for values that are to be compared.
-        reference_weights: (N1,), default ones; single negative weights are allowed.
-        sample_weights: (N2,), default ones.
+        sample: (N1, F).
+        reference: (N2, F).
+        rng: Draws the directions; use the same seed for values that are to be compared.
+        sample_weights: (N1,), default ones; single negative weights are allowed.
+        reference_weights: (N2,), default ones.
         projections: Number of directions, uniform on the sphere.
 
     Returns:
-        Value, and its uncertainty from the events (the variance of the potential, averaged over directions) and
-        from the choice of directions. Between equal distributions the uncertainty is a guide only: the potential is
-        chance.
+        Value (from 0, in the unit of the features), and its uncertainty from the events (the variance of the potential,
+        averaged over directions) and from the choice of directions. Between equal distributions the potential is
+        chance, and the uncertainty only a guide.
 
     Raises:
         ValueError: If a sample is empty or not finite, its weights have no positive sum, or the numbers of features
@@ -156,24 +162,24 @@ def sliced_wasserstein(
         J. Math. Imaging Vis. 51 (2015) 22; Santambrogio, Optimal transport for applied mathematicians (2015),
         chapter 7 (the potential is the derivative of the distance).
     """
-    second, first = _pair(sample, reference, sample_weights, reference_weights)
-    both, signed = joined(first, second)
+    pair = _pair(sample, reference, sample_weights, reference_weights)
+    both, signed = joined(*pair)
     total, distances = np.zeros(len(both)), []
     for direction in _directions(projections, both.shape[1], rng):
         distance, heights = potential(both @ direction, signed)
         total += heights
         distances.append(distance)
-    of_events = uncertainty(total / projections, first, second)
+    of_events = uncertainty(total / projections, *pair)
     of_directions = float(np.std(distances, ddof=1)) / math.sqrt(projections) if projections > 1 else 0.0
     return float(np.mean(distances)), math.hypot(of_events, of_directions)
 
 
 def _ascended(both: Array, signed: Array, direction: Array) -> tuple[float, Array]:
-    """Highest distance that is reached by turning a direction uphill, and the direction there."""
+    """Turn a direction so that the distance of the projections grows; largest distance, and its direction."""
     distance, slope = _slope(both @ direction, signed)
     reach = 1.0
     for _ in range(ASCENTS):
-        # for a fixed potential the distance rises with the direction as the difference of means of slope times event
+        # the gradient of the distance at a fixed potential: the difference of the means of slope times event
         gradient = (signed * slope) @ both
         tangent = gradient - (gradient @ direction) * direction
         length = float(np.linalg.norm(tangent))
@@ -198,22 +204,25 @@ def max_sliced_wasserstein(
     reference_weights: ArrayLike | None = None,
     projections: int = 100,
 ) -> WorstProjection:
-    r"""Distance along the direction in which the samples are furthest apart: found on one half, measured on the other.
+    r"""Distance :math:`W_1` along the worst direction, which is chosen on half of the events and measured on the rest.
 
-    Measured on the events that chose it, the worst of many directions would be far even between equal distributions.
+    Measured on the same events that choose it, the worst of many directions would be far even for equal distributions.
     A shift by :math:`\delta` gives :math:`\|\delta\|` in any number of dimensions. The value is a lower bound of the
-    earth mover's distance, apart from the statistical floor of a one-dimensional distance; it cannot see what no
-    linear combination of features shows, and the search may end in a maximum that is not the highest.
+    earth mover's distance, apart from the statistical floor of a one-dimensional distance. Not seen: differences that
+    no linear combination of features shows. The search may end in a local maximum.
 
     Cost: as `sliced_wasserstein`.
 
     Args:
-        reference: (N1, F).
-        sample: (N2, F).
-        rng: Draws halves and the first directions.
-        reference_weights: (N1,), default ones; single negative weights are allowed.
-        sample_weights: (N2,), default ones.
-        projections: Random directions to start from, besides the features themselves.
+        sample: (N1, F).
+        reference: (N2, F).
+        rng: Draws the halves (those of the reference first), and the first directions.
+        sample_weights: (N1,), default ones; single negative weights are allowed.
+        reference_weights: (N2,), default ones.
+        projections: Number of random directions to start from, besides the features themselves.
+
+    Returns:
+        Distance (in the unit of the features), its uncertainty, and the direction.
 
     Raises:
         ValueError: As `sliced_wasserstein`, or if a sample has fewer than two events or a half has no positive sum
@@ -222,26 +231,29 @@ def max_sliced_wasserstein(
     References:
         Deshpande et al., arXiv:1904.05877.
     """
-    second, first = _pair(sample, reference, sample_weights, reference_weights)
-    halves: list[list[Weighted]] = []
-    for (x, w), name in ((first, "reference"), (second, "sample")):
+    weighted_sample, weighted_reference = _pair(sample, reference, sample_weights, reference_weights)
+
+    def halved(x: Array, w: Array, name: str) -> list[Weighted]:
         parts = np.array_split(rng.permutation(len(x)), 2)
-        halves.append([checked(x[p], w[p], name=f"half of the {name}", ndim=2) for p in parts])
-    both, signed = joined(halves[0][0], halves[1][0])
+        return [checked(x[p], w[p], name=f"half of the {name}", ndim=2) for p in parts]
+
+    reference_halves = halved(*weighted_reference, "reference")  # drawn first
+    sample_halves = halved(*weighted_sample, "sample")
+    both, signed = joined(sample_halves[0], reference_halves[0])
 
     candidates = np.concatenate([np.eye(both.shape[1]), _directions(projections, both.shape[1], rng)])
-    found = np.array([potential(both @ u, signed)[0] for u in candidates])
+    distances = np.array([potential(both @ u, signed)[0] for u in candidates])
     best, direction = -math.inf, candidates[0]
-    for start in np.argsort(found)[-STARTS:]:
+    for start in np.argsort(distances)[-STARTS:]:
         distance, u = _ascended(both, signed, candidates[start])
         if distance > best:
             best, direction = distance, u
 
-    first, second = halves[0][1], halves[1][1]
-    both, signed = joined(first, second)
+    both, signed = joined(sample_halves[1], reference_halves[1])
     distance, heights = potential(both @ direction, signed)
     towards = -1.0 if float(signed @ (both @ direction)) < 0 else 1.0
-    return WorstProjection((distance, uncertainty(heights, first, second)), towards * direction)
+    error = uncertainty(heights, sample_halves[1], reference_halves[1])
+    return WorstProjection((distance, error), towards * direction)
 
 
 def earth_movers_distance(
@@ -254,28 +266,28 @@ def earth_movers_distance(
     most: int = 2000,
     subsets: int = 4,
 ) -> Measurement:
-    r"""Exact earth mover's distance :math:`W_1` with the Euclidean way as cost, between random subsets.
+    r"""Exact earth mover's distance :math:`W_1` of random subsets, with Euclidean distances as cost.
 
-    Says what no projection can: how far events are apart in all features together. Its weakness is the finite
-    sample: between n events of the same distribution in F > 2 dimensions it falls only as :math:`n^{-1/F}`. Two
-    samples of 2000 events of the same 35-dimensional Gaussian are 5.8 spreads apart, and a shift by half a spread
-    adds 0.02 to that. Never quote a value without its floor: the value between two samples of the reference with
-    the SAME `most`, each with at least that many events. Below a few dimensions it is the distance itself.
+    Unlike projections it measures how far events are apart in all features together. Its weakness is the bias of finite
+    samples: between n events of the same distribution in F > 2 dimensions it falls only as :math:`n^{-1/F}`. Two
+    samples of 2000 events of the same 35-dimensional Gaussian are 5.8 spreads apart, and a shift by half a spread adds
+    0.02. Never quote a value without its floor: the value between two samples of the reference with the SAME `most`,
+    each with at least so many events. In one or two dimensions the bias is small.
 
-    Cost: the network simplex takes of order n^2.5, 0.7 s for 2000 events a side; memory is n^2 numbers.
+    Cost: the network simplex takes of order n^2.5 steps, 0.7 s for 2000 events of either sample; memory is n^2 numbers.
 
     Args:
-        reference: (N1, F).
-        sample: (N2, F).
-        rng: Draws the subsets.
-        reference_weights: (N1,), default ones; not negative.
-        sample_weights: (N2,), default ones; not negative.
+        sample: (N1, F).
+        reference: (N2, F).
+        rng: Draws the subsets (those of the reference first).
+        sample_weights: (N1,), default ones; not negative.
+        reference_weights: (N2,), default ones; not negative.
         most: Events of each sample in a subset.
-        subsets: Disjoint subsets to average, where there are events enough for them; at least one.
+        subsets: Largest number of disjoint subsets to average, as far as there are enough events; at least one.
 
     Returns:
-        Mean over the subsets, and its statistical uncertainty from the dual potentials, whose means the value is;
-        it does not contain the bias.
+        Mean over the subsets (in the unit of the features) and its statistical uncertainty, without the bias, from the
+        dual potentials, whose means add up to the value.
 
     Raises:
         ValueError: As `sliced_wasserstein`, or if a weight is negative.
@@ -288,25 +300,28 @@ def earth_movers_distance(
     import ot  # heavy; only this metric needs it
     from scipy.spatial.distance import cdist
 
-    kept: list[Weighted] = []
-    second, first = _pair(sample, reference, sample_weights, reference_weights)
-    for (x, w), name in ((first, "reference"), (second, "sample")):
+    def positive(x: Array, w: Array, name: str) -> Weighted:
         if (w < 0).any():
             raise ValueError(
                 f"{name}: {int((w < 0).sum())} of {len(w)} weights are negative, and a transport plan cannot move "
                 "less than nothing; use sliced_wasserstein, or the Wasserstein critic, which take them"
             )
-        kept.append((x[w > 0], w[w > 0]))
-    orders = [rng.permutation(len(x)) for x, _ in kept]
-    number = max(1, min(subsets, *(len(order) // most for order in orders)))
+        return x[w > 0], w[w > 0]
+
+    weighted_sample, weighted_reference = _pair(sample, reference, sample_weights, reference_weights)
+    x1, w1 = positive(*weighted_sample, "sample")
+    x2, w2 = positive(*weighted_reference, "reference")
+    order2, order1 = rng.permutation(len(x2)), rng.permutation(len(x1))
+    number = max(1, min(subsets, len(x1) // most, len(x2) // most))
 
     def subset(k: int) -> tuple[float, float]:
-        chosen = [order[k * most : (k + 1) * most] for order in orders]
-        (x, v), (y, w) = ((z[c], u[c]) for (z, u), c in zip(kept, chosen, strict=True))
-        way = cdist(x, y)
-        limit = 1000 * way.size  # pivots, far more than any problem takes
-        value, dual = ot.emd2(v / v.sum(), w / w.sum(), way, numItermax=limit, numThreads=1, log=True)
-        return float(value), math.hypot(mean(dual["u"], v)[1], mean(dual["v"], w)[1])
+        part = slice(k * most, (k + 1) * most)
+        in1, in2 = order1[part], order2[part]
+        u1, u2 = w1[in1], w2[in2]
+        cost = cdist(x2[in2], x1[in1])
+        limit = 1000 * cost.size  # pivots, far more than any problem takes
+        value, dual = ot.emd2(u2 / u2.sum(), u1 / u1.sum(), cost, numItermax=limit, numThreads=1, log=True)
+        return float(value), math.hypot(mean(dual["u"], u2)[1], mean(dual["v"], u1)[1])
 
     values, uncertainties = np.array([subset(k) for k in range(number)]).T
     return float(values.mean()), float(np.linalg.norm(uncertainties)) / number

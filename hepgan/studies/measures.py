@@ -143,8 +143,8 @@ def measure(
     numbers: dict[str, Measurement | None] = {}
     if centres is not None:
         coverage = metrics.mode_coverage(sample.targets, centres, radius=radius)
-        numbers |= {"modes": (float(coverage.found), 0.0), "in_modes": coverage.high_quality}
-        collapsed |= coverage.found < len(centres) / 2
+        numbers |= {"modes": (float(coverage.covered), 0.0), "in_modes": coverage.high_quality}
+        collapsed |= coverage.covered < len(centres) / 2
     y, x = standardised(features(sample), features(reference))
     for name, metric in METRICS.items():
         try:

@@ -62,19 +62,21 @@ def test_cells_below_threshold_and_beyond_the_edges():
 
 
 def test_spectrum_separation_is_the_separation_power(rng):
-    first, second = 10 ** rng.normal(0, 1, (3000, 2)), 10 ** rng.normal(0.5, 1, (3000, 2))
-    edges = metric.spectrum_edges(first)
-    sums = [metric.spectrum_sums(x, edges, random_groups(3000, rng)) for x in (first, second)]
-    value, uncertainty = jackknife(metric.spectrum_separation, *sums)
+    reference, sample = 10 ** rng.normal(0, 1, (3000, 2)), 10 ** rng.normal(0.5, 1, (3000, 2))
+    edges = metric.spectrum_edges(reference)
+    of_reference, of_sample = (
+        metric.spectrum_sums(x, edges, random_groups(3000, rng)) for x in (reference, sample)
+    )
+    value, uncertainty = jackknife(metric.spectrum_separation, of_sample, of_reference)
     expected = separation_power(
-        np.log(second.ravel()), np.log(first.ravel()), edges=np.log(edges), rng=rng, n_bootstrap=100
+        np.log(sample.ravel()), np.log(reference.ravel()), edges=np.log(edges), rng=rng, n_bootstrap=100
     )
     assert value == pytest.approx(expected[0], rel=1e-3)
     assert uncertainty == pytest.approx(expected[1], rel=0.5)
-    floor, scatter = between_halves(metric.spectrum_separation, sums[0], rng=rng)
+    floor, scatter = between_halves(metric.spectrum_separation, of_reference, rng=rng)
     assert value > floor + 20 * scatter
-    assert np.isnan(metric.spectrum_separation(sums[0][0], 0 * sums[1][0]))
-    assert metric.spectrum_separation(sums[0][0], sums[0][0]) == 0
+    assert np.isnan(metric.spectrum_separation(0 * of_sample[0], of_reference[0]))
+    assert metric.spectrum_separation(of_reference[0], of_reference[0]) == 0
 
 
 # Profiles
@@ -95,20 +97,22 @@ def test_a_wider_profile_is_seen(rng):
     n = 4000
     cells = rng.poisson(np.array([100.0, 10.0, 0.001]), (n, 3)).astype(float)
     wider = cells * [1, 1.1, 5]
-    first, second, same = (
+    reference, sample, same = (
         metric.cell_energy_sums(x, random_groups(len(x), rng)) for x in (cells[::2], wider[1::2], cells[1::2])
     )
-    judged = np.array([True, True, False])  # next to nothing is in the third
+    judged = np.array([True, True, False])  # the third cell has next to no energy
     difference = functools.partial(metric.largest_difference, judged=judged)
-    value, uncertainty = jackknife(difference, first, second)
+    value, uncertainty = jackknife(difference, sample, reference)
     assert value == pytest.approx(0.1, abs=4 * uncertainty)
     assert value > 10 * uncertainty
-    floor = between_halves(difference, first, rng=rng)
-    assert jackknife(difference, first, same)[0] < floor[0] + 3 * floor[1]
-    bias, error = jackknife(metric.profile_differences, first, second)
+    floor = between_halves(difference, reference, rng=rng)
+    assert jackknife(difference, same, reference)[0] < floor[0] + 3 * floor[1]
+    bias, error = jackknife(metric.profile_differences, sample, reference)
     assert abs(bias[0]) < 4 * error[0]
+    assert bias[1] == pytest.approx(0.1, abs=4 * error[1])  # the sample has more, not less
     nothing = np.array([0.0, 0.0, 0.0, 5.0])
-    assert np.isnan(metric.largest_difference(nothing, second[0], judged=judged))
+    assert np.isnan(metric.largest_difference(sample[0], nothing, judged=judged))
+    assert metric.largest_difference(nothing, reference[0], judged=judged) == 1
 
 
 def test_rings_hold_cells_and_grow():
@@ -171,15 +175,15 @@ def test_independent_cells_are_seen_and_halves_agree(rng):
     group = random_groups(n, rng)
     difference = functools.partial(metric.correlation_difference, n=cells)
     terms = metric.smooth_terms(np.empty((n, 0)))
-    first, second = (metric.correlation_sums(v, terms, group, scale=1e-6) for v in (x, y))
-    value, uncertainty = jackknife(difference, first, second)
+    reference, sample = (metric.correlation_sums(v, terms, group, scale=1e-6) for v in (x, y))
+    value, uncertainty = jackknife(difference, sample, reference)
     apart = np.abs(np.subtract.outer(np.arange(cells), np.arange(cells)))[np.triu_indices(cells, 1)]
     noise = np.sqrt(2 / np.pi) * np.sqrt(2 / n)
     assert value == pytest.approx((r**apart).mean(), abs=noise)
-    floor, scatter = between_halves(difference, first, rng=rng)
+    floor, scatter = between_halves(difference, reference, rng=rng)
     assert floor == pytest.approx(np.sqrt(2) * noise, rel=0.25)
     same = metric.correlation_sums(np.exp(chain(rng, n, cells, r)), terms, group, scale=1e-6)
-    assert jackknife(difference, first, same)[0] < floor + 3 * scatter
+    assert jackknife(difference, same, reference)[0] < floor + 3 * scatter
     assert value > floor + 20 * scatter
     measured = metric.cell_correlation_difference(y, x, rng=rng, scale=1e-6)
     assert measured[0] == pytest.approx(float(value))
@@ -202,11 +206,14 @@ def test_cells_that_do_not_vary(rng):
     assert varies.tolist() == [True, False, True]
     assert r[1].tolist() == [0, 0, 0]
     assert r[0, 2] == pytest.approx(0.25, abs=0.1)
-    assert np.isnan(metric.correlation_difference(products(0 * x), products(x), n=3))
-    # only a sample's own dead cells count against it
-    assert metric.correlation_difference(products(x[:, ::2]), products(0 * x[:, ::2]), n=2) == pytest.approx(
+    assert np.isnan(metric.correlation_difference(products(x), products(0 * x), n=3))
+    # cells that are dead in the sample only count against it
+    assert metric.correlation_difference(products(0 * x[:, ::2]), products(x[:, ::2]), n=2) == pytest.approx(
         r[0, 2], abs=1e-4
     )
+    assert np.isnan(metric.cell_correlation_difference(x[:, ::2], 0 * x[:, ::2], rng=rng)[0])
+    dead = metric.cell_correlation_difference(0 * x[:, ::2], x[:, ::2], rng=rng)
+    assert dead[0] == pytest.approx(r[0, 2], abs=1e-4)
     assert np.isnan(metric.correlations_by_distance(products(0 * x), (3, 1))[0]).all()
 
 

@@ -28,7 +28,7 @@ def test_shift_and_scale_of_gaussians(rng):
 def test_agrees_with_scipy_with_weights(rng):
     x, y = rng.normal(size=200), rng.exponential(size=300)
     u, v = rng.uniform(size=200), rng.uniform(size=300)
-    ours = wasserstein(y, x, reference_weights=u, sample_weights=v)[0]
+    ours = wasserstein(y, x, sample_weights=v, reference_weights=u)[0]
     assert ours == pytest.approx(wasserstein_distance(x, y, u, v))
 
 
@@ -77,7 +77,7 @@ def test_the_uncertainty_is_that_of_resampling(rng):
 
 def test_potential_rises_nowhere_faster_than_one_and_has_the_distance_as_difference_of_means(rng):
     x, y = rng.normal(size=60), rng.normal(1, 2, 50)
-    values, signed = joined((x, np.ones(60)), (y, np.ones(50)))
+    values, signed = joined((y, np.ones(50)), (x, np.ones(60)))
     distance, heights = potential(values, signed)
     assert distance == pytest.approx(wasserstein(y, x)[0])
     assert heights[:60].mean() - heights[60:].mean() == pytest.approx(distance)
@@ -88,7 +88,7 @@ def test_potential_rises_nowhere_faster_than_one_and_has_the_distance_as_differe
 def test_between_parts_is_the_distance_of_each_pair(rng):
     x, w = np.round(rng.normal(size=401), 2), rng.choice([-0.5, 1.0], 401, p=[0.1, 0.9])
     parts = [tuple(np.split(rng.permutation(401)[:400], 2)) for _ in range(3)]
-    expected = [wasserstein(x[b], x[a], reference_weights=w[a], sample_weights=w[b])[0] for a, b in parts]
+    expected = [wasserstein(x[b], x[a], sample_weights=w[b], reference_weights=w[a])[0] for a, b in parts]
     assert between_parts(x, parts, weights=w) == pytest.approx(expected)
     with pytest.raises(ValueError, match="part: expected weights with a positive sum, got -1"):
         between_parts([0.0, 1.0, 2.0], [(np.array([0]), np.array([1, 2]))], weights=[-1.0, 1.0, 1.0])

@@ -73,7 +73,7 @@ def test_five_percent_of_duplicates_are_not_seen(rng):
         if twins is not None:
             twins[:200] = twins[200:400]
         result = image_diversity(
-            sample, reference, rng=rng, reference_condition=condition, sample_condition=twins
+            sample, reference, rng=rng, sample_condition=twins, reference_condition=condition
         )
         assert abs(result.ratio[0] - 1) < max(0.01, 3 * result.ratio[1])
 
@@ -121,7 +121,7 @@ def test_uncertainty_of_similarity_is_the_spread_of_repetitions(rng):
 def test_bad_images(rng):
     x = showers(rng, 10)
     with pytest.raises(
-        ValueError, match=r"same cells in both samples, got \(12, 12\) and \(12, 6\); compare"
+        ValueError, match=r"same cells in both samples, got \(12, 6\) and \(12, 12\); compare"
     ):
         image_diversity(showers(rng, 10, (12, 6)), x, rng=rng)
     with pytest.raises(ValueError, match="sample: expected energies that are not negative, got -1 in a cell"):
@@ -135,7 +135,7 @@ def test_bad_images(rng):
     with pytest.raises(
         ValueError, match="condition of the sample: expected one for each of 10 images, got 9"
     ):
-        image_diversity(x, x, rng=rng, reference_condition=np.ones(10), sample_condition=np.ones(9))
+        image_diversity(x, x, rng=rng, sample_condition=np.ones(9), reference_condition=np.ones(10))
     with pytest.raises(
         ValueError, match=r"sample: expected an array of 3 dimension\(s\), got shape \(10, 144\)"
     ):
@@ -151,7 +151,7 @@ def test_ring_and_grid_are_covered(rng):
     ):
         points = np.column_stack([sample["x"], sample["y"]])
         result = mode_coverage(points, centres, radius=3 * sigma)
-        assert result.found == result.modes == len(centres)
+        assert result.covered == result.modes == len(centres)
         value, uncertainty = result.high_quality
         assert value == pytest.approx(GOOD_SHARE, abs=4 * uncertainty)
         assert uncertainty == pytest.approx(np.sqrt(GOOD_SHARE * (1 - GOOD_SHARE) / 20_000), rel=0.1)
@@ -165,16 +165,16 @@ def test_lost_modes_and_bad_points_are_seen(rng):
     points = np.column_stack([sample["x"], sample["y"]])
     centres, radius = toys.ring_centres(), 3 * toys.RING_SIGMA
     fewer = mode_coverage(points[sample["mode"] != 3], centres, radius=radius)
-    assert (fewer.found, fewer.modes, fewer.occupation[3]) == (7, 8, 0)
+    assert (fewer.covered, fewer.modes, fewer.occupation[3]) == (7, 8, 0)
     assert fewer.divergence[0] == pytest.approx(np.log(8 / 7), abs=1e-3)
     one = mode_coverage(points[sample["mode"] == 0], centres, radius=radius)
-    assert one.found == 1
+    assert one.covered == 1
     assert one.divergence[0] == pytest.approx(np.log(8))
     noise = mode_coverage(np.concatenate([points, np.zeros((20_000, 2))]), centres, radius=radius)
     assert noise.high_quality[0] == pytest.approx(GOOD_SHARE / 2, abs=4 * noise.high_quality[1])
-    assert noise.found == 8
+    assert noise.covered == 8
     nothing = mode_coverage(np.zeros((50, 2)), centres, radius=radius)
-    assert nothing.found == 0
+    assert nothing.covered == 0
     assert nothing.high_quality == (0.0, pytest.approx(1 / 52))
     assert np.isnan(nothing.divergence).all()
 
@@ -194,7 +194,7 @@ def test_modes_with_weights(rng):
     taken = mode_coverage(
         doubled, sample_weights=np.where(np.arange(len(doubled)) < len(points), 1.0, -1.0), **settings
     )
-    assert taken.found == 7
+    assert taken.covered == 7
     assert taken.occupation[0] == 0
 
 
@@ -331,7 +331,7 @@ def test_bad_species(rng):
         ValueError, match=r"species: expected one for each of 60 events .*, got shape \(59,\)"
     ):
         classifier_score(x, x, reference_species=labels[1:], rng=rng)
-    with pytest.raises(ValueError, match="expected the same features in both samples, got 2 and 1 columns"):
+    with pytest.raises(ValueError, match="got 1 columns in the sample and 2 in the reference; select"):
         classifier_score(x[:, :1], x, reference_species=labels, rng=rng)
     with pytest.raises(ValueError, match="species mu: 15 folds need at least 30 events, got 20; take more"):
         classifier_score(x, x, reference_species=np.where(labels == "mu", "mu", "e"), rng=rng, folds=15)

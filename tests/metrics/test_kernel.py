@@ -65,7 +65,7 @@ def test_unbiased_estimate_is_the_sum_over_pairs(rng):
 
     cross = sum(u[i] * v[j] * kernel(x[i], y[j]) for i in range(12) for j in range(9)) / (u.sum() * v.sum())
     result = mmd(
-        y, x, rng=rng, reference_weights=u, sample_weights=v, standardise=False, bandwidth=0.8, permutations=0
+        y, x, rng=rng, sample_weights=v, reference_weights=u, standardise=False, bandwidth=0.8, permutations=0
     )
     assert result.value == pytest.approx(same(x, u) + same(y, v) - 2 * cross)
 
@@ -139,6 +139,11 @@ def test_features_are_standardised_on_the_reference(rng):
     plain = mmd(y, x, rng=np.random.default_rng(1))
     scaled = mmd(y * scale + offset, x * scale + offset, rng=np.random.default_rng(1))
     assert scaled.measurement == pytest.approx(plain.measurement)
+    narrow = 0.1 * y[:, :1]  # the bandwidth is in spreads of the reference
+    options = {"bandwidth": 1.0, "permutations": 0}
+    forward = mmd(narrow, x[:, :1], rng=rng, **options).value
+    assert forward == pytest.approx(rbf_of_gaussians(0.03, 0.1, 1.0, 1), abs=0.05)
+    assert mmd(x[:, :1], narrow, rng=rng, **options).value > 1.5 * forward
     constant = mmd(np.column_stack([y, np.full(300, 7.3)]), np.column_stack([x, np.full(300, 7.3)]), rng=rng)
     assert np.isfinite(constant.value)
 
@@ -190,7 +195,7 @@ def test_seeded(rng):
 
 
 @pytest.mark.parametrize(
-    ("reference", "sample", "options", "message"),
+    ("sample", "reference", "options", "message"),
     [
         (
             [[0.0], [1.0]],
@@ -198,11 +203,16 @@ def test_seeded(rng):
             {"kernel": "linear"},
             "expected kernel 'rbf' or 'polynomial', got 'linear'",
         ),
-        ([[0.0], [1.0]], [[0.0, 1.0]], {}, "expected the same features in both samples, got 1 and 2 columns"),
-        ([[0.0], [1.0]], [[0.0]], {}, "sample: expected at least two events .* got 1 effective"),
-        ([[1.0], [1.0]], [[0.0], [2.0]], {}, "expected different events, got 2 equal ones; give a bandwidth"),
-        ([[0.0], [1.0]], [[0.0], [2.0]], {"bandwidth": 0.0}, "expected a positive bandwidth, got 0"),
-        ([[0.0], [1.0]], [], {}, "sample: expected an array of 2 dimension"),
+        (
+            [[0.0, 1.0]],
+            [[0.0], [1.0]],
+            {},
+            "expected the same features in both samples, got 2 columns in the sample and 1 in the reference",
+        ),
+        ([[0.0]], [[0.0], [1.0]], {}, "sample: expected at least two events .* got 1 effective"),
+        ([[0.0], [2.0]], [[1.0], [1.0]], {}, "expected different events, got 2 equal ones; give a bandwidth"),
+        ([[0.0], [2.0]], [[0.0], [1.0]], {"bandwidth": 0.0}, "expected a positive bandwidth, got 0"),
+        ([], [[0.0], [1.0]], {}, "sample: expected an array of 2 dimension"),
         (
             [[0.0], [1.0]],
             [[0.0], [1.0]],
@@ -211,6 +221,6 @@ def test_seeded(rng):
         ),
     ],
 )
-def test_bad_input(rng, reference, sample, options, message):
+def test_bad_input(rng, sample, reference, options, message):
     with pytest.raises(ValueError, match=message):
         mmd(sample, reference, rng=rng, **options)

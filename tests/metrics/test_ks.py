@@ -75,11 +75,11 @@ def test_bins_are_samples_of_their_own(rng):
     u, v = rng.uniform(-0.1, 1, 900), rng.uniform(-0.1, 1, 700)
     y += d  # grows with the condition
     edges = np.array([0.5, 1.0, 2.0, 2.5])  # what lies outside is in the first and last bin
-    weights = {"reference_weights": u, "sample_weights": v}
-    result = ks_in_bins(y, x, reference_condition=c, sample_condition=d, edges=edges, **weights)
+    weights = {"sample_weights": v, "reference_weights": u}
+    result = ks_in_bins(y, x, sample_condition=d, reference_condition=c, edges=edges, **weights)
     for k, (low, high) in enumerate(((-np.inf, 1), (1, 2), (2, np.inf))):
         a, b = (c >= low) & (c < high), (d >= low) & (d < high)
-        alone = ks_distance(y[b], x[a], reference_weights=u[a], sample_weights=v[b])
+        alone = ks_distance(y[b], x[a], sample_weights=v[b], reference_weights=u[a])
         assert result[k] == pytest.approx(alone)
     assert (np.diff(result[:, 0]) > 0).all()
 
@@ -90,7 +90,7 @@ def test_bins_without_weight_are_not_defined(rng):
     weights = np.where(c < 1, -0.5, 1.0)
     edges = np.array([0.0, 1.0, 2.0, 3.0])
     result = ks_in_bins(
-        x, x, reference_condition=c, sample_condition=c, edges=edges, reference_weights=weights
+        x, x, sample_condition=c, reference_condition=c, edges=edges, reference_weights=weights
     )
     assert np.isnan(result[:2]).all()
     assert result[2, 0] == pytest.approx(0, abs=1e-12)

@@ -170,7 +170,7 @@ def test_a_test_of_other_events_is_refused(rng):
     x, y, truth = gaussians(rng, 100)
     test = two_sample_test(y, x, rng=rng)
     with pytest.raises(
-        ValueError, match="expected the outcome for these 100 and 90 events and their weights"
+        ValueError, match="expected the outcome for these 90 and 100 events and their weights"
     ):
         reweighting(y[:90], x, rng=rng, test=test)
     with pytest.raises(ValueError, match="or other weights; make the test with the same arguments"):

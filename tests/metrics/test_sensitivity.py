@@ -1,8 +1,8 @@
-"""Does each metric see what it claims to see, and nothing between two halves of the same showers?
+"""Does each metric see the differences that it claims to see, and none between two halves of the same showers?
 
-`METRICS` says for each metric which of the `DISTORTIONS` it sees and to which it is blind; what is in neither is not
-promised. A distance that is never zero is compared with what it is between random halves of the showers before the
-distortion; what has an ideal value and an uncertainty of its own, with these.
+`METRICS` says for each metric which of the `DISTORTIONS` it sees and to which it is blind; for the others there is no
+promise. A distance that is never zero is compared with its value between random halves of the showers before the
+distortion; a metric with an ideal value, with this value and the metric's own uncertainty.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Showers:
 
 @dataclass(frozen=True, eq=False)
 class Three:
-    """What a metric is given: an independent reference, the sample, and what its generator was trained with."""
+    """Input of a metric: the sample, an independent reference, and the showers its generator was trained with."""
 
-    reference: Showers
     sample: Showers
+    reference: Showers
     training: Showers
     module: ShowerShapes
 
@@ -78,14 +78,14 @@ class Three:
         return Showers(cells, overflow, energy, shapes)
 
     def with_sample(self, sample):
-        return Three(self.reference, sample, self.training, self.module)
+        return Three(sample, self.reference, self.training, self.module)
 
     def halved(self, rng):
-        """Reference and sample thrown together and drawn again."""
+        """Sample and reference, mixed and divided again at random."""
         order = rng.permutation(len(self.reference) + len(self.sample))
         both = joined(self.reference, self.sample)
         split = len(self.reference)
-        return Three(both[order[:split]], both[order[split:]], self.training, self.module)
+        return Three(both[order[split:]], both[order[:split]], self.training, self.module)
 
     @property
     def layer(self):
@@ -94,14 +94,14 @@ class Three:
 
     @property
     def cells(self):
-        return self.reference.cells[:, self.layer], self.sample.cells[:, self.layer]
+        return self.sample.cells[:, self.layer], self.reference.cells[:, self.layer]
 
     @property
     def points(self):
-        """Shapes and incident energy in spreads of the reference."""
-        x, y = self.reference.points, self.sample.points
+        """Shapes and incident energy of sample and reference, in spreads of the reference."""
+        y, x = self.sample.points, self.reference.points
         centre, scale = x.mean(0), x.std(0)
-        return tuple(np.clip((z - centre) / scale, -MOST_SPREADS, MOST_SPREADS) for z in (x, y))
+        return tuple(np.clip((z - centre) / scale, -MOST_SPREADS, MOST_SPREADS) for z in (y, x))
 
 
 def joined(first, second):
@@ -121,7 +121,7 @@ def one_cell(rank):
 
     def distort(three):
         cells = three.sample.cells.copy()
-        order = np.argsort(three.cells[0].mean(0))
+        order = np.argsort(three.reference.cells[:, three.layer].mean(0))
         cells[:, three.layer.start + order[rank]] *= np.float32(1.2)
         return three.shaped(cells, three.sample.overflow, three.sample.energy)
 
@@ -156,7 +156,7 @@ def showers(sample_config):
     order = np.random.default_rng(4).permutation(len(events))
     nothing = Three(None, None, None, module)
     every = nothing.shaped(events.cells, events.overflow, events.conditions[:, 0])[order]
-    return Three(every[:EVENTS], every[EVENTS : 2 * EVENTS], every[2 * EVENTS :], module)
+    return Three(every[EVENTS : 2 * EVENTS], every[:EVENTS], every[2 * EVENTS :], module)
 
 
 # Metrics
@@ -185,8 +185,8 @@ class Row:
 
 def of_one(metric, observable="response", **options):
     def measure(three, rng):
-        x, y = (getattr(which, observable) for which in (three.reference, three.sample))
-        return metric(x, y, rng=rng, **options)
+        y, x = (getattr(showers, observable) for showers in (three.sample, three.reference))
+        return metric(y, x, rng=rng, **options)
 
     return measure
 
@@ -206,14 +206,18 @@ def without_random(metric):
 def network(three, rng):
     inputs = (
         challenge_low_level(torch.from_numpy(w.cells), torch.from_numpy(MEV * w.energy)).numpy()
-        for w in (three.reference, three.sample)
+        for w in (three.sample, three.reference)
     )
     return metrics.network_test(*inputs, rng=rng, width=64, depth=2, epochs=15, batch_size=100).auc
 
 
 def memorised(three, rng):
     return metrics.memorisation(
-        *(which.points for which in (three.training, three.reference, three.sample)), rng=rng, n_bootstrap=0
+        three.sample.points,
+        three.reference.points,
+        training=three.training.points,
+        rng=rng,
+        n_bootstrap=0,
     ).excess
 
 
@@ -222,23 +226,26 @@ def images(three, rng):
     return metrics.image_diversity(
         *(x.reshape(-1, *shape) for x in three.cells),
         rng=rng,
-        reference_condition=three.reference.energy,
         sample_condition=three.sample.energy,
+        reference_condition=three.reference.energy,
     ).difference
 
 
 def spectrum(three, rng):
-    edges = of_cells.spectrum_edges(three.cells[0])
-    sums = [of_cells.spectrum_sums(x, edges, random_groups(len(x), rng)) for x in three.cells]
-    return tuple(map(float, jackknife(of_cells.spectrum_separation, *sums)))
+    sample, reference = three.cells
+    edges = of_cells.spectrum_edges(reference)
+    of_reference, of_sample = (
+        of_cells.spectrum_sums(x, edges, random_groups(len(x), rng)) for x in (reference, sample)
+    )
+    return tuple(map(float, jackknife(of_cells.spectrum_separation, of_sample, of_reference)))
 
 
 def correlations(three, rng):
     return of_cells.cell_correlation_difference(
         *three.cells,
         rng=rng,
-        reference_conditions=three.reference.energy[:, None],
         sample_conditions=three.sample.energy[:, None],
+        reference_conditions=three.reference.energy[:, None],
         scale=1.0,
     )
 
@@ -346,7 +353,7 @@ METRICS: dict[str, Row] = {
         blind=("hot cell", "cold cell", "scale", "no late", "copied"),
     ),
     "share_of_copies": Row(
-        lambda three, rng: metrics.share_of_copies(three.training.cells, three.sample.cells),
+        lambda three, rng: metrics.share_of_copies(three.sample.cells, three.training.cells),
         ideal=0.0,
         sees=("copied",),
         blind=("hot cell", "cold cell", "scale", "no late", "duplicated", "collapsed"),
@@ -420,13 +427,13 @@ def in_ring(sample):
     return np.column_stack([sample["x"], sample["y"]])
 
 
-def modes(reference, sample, rng):
+def modes(sample, reference, rng):
     result = metrics.mode_coverage(in_ring(sample), **RING)
     by_chance = (result.modes - 1) / (2 * len(sample["x"]))
     return result.divergence[0] - by_chance, result.divergence[1]
 
 
-def species(reference, sample, rng):
+def species(sample, reference, rng):
     return metrics.classifier_score(
         in_ring(sample), in_ring(reference), reference_species=reference["mode"], rng=rng, folds=2
     ).difference
@@ -442,10 +449,10 @@ def test_a_missing_mode_is_seen_and_duplicates_are_not(metric):
         "duplicated": repeated(2000, rng),
         "missing": sample["mode"] != 3,
     }.items():
-        value, uncertainty = metric(reference, {key: column[rows] for key, column in sample.items()}, rng)
+        value, uncertainty = metric({key: column[rows] for key, column in sample.items()}, reference, rng)
         seen[name] = abs(value) > LIMIT * uncertainty
     assert seen == {"nothing": False, "duplicated": False, "missing": True}
-    assert metrics.mode_coverage(in_ring(sample)[sample["mode"] != 3], **RING).found == 7
+    assert metrics.mode_coverage(in_ring(sample)[sample["mode"] != 3], **RING).covered == 7
 
 
 # Weights
@@ -456,7 +463,7 @@ class Weighted:
     """How a metric is tested with weights.
 
     Attributes:
-        call: From reference, sample, weights of the sample and random numbers: values and uncertainties.
+        call: From sample, reference, weights of the sample and random numbers to values and uncertainties.
         twice: Whether an event of weight 2 is exactly two events; None: tested elsewhere.
         negative: Whether weights of both signs are tested here.
     """
@@ -469,8 +476,8 @@ class Weighted:
 def both(metric, *, columns=0, pick=lambda result: result, **options):
     """A metric of two samples, of the first of their features or of all."""
 
-    def call(x, y, weights, rng):
-        arguments = (x[:, columns], y[:, columns])
+    def call(y, x, weights, rng):
+        arguments = (y[:, columns], x[:, columns])
         if "rng" in inspect.signature(metric).parameters:
             return pick(metric(*arguments, rng=rng, sample_weights=weights, **options))
         return pick(metric(*arguments, sample_weights=weights, **options))
@@ -479,10 +486,10 @@ def both(metric, *, columns=0, pick=lambda result: result, **options):
 
 
 def one(metric):
-    return lambda x, y, weights, rng: metric(y[:, 0] + 3, weights)
+    return lambda y, x, weights, rng: metric(y[:, 0] + 3, weights)
 
 
-def roc_area(x, y, weights, rng):
+def roc_area(y, x, weights, rng):
     false_positive, true_positive = metrics.roc_curve(y[:, 0], x[:, 0], sample_weights=weights)
     _, uncertainty = metrics.area_under_curve(y[:, 0], x[:, 0], sample_weights=weights)
     return np.trapezoid(true_positive, false_positive), uncertainty
@@ -514,12 +521,12 @@ WEIGHTS: dict[str, Weighted] = {
         twice=False,
     ),
     "ks_in_bins": Weighted(
-        lambda x, y, weights, rng: (
+        lambda y, x, weights, rng: (
             metrics.ks_in_bins(
                 y[:, 0],
                 x[:, 0],
-                reference_condition=x[:, 1],
                 sample_condition=y[:, 1],
+                reference_condition=x[:, 1],
                 edges=np.array([-5.0, 0.0, 5.0]),
                 sample_weights=weights,
             ).T
@@ -531,12 +538,12 @@ WEIGHTS: dict[str, Weighted] = {
     "mean": Weighted(one(metrics.mean), negative=True),
     "relative_spread": Weighted(one(metrics.relative_spread), twice=True, negative=True),
     "profile": Weighted(
-        lambda x, y, weights, rng: metrics.profile(y[:, 0], y[:, 1], EDGES, weights=weights).T,
+        lambda y, x, weights, rng: metrics.profile(y[:, 0], y[:, 1], EDGES, weights=weights).T,
         twice=True,
         negative=True,
     ),
     "histogram": Weighted(
-        lambda x, y, weights, rng: (
+        lambda y, x, weights, rng: (
             metrics.histogram(y[:, 0], EDGES, weights=weights) ** np.array([[1], [0.5]])
         ),
         twice=None,
@@ -547,10 +554,10 @@ TWICE, NEGATIVE = "test_weight_two_is_an_event_twice", "test_negative_weights_su
 ELSEWHERE: dict[str, tuple[str, str, str]] = {
     "wasserstein": ("distance", TWICE, NEGATIVE),
     "ks_distance": ("ks", TWICE, NEGATIVE),
-    "histogram": ("histogram", TWICE, ""),
-    "separation_power": ("histogram", TWICE, "test_negative_weights"),
-    "histogram_divergence": ("divergence", TWICE, NEGATIVE),
-    "chi2_test": ("divergence", TWICE, "test_p_values_are_uniform_for_equal_distributions"),
+    "histogram": ("histograms", TWICE, ""),
+    "separation_power": ("histograms", TWICE, "test_negative_weights"),
+    "histogram_divergence": ("divergences", TWICE, NEGATIVE),
+    "chi2_test": ("divergences", TWICE, "test_p_values_are_uniform_for_equal_distributions"),
     "sliced_wasserstein": ("transport", TWICE, NEGATIVE),
     "max_sliced_wasserstein": ("transport", "", NEGATIVE),
     "earth_movers_distance": ("transport", TWICE, "test_exact_distance_refuses_negative_weights"),
@@ -567,9 +574,9 @@ ELSEWHERE: dict[str, tuple[str, str, str]] = {
         "test_negative_weights_are_refused_with_the_reason",
     ),
     "parzen_log_likelihood": ("parzen", TWICE, "test_negative_weights_of_the_sample_are_refused"),
-    "memorisation": ("memorisation", "test_weight_two_is_a_generated_event_twice", NEGATIVE),
+    "memorisation": ("copies", "test_weight_two_is_a_generated_event_twice", NEGATIVE),
     "share_of_copies": (
-        "memorisation",
+        "copies",
         "test_share_of_copies_with_weights",
         "test_share_of_copies_with_weights",
     ),
@@ -581,7 +588,7 @@ ELSEWHERE: dict[str, tuple[str, str, str]] = {
     "mode_coverage": ("diversity", "test_modes_with_weights", "test_modes_with_weights"),
     "classifier_score": ("diversity", "test_score_with_weights", "test_score_with_weights"),
     "correlation_matrix": ("correlation", "test_weights", "test_weights"),
-    "efficiency": ("efficiency", TWICE, "test_negative_weights_subtract_a_background"),
+    "efficiency": ("efficiencies", TWICE, "test_negative_weights_subtract_a_background"),
     "mean": ("moments", "test_weight_two_is_an_event_twice_but_one_event_of_statistics", ""),
     "spread": (
         "moments",
@@ -611,7 +618,7 @@ def test_weight_two_is_an_event_twice(name):
     x, y = rng.normal(size=(2, 3000, 3))
     y[:1000] += 2
     weighted, written, ignored = (
-        row.call(x, sample, weights, np.random.default_rng(2))
+        row.call(sample, x, weights, np.random.default_rng(2))
         for sample, weights in (
             (y, np.where(np.arange(3000) < 1000, 2.0, 1.0)),
             (np.concatenate([y, y[:1000]]), None),
@@ -629,7 +636,7 @@ def test_negative_weights_subtract(name):
     mixed = np.concatenate([signal, rng.normal(1.5, 0.7, (6000, 3))])
     signs = np.repeat([1.0, 1.0, -0.5], [4000, 2000, 4000])
     clean, pure, dirty = (
-        row.call(x, sample, weights, np.random.default_rng(2))
+        row.call(sample, x, weights, np.random.default_rng(2))
         for sample, weights in ((mixed, signs), (signal, None), (mixed[:6000], None))
     )
     assert agree(clean, pure)
@@ -693,6 +700,6 @@ def test_weights_of_every_metric_are_tested():
         if not any(parameter.endswith("weights") for parameter in inspect.signature(metric).parameters):
             continue
         row, (module, twice, negative) = WEIGHTS.get(name), ELSEWHERE.get(name, ("", "", ""))
-        text = (here / f"test_metrics_{module}.py").read_text("utf-8") if module else ""
+        text = (here / f"test_{module}.py").read_text("utf-8") if module else ""
         assert (row is not None and row.twice is not None) or (twice and f"def {twice}(" in text), name
         assert (row is not None and row.negative) or (negative and f"def {negative}(" in text), name

@@ -21,7 +21,7 @@ def mean_cosine(features):
     return np.exp(gammaln(features / 2) - gammaln((features + 1) / 2)) / np.sqrt(np.pi)
 
 
-def worst(reference, sample, **options):
+def worst(sample, reference, **options):
     return max_sliced_wasserstein(sample, reference, **options).measurement
 
 
@@ -31,15 +31,15 @@ ALL = pytest.mark.parametrize("metric", [sliced_wasserstein, worst, earth_movers
 @pytest.mark.parametrize("metric", [sliced_wasserstein, earth_movers_distance])
 def test_distance_to_itself_is_zero(rng, metric):
     x = rng.normal(size=(100, 3))
-    assert metric(x, x[::-1], rng=rng)[0] == pytest.approx(0, abs=1e-12)
+    assert metric(x[::-1], x, rng=rng)[0] == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", [sliced_wasserstein, earth_movers_distance])
 def test_in_one_dimension_it_is_the_exact_distance(rng, metric):
     x, y = rng.normal(size=(200, 1)), rng.exponential(size=(300, 1))
     u, v = rng.uniform(size=200), rng.uniform(size=300)
-    value, uncertainty = metric(x, y, rng=rng, reference_weights=u, sample_weights=v)
-    exact = wasserstein(y[:, 0], x[:, 0], reference_weights=u, sample_weights=v)
+    value, uncertainty = metric(y, x, rng=rng, sample_weights=v, reference_weights=u)
+    exact = wasserstein(y[:, 0], x[:, 0], sample_weights=v, reference_weights=u)
     assert value == pytest.approx(exact[0])
     assert uncertainty == pytest.approx(exact[1], rel=0.2)
 
@@ -92,8 +92,8 @@ def test_the_floor_of_the_exact_distance_rises_with_the_features(rng):
     assert floor > 3
     assert abs(value - floor) < 3 * np.hypot(uncertainty, floor_uncertainty)
     assert earth_movers_distance(y, x, rng=rng, most=100)[0] > floor + 0.2  # fewer events, higher floor
-    value, uncertainty = worst(x, z, rng=rng)
-    assert value - worst(x, y, rng=rng)[0] > 3 * uncertainty
+    value, uncertainty = worst(z, x, rng=rng)
+    assert value - worst(y, x, rng=rng)[0] > 3 * uncertainty
 
 
 def test_worst_projection_finds_shift_and_correlation(rng):
@@ -122,7 +122,7 @@ def test_halves_of_a_sample_are_as_close_as_chance_allows(rng, metric):
     chance = (
         np.sqrt(2 / np.pi) * np.sqrt(2 / events) * np.sum(np.sqrt(share * (1 - share))) * (grid[1] - grid[0])
     )
-    value, uncertainty = metric(x, y, rng=rng)
+    value, uncertainty = metric(y, x, rng=rng)
     assert value == pytest.approx(chance, abs=3 * uncertainty)
     assert uncertainty < 0.8 * chance
 
@@ -131,17 +131,17 @@ def test_halves_of_a_sample_are_as_close_as_chance_allows(rng, metric):
 def test_weight_two_is_an_event_twice(rng, metric):
     x, y = rng.normal(size=(200, 3)), rng.normal(0.2, 1, (200, 3))
     weights = np.where(np.arange(200) < 50, 2.0, 1.0)
-    expected = metric(x, np.concatenate([y, y[:50]]), rng=np.random.default_rng(1))[0]
+    expected = metric(np.concatenate([y, y[:50]]), x, rng=np.random.default_rng(1))[0]
     for scale in (1.0, 7.0):
-        value = metric(x, y, rng=np.random.default_rng(1), sample_weights=scale * weights)[0]
+        value = metric(y, x, rng=np.random.default_rng(1), sample_weights=scale * weights)[0]
         assert value == pytest.approx(expected)
 
 
 def test_worst_projection_honours_weights(rng):
     x, y = rng.normal(size=(4000, 3)), rng.normal(0.5, 1, (4000, 3))
     weights = np.exp(np.sum(0.125 - 0.5 * y, axis=1))  # ratio of the densities
-    assert worst(x, y, rng=rng)[0] > 0.8
-    assert worst(x, y, rng=rng, sample_weights=weights)[0] < 0.1
+    assert worst(y, x, rng=rng)[0] > 0.8
+    assert worst(y, x, rng=rng, sample_weights=weights)[0] < 0.1
 
 
 @pytest.mark.parametrize("metric", [sliced_wasserstein, worst])
@@ -149,9 +149,9 @@ def test_negative_weights_subtract(rng, metric):
     signal, background = rng.normal(size=(3000, 2)), rng.normal(3, 1, (3000, 2))
     polluted = np.concatenate([signal, rng.normal(3, 1, (3000, 2)), background])
     weights = np.concatenate([np.ones(6000), -np.ones(3000)])
-    value, uncertainty = metric(rng.normal(size=(3000, 2)), polluted, rng=rng, sample_weights=weights)
+    value, uncertainty = metric(polluted, rng.normal(size=(3000, 2)), rng=rng, sample_weights=weights)
     assert value < 0.12 + 3 * uncertainty < 0.5
-    assert metric(rng.normal(size=(3000, 2)), polluted[:6000], rng=rng)[0] > 1
+    assert metric(polluted[:6000], rng.normal(size=(3000, 2)), rng=rng)[0] > 1
 
 
 def test_exact_distance_refuses_negative_weights(rng):
@@ -182,7 +182,7 @@ def test_uncertainty_is_the_spread_of_repetitions(rng, metric, options, weighted
     def once():
         x, y = rng.normal(size=(400, 3)), rng.normal(1, 1, (400, 3))
         weights = rng.choice([0.2, 3.0], 400) if weighted else None
-        return metric(x, y, rng=rng, reference_weights=weights, **options)
+        return metric(y, x, rng=rng, reference_weights=weights, **options)
 
     values, uncertainties = np.array([once() for _ in range(60)]).T
     assert uncertainties.mean() == pytest.approx(values.std(), rel=0.35)
@@ -191,15 +191,15 @@ def test_uncertainty_is_the_spread_of_repetitions(rng, metric, options, weighted
 @ALL
 def test_seeded(rng, metric):
     x, y = rng.normal(size=(100, 3)), rng.normal(size=(100, 3))
-    first, second = (metric(x, y, rng=np.random.default_rng(3)) for _ in range(2))
+    first, second = (metric(y, x, rng=np.random.default_rng(3)) for _ in range(2))
     assert first == second
 
 
 def test_standardised_features_are_spreads_of_the_reference(rng):
     x = rng.normal([5, -100, 0.5], [0.1, 30, 2], (20000, 3))
-    second, first = standardised(x + np.array([0.1, 60, -2]), x)
-    assert first.std(0) == pytest.approx(np.ones(3), rel=0.03)
-    assert (second - first).mean(0) == pytest.approx([1, 2, -1], rel=0.03)
+    sample, reference = standardised(x + np.array([0.1, 60, -2]), x)
+    assert reference.std(0) == pytest.approx(np.ones(3), rel=0.03)
+    assert (sample - reference).mean(0) == pytest.approx([1, 2, -1], rel=0.03)
     weights = np.where(x[:, 0] < 5, 3.0, 1.0)
     _, weighted = standardised(x, x, reference_weights=weights)
     _, doubled = standardised(x, np.repeat(x, weights.astype(int), axis=0))
@@ -211,23 +211,27 @@ def test_standardised_sentinels_and_constants(rng):
     x[:300, 0] = -999.0
     x[:, 1] = 4.0
     x[:200, 2], x[200:, 2] = 1.0, 0.0
-    second, first = standardised(x + 1, x)
-    assert first[300:, 0].std() == pytest.approx(0.9, rel=0.03)  # the 5 % quantile is that of 2 % of the rest
-    assert (first[:300, 0] == -10).all()
-    assert (first[:, 1] == 0).all()
-    assert second[:, 1] == pytest.approx(1)
-    assert first[:, 2].std() == pytest.approx(1)
+    sample, reference = standardised(x + 1, x)
+    # the 5 % quantile of all events is the 2 % quantile of those without sentinel
+    assert reference[300:, 0].std() == pytest.approx(0.9, rel=0.03)
+    assert (reference[:300, 0] == -10).all()
+    assert (reference[:, 1] == 0).all()
+    assert sample[:, 1] == pytest.approx(1)
+    assert reference[:, 2].std() == pytest.approx(1)
 
 
 @ALL
 def test_bad_samples(rng, metric):
     x = rng.normal(size=(50, 2))
-    with pytest.raises(ValueError, match="expected the same features in both samples, got 2 and 1 columns"):
-        metric(x, x[:, :1], rng=rng)
+    with pytest.raises(
+        ValueError,
+        match="expected the same features in both samples, got 1 columns in the sample and 2 in the reference",
+    ):
+        metric(x[:, :1], x, rng=rng)
     with pytest.raises(ValueError, match="reference: expected weights with a positive sum, got -50"):
         metric(x, x, rng=rng, reference_weights=-np.ones(50))
     with pytest.raises(ValueError, match="sample: expected at least one event"):
-        metric(x, x[:0], rng=rng)
+        metric(x[:0], x, rng=rng)
 
 
 def test_halves_need_events(rng):
@@ -242,6 +246,6 @@ def test_many_events(rng):
     y[:, 0] += 0.2
     value, uncertainty = sliced_wasserstein(y, x, rng=rng)
     assert value == pytest.approx(0.2 * mean_cosine(35), abs=4 * uncertainty)
-    value, uncertainty = worst(x, y, rng=rng, projections=20)
+    value, uncertainty = worst(y, x, rng=rng, projections=20)
     assert value == pytest.approx(0.2, abs=4 * uncertainty)
     assert uncertainty < 0.02

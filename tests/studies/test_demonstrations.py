@@ -46,7 +46,7 @@ def test_divergences_of_lines_are_those_of_any_samples_with_or_without_overlap(d
     expected = line_distances(distance)
     p, q = (np.array([1.0, 0.0]), np.array([0.0, 1.0]) if distance else np.array([1.0, 0.0]))
     for name in DIVERGENCES.keys() & expected.keys():
-        assert expected[name] == pytest.approx(divergence(name, p, q))
+        assert expected[name] == pytest.approx(divergence(name, q, p))
     assert expected["wasserstein"] == abs(distance)
 
 
@@ -70,7 +70,7 @@ def test_trained_critics_see_that_lines_differ_and_only_wasserstein_how_far(dist
 def test_best_discriminator_pays_two_jensen_shannon_minus_log_four(mean, spread):
     p, q = bins(0, 1), bins(mean, spread)
     best = stats.norm.logpdf(GRID) - stats.norm.logpdf(GRID, mean, spread)
-    expected = 2 * divergence("jensen_shannon", p, q) - math.log(4)
+    expected = 2 * divergence("jensen_shannon", q, p) - math.log(4)
     assert value("minimax", best, p, q) == pytest.approx(expected, abs=1e-9)
     for other in (best + 0.3, 0.7 * best - 0.01, best + np.sin(GRID), 0 * best - 0.1):
         assert value("minimax", other, p, q) < expected
@@ -81,7 +81,7 @@ def test_trained_discriminator_stays_below_the_best():
     def sample(n, generator):
         return torch.randn(n, 1, generator=generator), 1.5 + torch.randn(n, 1, generator=generator)
 
-    best = 2 * divergence("jensen_shannon", bins(0, 1), bins(1.5, 1)) - math.log(4)
+    best = 2 * divergence("jensen_shannon", bins(1.5, 1), bins(0, 1)) - math.log(4)
     trained = trained_value("minimax", sample, steps=200, seed=3)
     assert best - 0.03 < trained < best + 0.02  # three standard errors of 10,240 events of each kind
 

@@ -1,7 +1,7 @@
-"""Distances between binned, weighted distributions of one observable.
+"""Weighted histograms of one observable, and the separation power of two of them.
 
-The binning is chosen from the reference alone, so that a table of many samples against one reference is
-consistent. Values outside the edges are counted in the first and last bin: nothing is lost.
+The bins are chosen from the reference alone, so that many samples can be compared with one reference. Values outside
+the edges count in the first or last bin: nothing is lost.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = [
 
 Edges = NDArray[np.float64]
 
-UNIFORM_COVERAGE = (0.002, 0.998)  # the range of uniform bins: these quantiles of the reference
-UNIFORM_MARGIN = 0.1  # and this part of it more on either side
+UNIFORM_COVERAGE = (0.002, 0.998)  # quantiles of the reference between which uniform bins lie
+UNIFORM_MARGIN = 0.1  # extension of this range on either side, relative to its length
 
 
 def quantiles(values: Edges, weights: Edges, levels: Edges) -> Edges:
-    """Values at (L,) levels of the cumulative weights of (N,) values; negative weights count as zero."""
+    """Quantiles (L,) of values (N,) with weights (N,) at levels (L,) from 0 to 1; negative weights count as zero."""
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(np.maximum(weights[order], 0.0))
     place = np.searchsorted(cumulative, levels * cumulative[-1], side="left")
@@ -42,19 +42,21 @@ def quantiles(values: Edges, weights: Edges, levels: Edges) -> Edges:
 
 
 def quantile_edges(reference: ArrayLike, bins: int, *, weights: ArrayLike | None = None) -> Edges:
-    """Edges between which the reference has equal shares.
+    """Edges of bins with equal shares of the reference.
 
-    A value that fills more than one bin by itself (a point mass, such as the exact zeros of an empty layer)
-    gets a narrow bin of its own, so a sample that smears it is seen. Negative weights count as zero here:
-    they choose the edges only.
+    A value that fills more than one bin by itself (a point mass, such as the exact zeros of an empty layer) gets a
+    narrow bin of its own, so that a sample that smears it is seen.
 
     Args:
         reference: (N,).
-        bins: Wanted number of bins; point masses may change it.
-        weights: (N,), default ones.
+        bins: Number of bins; point masses may change it.
+        weights: (N,), default ones; negative weights count as zero, for the edges only.
 
     Returns:
-        At least two increasing edges.
+        At least two increasing edges, in the unit of the reference.
+
+    Raises:
+        ValueError: If the sample is empty or not finite, or its weights have no positive sum.
     """
     values, w = checked(reference, weights, name="reference")
     edges = quantiles(values, w, np.linspace(0, 1, bins + 1))
@@ -64,15 +66,18 @@ def quantile_edges(reference: ArrayLike, bins: int, *, weights: ArrayLike | None
 
 
 def uniform_edges(reference: ArrayLike, bins: int, *, weights: ArrayLike | None = None) -> Edges:
-    """Equally wide bins over the central 99.6 % of the reference and 10 % more on either side.
+    """Edges of equally wide bins over the central 99.6 % of the reference and 10 % more on either side.
 
     Args:
         reference: (N,).
         bins: Number of bins.
-        weights: (N,), default ones.
+        weights: (N,), default ones; negative weights count as zero.
 
     Returns:
-        ``bins + 1`` edges.
+        ``bins + 1`` edges, in the unit of the reference.
+
+    Raises:
+        ValueError: If the sample is empty or not finite, or its weights have no positive sum.
     """
     values, w = checked(reference, weights, name="reference")
     low, high = quantiles(values, w, np.asarray(UNIFORM_COVERAGE))
@@ -86,26 +91,29 @@ def uniform_edges(reference: ArrayLike, bins: int, *, weights: ArrayLike | None 
 
 
 def bin_number(values: Edges, edges: Edges) -> NDArray[np.intp]:
-    """In which bin each of (N,) values is: bins include their left edge, what lies outside is in the first or last."""
+    """Number (N,) of the bin of each value; bins include their left edge, values outside are in the first or last."""
     return np.searchsorted(edges[1:-1], values, side="right")
 
 
-def _sums(place: NDArray[np.intp], weights: Edges, n: int) -> tuple[Edges, Edges]:
-    """Sums of weights and of squared weights of what is in each of `n` bins."""
-    content, variance = (np.bincount(place, u, n).astype(np.float64) for u in (weights, weights**2))
+def _sums(number: NDArray[np.intp], weights: Edges, n: int) -> tuple[Edges, Edges]:
+    """Sums of weights and of squared weights, (n,) each, of events in given bins (N,)."""
+    content, variance = (np.bincount(number, u, n).astype(np.float64) for u in (weights, weights**2))
     return content, variance
 
 
 def histogram(values: ArrayLike, edges: Edges, *, weights: ArrayLike | None = None) -> tuple[Edges, Edges]:
-    """Sums of weights and of squared weights in each bin (see `bin_number`).
+    """Weighted histogram.
 
     Args:
         values: (N,).
-        edges: (B + 1,), increasing.
-        weights: (N,), default ones.
+        edges: (B + 1,), increasing; values outside count in the first or last bin.
+        weights: (N,), default ones; single negative weights are allowed.
 
     Returns:
-        Two arrays (B,): contents and variances.
+        Contents (B,) and variances (B,): sums of weights and of squared weights in each bin.
+
+    Raises:
+        ValueError: If the sample is empty or not finite, or its weights have no positive sum.
     """
     x, w = checked(values, weights, name="sample")
     return _sums(bin_number(x, edges), w, len(edges) - 1)
@@ -119,12 +127,12 @@ def profile(
     Args:
         values: (N,).
         condition: (N,).
-        edges: (B + 1,), increasing; what lies outside goes to the first and last bin.
-        weights: (N,), default ones.
+        edges: (B + 1,), increasing; values outside count in the first or last bin.
+        weights: (N,), default ones; single negative weights are allowed.
 
     Returns:
-        (B, 2) means and uncertainties :math:`\sqrt{\sum w^2 (x - m)^2} / \sum w`; NaN where the weights have no
-        positive sum.
+        (B, 2) means and uncertainties :math:`\sqrt{\sum w^2 (x - m)^2} / \sum w`, in the unit of the values; NaN where
+        the weights have no positive sum.
 
     Raises:
         ValueError: If the sample is empty or not finite, or its weights have no positive sum.
@@ -138,14 +146,15 @@ def profile(
 
 
 def _not_negative(h1: Edges, v1: Edges, h2: Edges, v2: Edges) -> tuple[Edges, Edges, Edges, Edges]:
-    """The same histograms with each bin that is negative in either joined with its neighbour in both."""
+    """Contents h and variances v of two histograms in which each bin that is negative in one is joined in both."""
     begins = np.arange(len(h1))
     while True:
         joined = tuple(np.add.reduceat(x, begins) for x in (h1, v1, h2, v2))
         negative = (joined[0] < 0) | (joined[2] < 0)
         if not negative.any():
             return joined[0], joined[1], joined[2], joined[3]
-        begins = np.delete(begins, max(int(negative.argmax()), 1))  # with the bin before, or the second
+        # join with the bin before it, the first bin with the second
+        begins = np.delete(begins, max(int(negative.argmax()), 1))
 
 
 def histogram_pair(
@@ -157,50 +166,59 @@ def histogram_pair(
     bins: int = 40,
     edges: Edges | None = None,
 ) -> tuple[Edges, Edges, Edges, Edges]:
-    """Both samples in the same bins, none of them negative.
+    """Histograms of both samples in the same bins, none of which is negative.
 
-    Where negative weights make a bin of either sample negative, it is joined with its neighbour in both: that sees
-    less, and keeps the contents what a distance between distributions needs.
+    Where negative weights make a bin of either sample negative, it is joined with its neighbour in both samples. Less
+    is seen with fewer bins, but the contents remain those of distributions.
 
     Args:
-        reference: (N1,).
-        sample: (N2,).
-        reference_weights: (N1,), default ones.
-        sample_weights: (N2,), default ones.
-        bins: Number of quantile bins of the reference, when no edges are given.
+        sample: (N1,).
+        reference: (N2,).
+        sample_weights: (N1,), default ones; single negative weights are allowed.
+        reference_weights: (N2,), default ones.
+        bins: Number of quantile bins of the reference, if no edges are given.
         edges: (B + 1,) edges to use instead, increasing.
 
     Returns:
-        Contents and variances of the reference, contents and variances of the sample, (B,) each.
+        Contents and variances of the sample, contents and variances of the reference, (B,) each.
 
     Raises:
         ValueError: If a sample is empty or not finite, or its weights have no positive sum.
     """
     if edges is None:
         edges = quantile_edges(reference, bins, weights=reference_weights)
-    first = histogram(reference, edges, weights=reference_weights)
-    return _not_negative(*first, *histogram(sample, edges, weights=sample_weights))
+    of_sample = histogram(sample, edges, weights=sample_weights)
+    return _not_negative(*of_sample, *histogram(reference, edges, weights=reference_weights))
 
 
 def poisson_replicas(content: Edges, variance: Edges, number: int, rng: np.random.Generator) -> Edges:
-    """Bootstrap replicas (number, B) of a histogram.
+    """Draw bootstrap replicas of the contents of a histogram.
 
-    The Poisson bootstrap of events, done on the bins: a bin of weighted events fluctuates as a scaled Poisson
-    number with the same mean and variance (exact for equal weights; Bohm and Zech, arXiv:1309.1287).
+    The Poisson bootstrap of events, applied to bins: a bin of weighted events fluctuates like a scaled Poisson number
+    of the same mean and variance (exact for equal weights).
 
     Args:
         content: (B,), not negative.
         variance: (B,) sums of squared weights.
-        number: How many.
-        rng: Draws them.
+        number: Number of replicas.
+        rng: Draws the replicas.
+
+    Returns:
+        (number, B) contents.
+
+    References:
+        Bohm and Zech, arXiv:1309.1287.
     """
     scale = np.divide(variance, content, out=np.ones_like(content), where=content > 0)
     return rng.poisson(np.maximum(content, 0.0) / scale, (number, len(content))).astype(np.float64) * scale
 
 
-def _separation(first: Edges, second: Edges) -> Edges:
-    h1 = first / np.maximum(first.sum(-1, keepdims=True), np.finfo(float).tiny)
-    h2 = second / np.maximum(second.sum(-1, keepdims=True), np.finfo(float).tiny)
+def _separation(sample: Edges, reference: Edges) -> Edges:
+    """Separation power (...) of contents (..., B)."""
+    h1, h2 = (
+        content / np.maximum(content.sum(-1, keepdims=True), np.finfo(float).tiny)
+        for content in (sample, reference)
+    )
     both = h1 + h2
     result: Edges = 0.5 * np.divide((h1 - h2) ** 2, both, out=np.zeros_like(both), where=both > 0).sum(-1)
     return result
@@ -219,23 +237,23 @@ def separation_power(
 ) -> Measurement:
     r"""Separation power (triangular discrimination) of two samples of one observable.
 
-    :math:`\frac{1}{2} \sum_i \frac{(h_{1i} - h_{2i})^2}{h_{1i} + h_{2i}}` with unit-sum histograms: 0 for
-    equal histograms, 1 without overlap. Statistical fluctuation alone gives about B/4 (1/N1 + 1/N2): compare
-    with the value between two halves of the reference.
+    :math:`\frac{1}{2} \sum_i \frac{(h_{1i} - h_{2i})^2}{h_{1i} + h_{2i}}` with unit-sum histograms :math:`h`. The order
+    of the bins plays no role. Statistical fluctuation alone gives about B/4 (1/N1 + 1/N2): compare with the value
+    between two halves of the reference.
 
     Args:
-        reference: (N1,).
-        sample: (N2,).
-        rng: Draws the bootstrap replicas.
-        reference_weights: (N1,), default ones; where negative weights make a bin negative, it is joined with its
-            neighbour, which sees less but stays between 0 and 1.
-        sample_weights: (N2,), default ones.
-        bins: Number of quantile bins of the reference, when no edges are given.
-        edges: (B + 1,) edges to use instead.
+        sample: (N1,).
+        reference: (N2,).
+        rng: Draws the bootstrap replicas (those of the reference first).
+        sample_weights: (N1,), default ones; where negative weights make a bin negative, it is joined with its
+            neighbour, which sees less but keeps the value between 0 and 1.
+        reference_weights: (N2,), default ones.
+        bins: Number of quantile bins of the reference, if no edges are given.
+        edges: (B + 1,) edges to use instead, increasing.
         n_bootstrap: Replicas for the uncertainty; 0 gives an uncertainty of 0.
 
     Returns:
-        Value and bootstrap uncertainty.
+        Value, from 0 (equal histograms) to 1 (no overlap), and bootstrap uncertainty.
 
     Raises:
         ValueError: If a sample is empty or not finite, or its weights have no positive sum.
@@ -246,14 +264,13 @@ def separation_power(
     h1, v1, h2, v2 = histogram_pair(
         sample,
         reference,
-        reference_weights=reference_weights,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
         bins=bins,
         edges=edges,
     )
-    replicas = _separation(
-        poisson_replicas(h1, v1, n_bootstrap, rng), poisson_replicas(h2, v2, n_bootstrap, rng)
-    )
+    reference_replicas = poisson_replicas(h2, v2, n_bootstrap, rng)  # drawn first
+    replicas = _separation(poisson_replicas(h1, v1, n_bootstrap, rng), reference_replicas)
     return float(_separation(h1, h2)), float(replicas.std()) if n_bootstrap else 0.0
 
 
@@ -264,22 +281,25 @@ def separations_of_parts(
     *,
     weights: ArrayLike | None = None,
 ) -> list[float]:
-    """The value of `separation_power` between pairs of parts of one sample, which is binned once for all.
+    """Values of `separation_power` between pairs of parts of one sample, which is binned only once.
 
     Args:
         values: (N,).
-        parts: Pairs of arrays of indices.
+        parts: Pairs of arrays of indices; which part comes first plays no role.
         edges: (B + 1,), increasing.
-        weights: (N,), default ones.
+        weights: (N,), default ones; single negative weights are allowed.
+
+    Returns:
+        The separation power of each pair.
 
     Raises:
         ValueError: If the sample is empty or not finite, or the weights of a part have no positive sum.
     """
     x, w = checked(values, weights, name="sample")
-    place, n = bin_number(x, edges), len(edges) - 1
-    found = []
+    number, n = bin_number(x, edges), len(edges) - 1
+    separations = []
     for pair in parts:
-        (h1, v1), (h2, v2) = (_sums(place[part], positive(w[part], name="part"), n) for part in pair)
-        first, _, second, _ = _not_negative(h1, v1, h2, v2)
-        found.append(float(_separation(first, second)))
-    return found
+        (h1, v1), (h2, v2) = (_sums(number[part], positive(w[part], name="part"), n) for part in pair)
+        h1, _, h2, _ = _not_negative(h1, v1, h2, v2)
+        separations.append(float(_separation(h1, h2)))
+    return separations

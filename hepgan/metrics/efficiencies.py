@@ -1,11 +1,11 @@
-"""Efficiency of a cut: the share of events that pass, against a condition."""
+"""Efficiency of a cut: the share of events that pass, in bins of a condition."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hepgan.metrics.histogram import histogram, profile
+from hepgan.metrics.histograms import histogram, profile
 
 __all__ = ["efficiency"]
 
@@ -21,13 +21,13 @@ def efficiency(
 
     :math:`\epsilon = \sum_{passed} w / \sum w`, uncertainty :math:`\sqrt{\sum w^2 (p - \epsilon)^2} / \sum w` with
     :math:`p` = 1 or 0 (binomial for equal weights), but at least :math:`1 / (n + 2)` with the effective number
-    :math:`n = (\sum w)^2 / \sum w^2`: that no event passes does not make an efficiency certain.
+    :math:`n = (\sum w)^2 / \sum w^2` of events, because an efficiency is not certain if no event passes, or all do.
 
     Args:
         passed: (N,) whether the event passes.
         condition: (N,).
-        edges: (B + 1,), increasing; what lies outside goes to the first and last bin.
-        weights: (N,), default ones; negative ones may make an efficiency negative or greater than 1.
+        edges: (B + 1,), increasing; values outside count in the first or last bin.
+        weights: (N,), default ones; negative weights may make an efficiency negative or greater than 1.
 
     Returns:
         (B, 2) efficiencies and uncertainties; NaN where the weights have no positive sum.
@@ -37,7 +37,7 @@ def efficiency(
     """
     result = profile(np.asarray(passed, dtype=np.float64), condition, edges, weights=weights)
     content, variance = histogram(condition, edges, weights=weights)
-    with np.errstate(invalid="ignore"):  # an empty bin is NaN already
-        least = variance / (content**2 + 2 * variance)
-    result[:, 1] = np.maximum(result[:, 1], least)
+    with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin, which is NaN already
+        smallest = variance / (content**2 + 2 * variance)
+    result[:, 1] = np.maximum(result[:, 1], smallest)
     return result

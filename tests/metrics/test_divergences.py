@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare, norm
 
-from hepgan.metrics.divergence import (
+from hepgan.metrics.divergences import (
     DIVERGENCES,
     chi2_test,
     divergence,
@@ -39,35 +39,35 @@ def test_closed_forms_of_two_gaussians(a, s, b, t):
     p, q = gaussian(a, s), gaussian(b, t)
     close = {"rel": 1e-4}
     kl, reverse = kl_of_gaussians(a, s, b, t), kl_of_gaussians(b, t, a, s)
-    assert divergence("kl", p, q) == pytest.approx(kl, **close)
-    assert divergence("reverse_kl", p, q) == pytest.approx(reverse, **close)
-    assert divergence("jeffrey", p, q) == pytest.approx(kl + reverse, **close)
+    assert divergence("kl", q, p) == pytest.approx(kl, **close)
+    assert divergence("reverse_kl", q, p) == pytest.approx(reverse, **close)
+    assert divergence("jeffrey", q, p) == pytest.approx(kl + reverse, **close)
     affinity = math.sqrt(2 * s * t / (s**2 + t**2)) * math.exp(-((a - b) ** 2) / (4 * (s**2 + t**2)))
-    assert divergence("squared_hellinger", p, q) == pytest.approx(2 * (1 - affinity), **close)
+    assert divergence("squared_hellinger", q, p) == pytest.approx(2 * (1 - affinity), **close)
     # int q^alpha p^(1 - alpha), Gaussian as long as the variance of the product is positive
     alpha = 0.3
     variance = (1 - alpha) * t**2 + alpha * s**2
     overlap = s**alpha * t ** (1 - alpha) / math.sqrt(variance)
     overlap *= math.exp(-alpha * (1 - alpha) * (a - b) ** 2 / (2 * variance))
     expected = (overlap - 1) / (alpha * (alpha - 1))
-    assert divergence("alpha", p, q, alpha=alpha) == pytest.approx(expected, **close)
+    assert divergence("alpha", q, p, alpha=alpha) == pytest.approx(expected, **close)
 
 
 def test_closed_forms_of_shifted_gaussians():
     shift = 0.8
     p, q = gaussian(0), gaussian(shift)
-    assert divergence("total_variation", p, q) == pytest.approx(2 * norm.cdf(shift / 2) - 1, rel=1e-5)
+    assert divergence("total_variation", q, p) == pytest.approx(2 * norm.cdf(shift / 2) - 1, rel=1e-5)
     for name in ("pearson", "neyman"):
-        assert divergence(name, p, q) == pytest.approx(math.exp(shift**2) - 1, rel=1e-4)
+        assert divergence(name, q, p) == pytest.approx(math.exp(shift**2) - 1, rel=1e-4)
 
 
 def test_pearson_and_neyman_are_not_exchanged():
     # int q^2 / p of centred Gaussians is s^2 / (t sqrt(2 s^2 - t^2)), of the narrow over the wide one
     s, t = 1.3, 1.0
     expected = s**2 / (t * math.sqrt(2 * s**2 - t**2)) - 1
-    assert divergence("pearson", gaussian(0, s), gaussian(0, t)) == pytest.approx(expected, rel=1e-4)
-    assert divergence("neyman", gaussian(0, t), gaussian(0, s)) == pytest.approx(expected, rel=1e-4)
-    assert divergence("neyman", gaussian(0, s), gaussian(0, t)) > 1.05 * expected
+    assert divergence("pearson", gaussian(0, t), gaussian(0, s)) == pytest.approx(expected, rel=1e-4)
+    assert divergence("neyman", gaussian(0, s), gaussian(0, t)) == pytest.approx(expected, rel=1e-4)
+    assert divergence("neyman", gaussian(0, t), gaussian(0, s)) > 1.05 * expected
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
@@ -75,20 +75,20 @@ def test_every_row_keeps_its_promises(rng, name):
     row, parameters = DIVERGENCES[name], PARAMETERS.get(name, {})
     for _ in range(50):
         p, q = random_pair(rng)
-        value, swapped = divergence(name, p, q, **parameters), divergence(name, q, p, **parameters)
+        value, swapped = divergence(name, q, p, **parameters), divergence(name, p, q, **parameters)
         assert row.lower < value <= row.upper(**parameters)
         assert (abs(value - swapped) < 1e-12) == row.symmetric
-        joined = divergence(name, p.reshape(-1, 2).sum(1), q.reshape(-1, 2).sum(1), **parameters)
+        joined = divergence(name, q.reshape(-1, 2).sum(1), p.reshape(-1, 2).sum(1), **parameters)
         assert joined <= value + 1e-12  # what is merged cannot be told apart
         assert divergence(name, p, p, **parameters) == pytest.approx(row.lower, abs=1e-12)
-    apart = divergence(name, [1, 0, 0], [0, 1, 0], **parameters)
+    apart = divergence(name, [0, 1, 0], [1, 0, 0], **parameters)
     assert apart == pytest.approx(row.upper(**parameters), abs=1e-12)
 
 
 def test_known_inequalities_and_identities(rng):
     for _ in range(200):
         p, q = random_pair(rng)
-        d = {name: divergence(name, p, q) for name in DIVERGENCES}
+        d = {name: divergence(name, q, p) for name in DIVERGENCES}
         tv, hellinger, kl, js = d["total_variation"], d["squared_hellinger"], d["kl"], d["jensen_shannon"]
         assert 2 * tv**2 <= kl  # Pinsker
         assert tv <= math.sqrt(1 - math.exp(-kl))  # Bretagnolle and Huber
@@ -100,34 +100,34 @@ def test_known_inequalities_and_identities(rng):
         assert d["jeffrey"] == pytest.approx(kl + d["reverse_kl"])
         assert d["gan"] == pytest.approx(2 * js - math.log(4))
         assert d["weighted_jensen_shannon"] == pytest.approx(js)
-        assert divergence("alpha", p, q, alpha=2) == pytest.approx(d["pearson"] / 2)
-        assert divergence("alpha", p, q, alpha=-1) == pytest.approx(d["neyman"] / 2)
-        assert divergence("alpha", p, q, alpha=0.5) == pytest.approx(2 * hellinger)
-        assert divergence("alpha", p, q, alpha=0) == pytest.approx(kl)
-        assert divergence("alpha", p, q, alpha=1) == pytest.approx(d["reverse_kl"])
+        assert divergence("alpha", q, p, alpha=2) == pytest.approx(d["pearson"] / 2)
+        assert divergence("alpha", q, p, alpha=-1) == pytest.approx(d["neyman"] / 2)
+        assert divergence("alpha", q, p, alpha=0.5) == pytest.approx(2 * hellinger)
+        assert divergence("alpha", q, p, alpha=0) == pytest.approx(kl)
+        assert divergence("alpha", q, p, alpha=1) == pytest.approx(d["reverse_kl"])
 
 
 def test_limits_of_alpha_and_pi():
     p, q = gaussian(0, 1), gaussian(0.4, 1.2)
-    kl, reverse = divergence("kl", p, q), divergence("reverse_kl", p, q)
-    assert divergence("alpha", p, q, alpha=1e-4) == pytest.approx(kl, rel=1e-3)
-    assert divergence("alpha", p, q, alpha=1 - 1e-4) == pytest.approx(reverse, rel=1e-3)
-    assert divergence("weighted_jensen_shannon", p, q, pi=1e-4) / 1e-4 == pytest.approx(kl, rel=1e-2)
-    assert divergence("weighted_jensen_shannon", p, q, pi=1 - 1e-4) / 1e-4 == pytest.approx(reverse, rel=1e-2)
+    kl, reverse = divergence("kl", q, p), divergence("reverse_kl", q, p)
+    assert divergence("alpha", q, p, alpha=1e-4) == pytest.approx(kl, rel=1e-3)
+    assert divergence("alpha", q, p, alpha=1 - 1e-4) == pytest.approx(reverse, rel=1e-3)
+    assert divergence("weighted_jensen_shannon", q, p, pi=1e-4) / 1e-4 == pytest.approx(kl, rel=1e-2)
+    assert divergence("weighted_jensen_shannon", q, p, pi=1 - 1e-4) / 1e-4 == pytest.approx(reverse, rel=1e-2)
 
 
 def test_an_empty_bin_is_infinite_on_one_side_only():
     full, lacking = [0.5, 0.3, 0.2], [0.6, 0.4, 0.0]
     for name in ("kl", "neyman"):
-        assert divergence(name, full, lacking) == math.inf
-        assert math.isfinite(divergence(name, lacking, full))
-    for name in ("reverse_kl", "pearson"):
-        assert math.isfinite(divergence(name, full, lacking))
         assert divergence(name, lacking, full) == math.inf
-    assert divergence("alpha", full, lacking, alpha=-0.5) == math.inf
-    assert math.isfinite(divergence("alpha", full, lacking, alpha=1.5))
-    assert divergence("alpha", lacking, full, alpha=1.5) == math.inf
-    assert divergence("kl", [0.5, 0.5, 0], [0.4, 0.6, 0]) == divergence("kl", [0.5, 0.5], [0.4, 0.6])
+        assert math.isfinite(divergence(name, full, lacking))
+    for name in ("reverse_kl", "pearson"):
+        assert math.isfinite(divergence(name, lacking, full))
+        assert divergence(name, full, lacking) == math.inf
+    assert divergence("alpha", lacking, full, alpha=-0.5) == math.inf
+    assert math.isfinite(divergence("alpha", lacking, full, alpha=1.5))
+    assert divergence("alpha", full, lacking, alpha=1.5) == math.inf
+    assert divergence("kl", [0.4, 0.6, 0], [0.5, 0.5, 0]) == divergence("kl", [0.4, 0.6], [0.5, 0.5])
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
@@ -136,7 +136,7 @@ def test_samples_converge_to_the_closed_form(rng, name):
     outer = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
     p, q = np.diff(norm.cdf(outer)), np.diff(norm.cdf(outer, 0.5))
     parameters = PARAMETERS.get(name, {})
-    expected = divergence(name, p, q, **parameters)
+    expected = divergence(name, q, p, **parameters)
     x, y = rng.normal(size=40000), rng.normal(0.5, 1, 40000)
     value, uncertainty = histogram_divergence(name, y, x, rng=rng, edges=edges, **parameters)
     assert value == pytest.approx(expected, abs=4 * uncertainty)
@@ -182,8 +182,8 @@ def test_weight_two_is_an_event_twice(rng):
         sample,
         reference,
         edges=edges,
-        reference_weights=np.full(400, 3.0),
         sample_weights=np.full(400, 0.1),
+        reference_weights=np.full(400, 3.0),
     )
     assert scaled.chi2 == pytest.approx(chi2_test(sample, reference, edges=edges).chi2)
 
@@ -205,7 +205,7 @@ def test_negative_weights_subtract(rng):
         edges=np.arange(4.0),
         sample_weights=[2, -0.5, 1],
     )
-    assert joined[0] == pytest.approx(divergence("kl", [2 / 3, 1 / 3], [0.6, 0.4]))
+    assert joined[0] == pytest.approx(divergence("kl", [0.6, 0.4], [2 / 3, 1 / 3]))
 
 
 def test_a_lost_mode_is_large_but_finite(rng):
@@ -234,21 +234,27 @@ def test_a_handful_of_events(rng):
 
 
 @pytest.mark.parametrize(
-    ("name", "p", "q", "parameters", "message"),
+    ("name", "reference", "sample", "parameters", "message"),
     [
         ("kullback", [1.0], [1.0], {}, r"expected one of \['total_variation', .*got 'kullback'"),
         ("kl", [1.0], [1.0], {"alpha": 1}, r"divergence kl: expected parameters \[\], got 'alpha'"),
         ("weighted_jensen_shannon", [1.0], [1.0], {"pi": 1.0}, "expected pi between 0 and 1, got 1"),
-        ("kl", [1.0], [0.5, 0.5], {}, r"same bins, got shapes \(1,\) and \(2,\)"),
-        ("kl", [1.0, 2.0], [0.5, 0.5], {}, "expected p without negative bins and with sum 1, .* a sum of 3"),
-        ("kl", [0.5, 0.5], [1.5, -0.5], {}, "expected q .* got a smallest bin of -0.5"),
-        ("kl", [np.nan, 0.5], [0.5, 0.5], {}, "expected p without negative bins"),
+        ("kl", [1.0], [0.5, 0.5], {}, r"same bins, got shapes \(2,\) and \(1,\)"),
+        (
+            "kl",
+            [1.0, 2.0],
+            [0.5, 0.5],
+            {},
+            "expected a reference without negative bins and with sum 1, .* a sum of 3",
+        ),
+        ("kl", [0.5, 0.5], [1.5, -0.5], {}, "expected a sample .* got a smallest bin of -0.5"),
+        ("kl", [np.nan, 0.5], [0.5, 0.5], {}, "expected a reference without negative bins"),
         ("kl", [], [], {}, "and a sum of 0"),
     ],
 )
-def test_bad_input(name, p, q, parameters, message):
+def test_bad_input(name, reference, sample, parameters, message):
     with pytest.raises(ValueError, match=message):
-        divergence(name, p, q, **parameters)
+        divergence(name, sample, reference, **parameters)
 
 
 def test_bad_samples(rng):

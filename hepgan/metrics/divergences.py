@@ -1,15 +1,16 @@
 r"""f-divergences of binned distributions: one table, `DIVERGENCES`, and the chi-square test.
 
-:math:`P` is the data (the reference), :math:`Q` the model (the sample); all are zero for equal histograms, except
-``gan``, which is :math:`-\ln 4`. None of them knows how far one bin is from another: for that, see `wasserstein`.
+In formulas, :math:`p` are the bins of the reference (the data) and :math:`q` those of the sample (the model). All
+divergences are zero for equal histograms, except ``gan``, which is :math:`-\ln 4`. They ignore how far one bin is from
+another; for that, see `wasserstein`.
 
-Which one to use: ``total_variation``, ``squared_hellinger`` and ``jensen_shannon`` are finite whatever the samples are,
-and safe in a table. ``kl`` weighs what the model lacks (it is infinite where the data have events and the model has
-none), ``reverse_kl`` what the model invents; ``neyman`` and ``pearson`` do the same more violently. ``alpha`` runs from
-one kind to the other. A generator that lost a mode has a large ``kl`` and a small ``reverse_kl``.
+Which one to use: ``total_variation``, ``squared_hellinger`` and ``jensen_shannon`` are finite for any samples and safe
+in a table. ``kl`` is large where the sample lacks events (infinite where only the reference has some), ``reverse_kl``
+where the sample has events that the reference lacks; ``neyman`` and ``pearson`` are the same, but steeper. ``alpha``
+interpolates between the two kinds. A generator that lost a mode has a large ``kl`` and a small ``reverse_kl``.
 
-Merging bins can only lower an f-divergence, so a value from a histogram is below that of the densities, apart from the
-statistical fluctuation, which adds about :math:`f''(1) (B - 1) (1/N_1 + 1/N_2) / 2` for B bins.
+Merging bins can only lower an f-divergence, so the value of histograms is below that of the densities, apart from
+statistical fluctuations, which add about :math:`f''(1) (B - 1) (1/N_1 + 1/N_2) / 2` for B bins.
 
 References:
     Nowozin et al., arXiv:1606.00709, tables 1 and 5; Liese and Vajda, IEEE Trans. Inf. Theory 52 (2006) 4394.
@@ -26,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 from scipy.stats import chi2 as chi2_distribution
 
-from hepgan.metrics.histogram import histogram_pair, poisson_replicas
+from hepgan.metrics.histograms import histogram_pair, poisson_replicas
 from hepgan.metrics.moments import Measurement
 
 __all__ = [
@@ -41,25 +42,25 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-UNIT_SUM = 1e-6  # how far the sum of a density may be from 1: single precision has been seen in histograms
-EMPTY_BIN = 0.5  # events that an empty bin counts as where a divergence would be infinite without (see below)
+UNIT_SUM = 1e-6  # tolerance for the sum of a distribution, for histograms in single precision
+EMPTY_BIN = 0.5  # events in an empty bin where a divergence would be infinite (see `histogram_divergence`)
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """One row of the table.
+    """One row of `DIVERGENCES`.
 
     Attributes:
         name: Its key.
         title: Its name in text.
-        integrand: From the probabilities of the data and of the model in each bin, (..., B) both, and the
-            parameters, to the contributions (..., B); infinite where the definition is. Bins that are empty in both
-            are not given to it.
-        symmetric: Whether data and model can be exchanged, whatever the parameters are.
-        lower: Its value for equal histograms, the smallest one.
-        upper: From the parameters to its value for histograms without overlap, the largest one.
-        parameters: Names and defaults of its parameters.
-        allowed: Open or closed interval of a parameter: lowest and highest value.
+        integrand: From the probabilities q of the sample and p of the reference in each bin, (..., B) both, and the
+            parameters, to the contributions (..., B); infinite where the definition is. It is not called for bins that
+            are empty in both.
+        symmetric: Whether sample and reference can be exchanged, for all values of the parameters.
+        lower: Smallest value, for equal histograms.
+        upper: From the parameters to the largest value, for histograms without overlap.
+        parameters: Names and defaults of the parameters.
+        allowed: Lowest and highest value of a parameter, both excluded.
     """
 
     name: str
@@ -73,26 +74,27 @@ class Divergence:
 
 
 def _divided(numerator: Array, denominator: Array) -> Array:
+    """Ratio, infinite for a denominator of zero."""
     with np.errstate(divide="ignore", over="ignore"):
         result: Array = numerator / denominator
     return result
 
 
-def _weighted_jensen_shannon(p: Array, q: Array, *, pi: float) -> Array:
+def _weighted_jensen_shannon(q: Array, p: Array, *, pi: float) -> Array:
     mixture = pi * p + (1 - pi) * q
     result: Array = pi * rel_entr(p, mixture) + (1 - pi) * rel_entr(q, mixture)
     return result
 
 
-def _jensen_shannon(p: Array, q: Array) -> Array:
-    return _weighted_jensen_shannon(p, q, pi=0.5)
+def _jensen_shannon(q: Array, p: Array) -> Array:
+    return _weighted_jensen_shannon(q, p, pi=0.5)
 
 
-def _alpha(p: Array, q: Array, *, alpha: float) -> Array:
+def _alpha(q: Array, p: Array, *, alpha: float) -> Array:
     if alpha in (0.0, 1.0):  # the limits
         result: Array = rel_entr(p, q) if alpha == 0 else rel_entr(q, p)
         return result
-    # p ((q/p)^alpha - 1) - alpha (q - p), written so that one empty bin gives its limit, zero or infinity
+    # p ((q/p)^alpha - 1) - alpha (q - p), in a form whose limit for an empty bin is zero or infinity, not NaN
     with np.errstate(divide="ignore", over="ignore"):
         overlap = np.where((p == 0) & (alpha < 1) | (q == 0) & (alpha > 0), 0.0, q**alpha * p ** (1 - alpha))
     result = (overlap - (1 - alpha) * p - alpha * q) / (alpha * (alpha - 1))
@@ -109,21 +111,21 @@ def _infinite(**_: float) -> float:
 
 _ROWS = (
     Divergence(
-        "total_variation", "total variation", lambda p, q: 0.5 * np.abs(p - q), True, 0.0, lambda: 1.0
+        "total_variation", "total variation", lambda q, p: 0.5 * np.abs(p - q), True, 0.0, lambda: 1.0
     ),
-    Divergence("kl", "Kullback-Leibler", lambda p, q: rel_entr(p, q), False, 0.0, _infinite),
-    Divergence("reverse_kl", "reverse Kullback-Leibler", lambda p, q: rel_entr(q, p), False, 0.0, _infinite),
-    Divergence("pearson", "Pearson χ²", lambda p, q: _divided((q - p) ** 2, p), False, 0.0, _infinite),
-    Divergence("neyman", "Neyman χ²", lambda p, q: _divided((p - q) ** 2, q), False, 0.0, _infinite),
+    Divergence("kl", "Kullback-Leibler", lambda q, p: rel_entr(p, q), False, 0.0, _infinite),
+    Divergence("reverse_kl", "reverse Kullback-Leibler", lambda q, p: rel_entr(q, p), False, 0.0, _infinite),
+    Divergence("pearson", "Pearson χ²", lambda q, p: _divided((q - p) ** 2, p), False, 0.0, _infinite),
+    Divergence("neyman", "Neyman χ²", lambda q, p: _divided((p - q) ** 2, q), False, 0.0, _infinite),
     Divergence(
         "squared_hellinger",
         "squared Hellinger",
-        lambda p, q: (np.sqrt(p) - np.sqrt(q)) ** 2,
+        lambda q, p: (np.sqrt(p) - np.sqrt(q)) ** 2,
         True,
         0.0,
         lambda: 2.0,
     ),
-    Divergence("jeffrey", "Jeffrey", lambda p, q: rel_entr(p, q) + rel_entr(q, p), True, 0.0, _infinite),
+    Divergence("jeffrey", "Jeffrey", lambda q, p: rel_entr(p, q) + rel_entr(q, p), True, 0.0, _infinite),
     Divergence("jensen_shannon", "Jensen-Shannon", _jensen_shannon, True, 0.0, lambda: math.log(2)),
     Divergence(
         "weighted_jensen_shannon",
@@ -138,7 +140,7 @@ _ROWS = (
     Divergence(
         "gan",
         "GAN",
-        lambda p, q: rel_entr(p, p + q) + rel_entr(q, p + q),
+        lambda q, p: rel_entr(p, p + q) + rel_entr(q, p + q),
         True,
         -math.log(4),
         lambda: 0.0,
@@ -155,7 +157,7 @@ _ROWS = (
 )
 
 DIVERGENCES: dict[str, Divergence] = {row.name: row for row in _ROWS}
-r"""Every f-divergence by name, :math:`p` of the data, :math:`q` of the model:
+r"""All f-divergences by name, with :math:`q` of the sample (the model) and :math:`p` of the reference (the data):
 
 ========================  ====================================================================================
 total_variation           :math:`\frac{1}{2} \sum |p - q|`
@@ -167,7 +169,7 @@ squared_hellinger         :math:`\sum (\sqrt{p} - \sqrt{q})^2`
 jeffrey                   :math:`\sum (p - q) \ln(p/q)`
 jensen_shannon            :math:`\frac{1}{2} \sum p \ln \frac{2p}{p + q} + q \ln \frac{2q}{p + q}`
 weighted_jensen_shannon   :math:`\sum \pi p \ln(p/m) + (1 - \pi) q \ln(q/m)`, :math:`m = \pi p + (1 - \pi) q`
-gan                       twice Jensen-Shannon minus :math:`\ln 4`: the value of the best discriminator's game
+gan                       twice Jensen-Shannon minus :math:`\ln 4`: the value of the GAN game at the best discriminator
 alpha                     :math:`\frac{1}{\alpha (\alpha - 1)} \sum p [(q/p)^\alpha - 1] - \alpha (q - p)`; the limits
                           0 and 1 are kl and reverse_kl, 1/2 is twice squared_hellinger, 2 half of pearson, -1 half
                           of neyman
@@ -176,6 +178,7 @@ alpha                     :math:`\frac{1}{\alpha (\alpha - 1)} \sum p [(q/p)^\al
 
 
 def _chosen(name: str, parameters: Mapping[str, float]) -> tuple[Divergence, dict[str, float]]:
+    """Row of `DIVERGENCES` and all its parameters; the given ones are checked."""
     if name not in DIVERGENCES:
         raise ValueError(
             f"divergence: expected one of {list(DIVERGENCES)}, got {name!r}; choose one of these"
@@ -195,51 +198,55 @@ def _chosen(name: str, parameters: Mapping[str, float]) -> tuple[Divergence, dic
     return row, {**row.parameters, **parameters}
 
 
-def _summed(row: Divergence, p: Array, q: Array, parameters: dict[str, float]) -> Array:
+def _summed(row: Divergence, q: Array, p: Array, parameters: dict[str, float]) -> Array:
+    """Divergence (...) of distributions (..., B) of the sample (q) and the reference (p)."""
     empty = (p == 0) & (q == 0)
-    terms = row.integrand(np.where(empty, 1.0, p), np.where(empty, 1.0, q), **parameters)
+    terms = row.integrand(np.where(empty, 1.0, q), np.where(empty, 1.0, p), **parameters)
     result: Array = np.where(empty, 0.0, terms).sum(-1)
     return result
 
 
-def divergence(name: str, p: ArrayLike, q: ArrayLike, **parameters: float) -> float:
-    """Divergence of two binned distributions (see `DIVERGENCES`).
+def divergence(name: str, sample: ArrayLike, reference: ArrayLike, **parameters: float) -> float:
+    r"""f-divergence of two binned distributions (formulas: `DIVERGENCES`).
+
+    The sample is the second argument of the usual notation: ``divergence("kl", q, p)`` is :math:`KL(p \| q)`.
 
     Args:
         name: Key of `DIVERGENCES`.
-        p: (B,) probabilities of the bins in the data, sum 1.
-        q: (B,) the same in the model.
-        **parameters: `pi` or `alpha`, where the divergence has it.
+        sample: (B,) probabilities q of the bins in the sample (the model), sum 1.
+        reference: (B,) probabilities p of the bins in the reference (the data), sum 1.
+        **parameters: `pi` or `alpha`, if the divergence has it.
 
     Returns:
-        Its value; infinity where the definition is infinite.
+        Value, in the range of the table; infinity where the definition is infinite.
 
     Raises:
-        ValueError: If the name or a parameter is unknown, or `p` and `q` are not densities in the same bins.
+        ValueError: If the name or a parameter is unknown, or sample and reference are not distributions in the same
+            bins.
     """
     row, chosen = _chosen(name, parameters)
-    arrays = [np.asarray(values, dtype=np.float64) for values in (p, q)]
-    if arrays[0].ndim != 1 or arrays[0].shape != arrays[1].shape:
+    q, p = (np.asarray(values, dtype=np.float64) for values in (sample, reference))
+    if q.ndim != 1 or q.shape != p.shape:
         raise ValueError(
-            f"divergence {name}: expected two histograms with the same bins, got shapes {arrays[0].shape} and "
-            f"{arrays[1].shape}"
+            f"divergence {name}: expected sample and reference with the same bins, got shapes {q.shape} and {p.shape}"
         )
-    for label, values in zip(("p", "q"), arrays, strict=True):
+    for role, values in (("sample", q), ("reference", p)):
         if not (values >= 0).all() or not abs(values.sum() - 1) < UNIT_SUM:
             raise ValueError(
-                f"divergence {name}: expected {label} without negative bins and with sum 1, got a smallest bin of "
+                f"divergence {name}: expected a {role} without negative bins and with sum 1, got a smallest bin of "
                 f"{values.min(initial=math.inf):g} and a sum of {values.sum():g}; divide by the sum"
             )
-    return float(_summed(row, arrays[0], arrays[1], chosen))
+    return float(_summed(row, q, p, chosen))
 
 
 def _unit_sum(content: Array) -> Array:
+    """Histogram (..., B) divided by its sum."""
     result: Array = content / content.sum(-1, keepdims=True)
     return result
 
 
 def _occupied(content: Array, other: Array, event: float) -> Array:
-    """Half an event in each empty bin where the other histogram has some."""
+    """Histogram with half an event (of a given weight) in each empty bin where the other histogram has events."""
     return np.where((content == 0) & (other > 0), EMPTY_BIN * event, content)
 
 
@@ -256,29 +263,29 @@ def histogram_divergence(
     n_bootstrap: int = 50,
     **parameters: float,
 ) -> Measurement:
-    """Divergence of two samples of one observable, in bins.
+    """f-divergence of two samples of one observable, in bins (formulas: `DIVERGENCES`).
 
-    A divergence that is infinite where one sample has events and the other has none would be decided by the tails
-    of a finite sample. There an empty bin counts as half an event (of the sample's mean weight): the value stays
-    finite and grows with the logarithm (``kl``, ``reverse_kl``, ``jeffrey``) or a power (``pearson``, ``neyman``,
-    ``alpha``) of the number of events; read it as "at least". Divergences that stay finite take the bin as empty.
+    A divergence that is infinite where only one of the samples has events would depend on the tails of finite samples
+    alone. For such a divergence an empty bin counts as half an event of mean weight: the value stays finite and grows
+    with the logarithm (``kl``, ``reverse_kl``, ``jeffrey``) or a power (``pearson``, ``neyman``, ``alpha``) of the
+    number of events; read it as "at least". For divergences that stay finite the bin is empty.
 
     Args:
         name: Key of `DIVERGENCES`.
-        reference: (N1,), the data.
-        sample: (N2,), the model.
-        rng: Draws the bootstrap replicas.
-        reference_weights: (N1,), default ones; where negative weights make a bin negative, it is joined with its
+        sample: (N1,), the model.
+        reference: (N2,), the data.
+        rng: Draws the bootstrap replicas (those of the reference first).
+        sample_weights: (N1,), default ones; where negative weights make a bin negative, it is joined with its
             neighbour, as in `separation_power`.
-        sample_weights: (N2,), default ones.
-        bins: Number of quantile bins of the reference, when no edges are given.
-        edges: (B + 1,) edges to use instead.
+        reference_weights: (N2,), default ones.
+        bins: Number of quantile bins of the reference, if no edges are given.
+        edges: (B + 1,) edges to use instead, increasing.
         n_bootstrap: Replicas for the uncertainty; 0 gives an uncertainty of 0.
-        **parameters: `pi` or `alpha`, where the divergence has it.
+        **parameters: `pi` or `alpha`, if the divergence has it.
 
     Returns:
         Value and bootstrap uncertainty. Equal distributions give a little more than the smallest value (see the
-        module's text): compare with the value between two halves of the reference.
+        module's docstring): compare with the value between two halves of the reference.
 
     Raises:
         ValueError: If the name or a parameter is unknown, a sample is empty or not finite, or its weights have no
@@ -288,8 +295,8 @@ def histogram_divergence(
     histograms = histogram_pair(
         sample,
         reference,
-        reference_weights=reference_weights,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
         bins=bins,
         edges=edges,
     )
@@ -307,18 +314,18 @@ def histogram_divergences(
     edges: Array | None = None,
     n_bootstrap: int = 50,
 ) -> dict[str, Measurement]:
-    """Every divergence of `DIVERGENCES`, with its default parameters, from one binning and the same replicas.
+    """All divergences of `DIVERGENCES` with their default parameters, from one binning and the same replicas.
 
-    Arguments and errors are those of `histogram_divergence`.
+    Arguments and errors as in `histogram_divergence`.
 
     Returns:
-        Value and bootstrap uncertainty by name.
+        Name -> value and bootstrap uncertainty.
     """
     histograms = histogram_pair(
         sample,
         reference,
-        reference_weights=reference_weights,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
         bins=bins,
         edges=edges,
     )
@@ -329,33 +336,35 @@ def histogram_divergences(
 
 
 Histograms = tuple[Array, Array, Array, Array]
-"""Contents and variances of the data, contents and variances of the model, (B,) each."""
+"""Contents and variances of the sample, contents and variances of the reference, (B,) each."""
 
 
 def _replicas(histograms: Histograms, number: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Bootstrap replicas of the contents, (number, B) each; of a handful of events some have none and are left out."""
+    """Bootstrap replicas of the contents of sample and reference, at most (number, B) each.
+
+    With few events some replicas have none; they are left out.
+    """
     h1, v1, h2, v2 = histograms
-    first, second = poisson_replicas(h1, v1, number, rng), poisson_replicas(h2, v2, number, rng)
-    some = (first.sum(-1) > 0) & (second.sum(-1) > 0)
-    return first[some], second[some]
+    replicas2 = poisson_replicas(h2, v2, number, rng)  # drawn first
+    replicas1 = poisson_replicas(h1, v1, number, rng)
+    some = (replicas1.sum(-1) > 0) & (replicas2.sum(-1) > 0)
+    return replicas1[some], replicas2[some]
 
 
 def _measured(
     row: Divergence, parameters: dict[str, float], histograms: Histograms, replicas: tuple[Array, Array]
 ) -> Measurement:
+    """Value of one divergence of the histograms, and its scatter over the replicas."""
     h1, v1, h2, v2 = histograms
     one, none = np.ones(1), np.zeros(1)
-    infinite_without = [
-        bool(np.isinf(row.integrand(*pair, **parameters)[0])) for pair in ((none, one), (one, none))
-    ]
+    # whether an empty bin of the sample, or of the reference, makes the divergence infinite
+    infinite = [bool(np.isinf(row.integrand(*pair, **parameters)[0])) for pair in ((none, one), (one, none))]
     events = [v.sum() / h.sum() for h, v in ((h1, v1), (h2, v2))]  # weight of one event
 
-    def value(first: Array, second: Array) -> Array:
-        filled = (
-            _occupied(first, second, events[0]) if infinite_without[0] else first,
-            _occupied(second, first, events[1]) if infinite_without[1] else second,
-        )
-        return _summed(row, _unit_sum(filled[0]), _unit_sum(filled[1]), parameters)
+    def value(content1: Array, content2: Array) -> Array:
+        filled1 = _occupied(content1, content2, events[0]) if infinite[0] else content1
+        filled2 = _occupied(content2, content1, events[1]) if infinite[1] else content2
+        return _summed(row, _unit_sum(filled1), _unit_sum(filled2), parameters)
 
     return float(value(h1, h2)), float(value(*replicas).std()) if len(replicas[0]) else 0.0
 
@@ -365,8 +374,8 @@ class Chi2Test:
     """Outcome of `chi2_test`.
 
     Attributes:
-        chi2: The sum over the bins.
-        ndf: Bins with events, minus one.
+        chi2: Sum over the bins.
+        ndf: Number of degrees of freedom: bins with events, minus one.
         p_value: Probability of at least this chi2 for equal distributions.
     """
 
@@ -376,7 +385,7 @@ class Chi2Test:
 
     @property
     def per_ndf(self) -> Measurement:
-        """chi2/ndf, expected to be 1 for equal distributions, and its spread then; 0 +- 0 without a free bin."""
+        """chi2/ndf, with 1 expected for equal distributions, and its spread in that case; 0 +- 0 if ndf is 0."""
         return (self.chi2 / self.ndf, math.sqrt(2 / self.ndf)) if self.ndf else (0.0, 0.0)
 
 
@@ -392,25 +401,25 @@ def chi2_test(
     r"""Chi-square test that two weighted histograms come from the same distribution.
 
     :math:`\chi^2 = \sum_i (W_2 h_{1i} - W_1 h_{2i})^2 / (W_2^2 s_{1i} W_1 p_i + W_1^2 s_{2i} W_2 p_i)` with the
-    contents :math:`h`, their sums :math:`W`, the variance of a bin per content, :math:`s = v / h`, and the common
-    probability :math:`p_i = (h_{1i}/s_{1i} + h_{2i}/s_{2i}) / (W_1/s_{1i} + W_2/s_{2i})`. With the observed variances
-    :math:`W_2^2 v_{1i} + W_1^2 v_{2i}` as denominator an empty bin of a small sample would count as measured without
-    uncertainty; the two are the same for samples of one size and unit weights. Without weights this is the usual test
-    of a table of two rows.
+    contents :math:`h`, their sums :math:`W`, the ratio of variance and content of a bin, :math:`s = v / h`, and the
+    common probability :math:`p_i = (h_{1i}/s_{1i} + h_{2i}/s_{2i}) / (W_1/s_{1i} + W_2/s_{2i})`. With the observed
+    variances :math:`W_2^2 v_{1i} + W_1^2 v_{2i}` in the denominator, an empty bin of a small sample would count as
+    measured without uncertainty; for samples of equal size and unit weights both denominators are the same. Without
+    weights this is the usual test of a table of two rows.
 
-    It grows with the number of events for any given difference: a large value says "different", not "how much".
+    For any given difference the value grows with the number of events: a large value means "different", not "how much".
 
     Args:
-        reference: (N1,).
-        sample: (N2,).
-        reference_weights: (N1,), default ones; where negative weights make a bin negative, it is joined with its
+        sample: (N1,).
+        reference: (N2,).
+        sample_weights: (N1,), default ones; where negative weights make a bin negative, it is joined with its
             neighbour.
-        sample_weights: (N2,), default ones.
-        bins: Number of quantile bins of the reference, when no edges are given.
-        edges: (B + 1,) edges to use instead.
+        reference_weights: (N2,), default ones.
+        bins: Number of quantile bins of the reference, if no edges are given.
+        edges: (B + 1,) edges to use instead, increasing.
 
     Returns:
-        chi2, number of degrees of freedom, p-value: right from a few events a bin on.
+        chi2, number of degrees of freedom and p-value, which is valid for at least a few events per bin.
 
     Raises:
         ValueError: If a sample is empty or not finite, or its weights have no positive sum.
@@ -421,20 +430,20 @@ def chi2_test(
     h1, v1, h2, v2 = histogram_pair(
         sample,
         reference,
-        reference_weights=reference_weights,
         sample_weights=sample_weights,
+        reference_weights=reference_weights,
         bins=bins,
         edges=edges,
     )
-    filled = (v1 > 0) | (v2 > 0)
+    filled = (v2 > 0) | (v1 > 0)
     h1, v1, h2, v2 = (x[filled] for x in (h1, v1, h2, v2))
     sum1, sum2 = h1.sum(), h2.sum()
     s1, s2 = (
         np.divide(v, h, out=np.full_like(h, v.sum() / h.sum()), where=h > 0) for h, v in ((h1, v1), (h2, v2))
     )
-    common = (h1 / s1 + h2 / s2) / (sum1 / s1 + sum2 / s2)
-    variance = sum1 * sum2 * common * (sum2 * s1 + sum1 * s2)
-    difference = (sum2 * h1 - sum1 * h2) ** 2
+    common = (h2 / s2 + h1 / s1) / (sum2 / s2 + sum1 / s1)
+    variance = sum2 * sum1 * common * (sum1 * s2 + sum2 * s1)
+    difference = (sum1 * h2 - sum2 * h1) ** 2
     chi2 = float(np.divide(difference, variance, out=np.zeros_like(variance), where=variance > 0).sum())
-    ndf = len(h1) - 1
+    ndf = len(h2) - 1
     return Chi2Test(chi2, ndf, float(chi2_distribution.sf(chi2, ndf)) if ndf else 1.0)

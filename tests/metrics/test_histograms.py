@@ -12,7 +12,7 @@ from hepgan.metrics import (
     separation_power,
     uniform_edges,
 )
-from hepgan.metrics.histogram import separations_of_parts
+from hepgan.metrics.histograms import separations_of_parts
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_separations_of_parts_are_those_of_each_pair(rng):
     parts = [tuple(np.split(rng.permutation(401)[:400], 2)) for _ in range(3)]
     edges = np.linspace(-3, 3, 31)
     expected = [
-        separation_power(x[b], x[a], rng=rng, edges=edges, reference_weights=w[a], sample_weights=w[b])[0]
+        separation_power(x[b], x[a], rng=rng, edges=edges, sample_weights=w[b], reference_weights=w[a])[0]
         for a, b in parts
     ]
     assert separations_of_parts(x, parts, edges, weights=w) == pytest.approx(expected)

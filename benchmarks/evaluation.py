@@ -50,7 +50,7 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
 
     from hepgan.config import load
     from hepgan.data import reading as readers
-    from hepgan.report import writing as evaluation
+    from hepgan.report import writing
 
     torch.set_num_threads(threads)
     recipe = load(ROOT / "hepgan/configs/eplus.toml")
@@ -66,8 +66,8 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
         yield lambda name: marks.append((name, time.perf_counter(), time.process_time()))
 
     config = recipe.evaluation.model_copy(update={"fast": fast, "max_events": n})
-    with mock.patch.object(evaluation, "_steps", steps), tempfile.TemporaryDirectory() as out:
-        evaluation.compare(a, b, data=recipe.data, config=config, out=out, base=".")
+    with mock.patch.object(writing, "_steps", steps), tempfile.TemporaryDirectory() as out:
+        writing.compare_events(b, a, data=recipe.data, config=config, out=out, base=".")
         page = Path(out, "report.html").stat().st_size
     marks.append(("", time.perf_counter(), time.process_time()))
     taken: Steps = {}

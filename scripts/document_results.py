@@ -43,7 +43,9 @@ def _value(schema: dict[str, Any]) -> str:
 
 def _table(name: str, words: str, properties: dict[str, Any]) -> str:
     rows = "".join(
-        f"| `{key}` | {_value(field)} | {field.get('description', '').replace('``', '`')} |\n".replace("  ", " ")
+        f"| `{key}` | {_value(field)} | {field.get('description', '').replace('``', '`')} |\n".replace(
+            "  ", " "
+        )
         for key, field in sorted(properties.items(), key=lambda item: item[0] not in FIRST)
         if key not in LEFT_OUT
     )

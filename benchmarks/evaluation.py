@@ -67,7 +67,7 @@ def measured(n: int, *, fast: bool, threads: int) -> dict[str, object]:
 
     config = recipe.evaluation.model_copy(update={"fast": fast, "max_events": n})
     with mock.patch.object(writing, "_steps", steps), tempfile.TemporaryDirectory() as out:
-        writing.compare(reference, sample, data=recipe.data, config=config, out=out, base=".")
+        writing.compare_events(sample, reference, data=recipe.data, config=config, out=out, base=".")
         page = Path(out, "report.html").stat().st_size
     marks.append(("", time.perf_counter(), time.process_time()))
     taken: Steps = {}

@@ -64,12 +64,14 @@ def main() -> None:
             cells.append(f"{ks:.3f} ± {error:.3f} ({same:.3f})")
             if name in DRAWN:
                 label = f"{name.replace('_', ' ')} [GeV], {prongs}"
-                panels.append(figures.Overlay(label, x, y))
+                panels.append(figures.Overlay(label, sample=y, reference=x))
         print(f"| {prongs} ({inside[0].sum()}) | " + " | ".join(cells) + " |")
     for name, sample, paired in (("generated", generated, True), ("toy", floor, False)):
         print("AUC of {}: {:.3f} ± {:.3f}".format(name, *auc(sample, truth, paired=paired)))
     if arguments.out:
-        arguments.out.write_bytes(figures.svg(figures.overlays(panels, names=("toy", "generated"))))
+        arguments.out.write_bytes(
+            figures.svg(figures.overlays(panels, names=figures.Names(sample="generated", reference="toy")))
+        )
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ and the floor compares as many tracks of OTHER with those of TEST.
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hepgan.data.events import Events
 from hepgan.data.reading import read
+from hepgan.evaluation.closures import Shares
+from hepgan.evaluation.records import to_array
 from hepgan.evaluation.sample import Sample
 from hepgan.evaluation.tracks import TrackSetup
 from hepgan.inference.generator import Generator
@@ -23,29 +24,31 @@ HEAD = """| run | tracks | KS mean | KS max | AUC | efficiency, worst | in | ato
 |---|---|---|---|---|---|---|---|"""
 
 
-def worst(shares: dict[str, Any], condition: str) -> tuple[float, str]:
-    """Largest difference of a share in the bins of one condition, and the name of the share."""
+def worst(shares: Shares, condition: str) -> tuple[float, str]:
+    """Largest difference of a share in the bins of one condition, and of which share."""
     sizes = {}
-    for name, values in shares["values"].items():
-        made, wanted = (np.asarray(values[condition][key])[:, 0] for key in ("generated", "reference"))
+    for name, values in shares.values.items():
+        made, wanted = (
+            to_array(curve)[:, 0] for curve in (values[condition].sample, values[condition].reference)
+        )
         sizes[name] = float(np.abs(made - wanted).max())
     name = max(sizes, key=lambda key: sizes[key])
     return sizes[name], name
 
 
 def numbers(sample: Sample, reference: Sample, setup: TrackSetup, *, momentum: str) -> str:
-    """Columns of the table for one comparison."""
+    """The columns of one comparison."""
     rng = np.random.default_rng(1)
     order = rng.permutation(len(reference))
     halves = [(order[: len(order) // 2], order[len(order) // 2 :])]
-    closure = setup.closure(sample=sample, reference=reference, halves=halves, rng=rng)
+    closure = setup.closure(sample, reference, halves=halves, rng=rng)
     first = np.arange(min(AUC_TRACKS, len(reference)))
-    auc, error = setup.classify(sample=sample[first], reference=reference[first], rng=rng).auc
-    cut, of_cut = worst(closure["efficiency"], momentum)
-    atom, _ = worst(closure["atoms"], momentum)
-    ks = closure["ks"]
+    auc, error = setup.classify(sample[first], reference[first], rng=rng).auc
+    cut, of_cut = worst(closure.efficiency, momentum)
+    atom, _ = worst(closure.atoms, momentum)
+    ks = closure.ks
     return (
-        f"{ks['mean'][0]:.4f} | {ks['max'][0]:.4f} | {auc:.3f} ± {error:.3f} | "
+        f"{ks.mean.value:.4f} | {ks.max.value:.4f} | {auc:.3f} ± {error:.3f} | "
         f"{100 * cut:.1f} % | {of_cut} | {100 * atom:.2f} %"
     )
 

@@ -1,1 +1,1 @@
-"""What is measured between a sample and its reference."""
+"""Numbers between a sample and its reference, and the verdict on them."""

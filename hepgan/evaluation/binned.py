@@ -58,7 +58,7 @@ class BinnedDistance:
 
 
 def _largest(metric: Callable[..., Measurement]) -> InBin:
-    """Make the metric that of the observable in which it is largest."""
+    """Take the metric of the observable in which it is largest."""
 
     def measure(
         sample: Sample, reference: Sample, points: tuple[Points, Points], rng: np.random.Generator

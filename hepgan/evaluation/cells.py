@@ -1,8 +1,8 @@
 """The numbers of single cells: profiles in depth and radius, spectra, and correlations at fixed conditions.
 
 Profiles are means of energy over incident energy, their biases sample / reference - 1; the worst is that of the bins
-with more than a thousandth of the energy. Correlated are logarithms of 1 + energy / median energy, less what a cubic of
-each condition explains. Uncertainties are those of a jackknife of groups of showers, floors those of halves of the
+with more than a thousandth of the energy. Correlations are those of log(1 + energy / median energy), after a cubic in
+each condition is subtracted. Uncertainties are those of a jackknife of groups of showers, floors those of halves of the
 groups of the reference.
 """
 

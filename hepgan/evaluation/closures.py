@@ -88,7 +88,7 @@ class CellProfiles(Record):
 
 
 class Spectrum(Curves):
-    """Number of cells of a shower in bins of the cell's energy; the outer bins hold what lies outside."""
+    """Number of cells of a shower in bins of the cell's energy; the outer bins include everything outside."""
 
     edges: list[float]
     separation: Number | None

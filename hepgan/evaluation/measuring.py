@@ -1,4 +1,4 @@
-"""All numbers between two samples: what `hepgan evaluate` and `hepgan compare` write to ``metrics.json``.
+"""All numbers between two samples, as `hepgan evaluate` and `hepgan compare` write them to ``metrics.json``.
 
 Every number comes with its uncertainty and with its floor: the same number between two halves of the
 reference. The halves have half the events, so statistical fluctuation makes their separation power up to

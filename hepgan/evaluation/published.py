@@ -21,9 +21,9 @@ __all__ = ["CAVEAT", "Metric", "Peer", "geometry", "peers"]
 Metric = Literal["auc_low", "auc_high", "fpd"]
 
 CAVEAT = (
-    "Published numbers come from the authors' own showers and their own classifiers: deep networks that see single "
-    "cells (low level) or features of the shower (high level). The area of gradient boosting on this page is another "
-    "test, so compare it with them only roughly; what compares best is the same network on the same features."
+    "Published numbers come from the authors' own showers and their own classifiers: deep networks on single cells "
+    "(low level) or on features of the shower (high level). The area of gradient boosting on this page is another "
+    "test: compare it only roughly. The fair comparison is the same network on the same features (evaluation.networks)."
 )
 """Warning for the reader, printed beside the numbers."""
 

@@ -62,7 +62,7 @@ class Compared(Record):
     """A number that compares the two samples."""
 
     value: Number | None
-    """None if it could not be measured."""
+    """Null if it could not be measured."""
     floor: Number | None
     """The same number between two halves of the reference."""
     reason: str | None = None

@@ -177,7 +177,7 @@ class Metrics(Record):
     closure: ShowerClosure | TrackClosure
     """The numbers of the kind of data."""
     rows: list[Row]
-    """The verdict: requirements first, then what is for information."""
+    """The verdict: requirements first, then the rows for information."""
     headline: dict[str, Number]
     """The few numbers that travel with an exported model."""
 

@@ -49,7 +49,7 @@ class Published(Record):
     """Name of the generator."""
     value: float
     uncertainty: float | None
-    """None if it is not published."""
+    """Null if it is not published."""
     reference: str
     """Publication."""
     remark: str
@@ -66,7 +66,7 @@ class Row(Record):
     section: str
     """Section of the report that shows the number."""
     value: float | None
-    """None if it is not defined."""
+    """Null if it is not defined."""
     uncertainty: float | None
     """One standard deviation of the value."""
     unit: str = ""
@@ -76,7 +76,7 @@ class Row(Record):
     floor: Floor | None
     """The same number between two halves of the reference."""
     limit: float | None
-    """Largest size that is good; None: the row is for information."""
+    """Largest size that is good; null: the row is for information."""
     ideal: float = 0.0
     """Value of a perfect sample, from which the distance to the limit is measured."""
     verdict: Verdict

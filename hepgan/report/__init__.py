@@ -1,1 +1,1 @@
-"""Results as a page, figures and tables."""
+"""Results as a page, figures and tables for the terminal."""

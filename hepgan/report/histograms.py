@@ -140,7 +140,7 @@ def overlays(panels: Sequence[Overlay | Binned], *, names: Names, bins: int = 40
     """Draw histograms of two samples with statistical uncertainties, their ratios, and their pulls.
 
     The pull is the difference over its uncertainty, both samples' in quadrature. The first and last bin of an
-    `Overlay` hold what lies outside.
+    `Overlay` include everything outside the range.
 
     Args:
         panels: One panel each.

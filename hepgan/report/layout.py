@@ -121,8 +121,6 @@ def draw_abscissa(axes: Axes, label: str, *, logarithmic: bool, ticks: Sequence[
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
         low, high = axes.get_xlim()
-        if (
-            high < LONG_NUMBERS or high < 10 * low
-        ):  # else powers of ten, which is what the scale does by itself
+        if high < LONG_NUMBERS or high < 10 * low:  # else powers of ten, the default of the scale
             axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_major_formatter("{x:g}")

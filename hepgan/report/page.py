@@ -78,7 +78,7 @@ class KindReport:
 
 
 def _flat(table: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, str]]:
-    """Keys and values of nested tables; what is not known is left out."""
+    """Keys and values of nested tables, without nulls."""
     rows: list[tuple[str, str]] = []
     for key, value in table.items():
         if value is None:

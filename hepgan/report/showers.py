@@ -151,7 +151,7 @@ def sections(sample: Sample, reference: Sample, setup: ShowerSetup, closure: Sho
             "Energies",
             "Good: the red line covers the grey area, the ratios scatter around 1 within their errors, and the pulls "
             f"(difference over uncertainty) within the blue band (± {plots.PULL_BAND:g}) without a pattern. The first "
-            f"and last bin hold what lies outside; triangles are ratios beyond the drawn range.{few}",
+            f"and last bin include everything outside the range; triangles are ratios beyond the drawn range.{few}",
             plots.overlays(
                 [overlay(name) for name in _WHOLE if name in shapes.names]
                 + [overlay(kind, layer) for kind in quantities if kind in whole for layer in layers],
@@ -163,7 +163,7 @@ def sections(sample: Sample, reference: Sample, setup: ShowerSetup, closure: Sho
                 f"shapes-{k}",
                 f"Shower shapes, {layer}",
                 "Centre and width along both axes, occupancy, share of the brightest cell and energy ratio "
-                "of the two brightest: what particle identification uses, and where generators fail first. "
+                "of the two brightest: the shapes that particle identification uses, and where generators fail first. "
                 "Good: as above.",
                 plots.overlays(
                     [overlay(kind, layer) for kind in quantities if kind not in whole], names=names
@@ -288,8 +288,8 @@ def _spectra(
         "cells",
         "Cell energies",
         "Spectrum of the energy of single cells, cells per shower. Good: agreement over all decades; the "
-        "smallest deposits decide the occupancy, the largest the brightest share. The first and last bin hold what "
-        "lies outside.",
+        "smallest deposits decide the occupancy, the largest the brightest share. The first and last bin "
+        "include everything outside the range.",
         plots.overlays(panels, names=names),
     )
     return [section]

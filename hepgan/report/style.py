@@ -1,4 +1,4 @@
-"""The look of all figures: one palette, one style, and SVG that is small and reproducible.
+"""Style of all figures: one palette, and SVG that is small and reproducible.
 
 The reference is dark grey, the sample red; ticks, labels and font are those of the ROOT style of mplhep, at the size
 of a page.
@@ -32,11 +32,11 @@ __all__ = [
 P = ParamSpec("P")
 
 REFERENCE = "#3b3f46"
-GENERATED = "#e42536"  # with its companions from Petroff, arXiv:2107.02270: told apart in every colour vision
+GENERATED = "#e42536"  # palette of Petroff, arXiv:2107.02270, for every colour vision
 ACCENT = "#5790fc"
 FLOOR = "#c9ccd1"
 SERIES = ("#5790fc", "#f89c20", "#964a8b", "#e42536", "#7a21dd", "#9c9ca1")  # the same palette
-MARKERS = ("o", "s", "^", "v", "D", "P")  # for those who do not see the colours
+MARKERS = ("o", "s", "^", "v", "D", "P")  # for readers who cannot tell the colours apart
 
 STYLE: Any = {
     **mplhep.style.ROOT,  # ticks inwards on all sides with minor ones between, labels at the ends of the axes
@@ -47,17 +47,17 @@ STYLE: Any = {
     "axes.linewidth": 0.8,
     "axes.titlesize": 9.5,
     "axes.unicode_minus": True,
-    "font.family": ["TeX Gyre Heros", "DejaVu Sans"],  # mplhep brings the first; the second has all signs
+    "font.family": ["TeX Gyre Heros", "DejaVu Sans"],  # mplhep ships the first; the second has all signs
     "font.size": 9,
     "legend.fontsize": 9.5,
     "lines.linewidth": 1.2,
-    "mathtext.fontset": "dejavusans",  # ROOT's own is looked up again, and missed, outside of this style
+    "mathtext.fontset": "dejavusans",  # ROOT's own font is not found outside of this style
     "svg.fonttype": "path",
     "svg.hashsalt": "hepgan",
     "xtick.labelsize": 9,
     "xtick.major.pad": 5,
     "xtick.major.size": 5,
-    "xtick.minor.ndivs": 2,  # more are a grey edge at this size, and most of the time that a figure takes
+    "xtick.minor.ndivs": 2,  # more would blur at this size, and take most of the drawing time
     "xtick.minor.size": 2.5,
     "ytick.labelsize": 9,
     "ytick.major.pad": 5,
@@ -68,13 +68,13 @@ STYLE: Any = {
 
 
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A function that draws, in the style of all figures."""
+    """Make a function draw in the style of all figures."""
 
     @functools.wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(STYLE):
             figure = function(*args, **kwargs)
-            for axes in figure.axes:  # to the right, where it is by default, stands the label of the axis
+            for axes in figure.axes:  # by default it is at the right, under the label
                 axes.xaxis.get_offset_text().set(x=0, horizontalalignment="left")
             return figure
 
@@ -82,7 +82,7 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG: the same bytes for the same figure, text as outlines, needs no fonts."""
+    """Write a figure as SVG: the same bytes for the same figure, with text as outlines that need no fonts."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -90,36 +90,36 @@ def svg(figure: Figure) -> bytes:
 
 
 def _compact(text: str) -> str:
-    """The same picture in half of the bytes: what nobody refers to left out, styles that repeat themselves named."""
+    """Halve the SVG: drop comments and unreferenced ids, turn repeated styles into classes."""
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     referred = set(re.findall(r"#([\w.-]+)", text))
-    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", text)
-    text = re.sub(r'(?<=[ \n]d=")[^"]*|(?<= [xy]=")[^"]*', lambda found: _rounded(found[0]), text)
+    text = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in referred else "", text)
+    text = re.sub(r'(?<=[ \n]d=")[^"]*|(?<= [xy]=")[^"]*', lambda match: _rounded(match[0]), text)
     names: dict[str, str] = {}
 
-    def named(found: re.Match[str]) -> str:
-        return f' class="s{names.setdefault(found[1], str(len(names)))}"'
+    def named(match: re.Match[str]) -> str:
+        return f' class="s{names.setdefault(match[1], str(len(names)))}"'
 
     text = re.sub(r' style="([^"]*)"', named, text)
     style = "".join(f".s{name}{{{rules}}}" for rules, name in names.items())
     text = text.replace("</style>", f"{style}</style>", 1)
     text = re.sub(r"\s+", " ", text).replace("> <", "><")
-    kept: list[bool] = []  # of each group that is open: whether it says anything
+    kept: list[bool] = []  # for each open group: whether it has attributes
 
-    def group(found: re.Match[str]) -> str:
-        if found[0] == "</g>":
+    def group(match: re.Match[str]) -> str:
+        if match[0] == "</g>":
             return "</g>" if kept.pop() else ""
-        kept.append(found[0] != "<g>")
-        return found[0] if kept[-1] else ""
+        kept.append(match[0] != "<g>")
+        return match[0] if kept[-1] else ""
 
     return re.sub(r"<g(?: [^>]*)?>|</g>", group, text)
 
 
 def _rounded(coordinates: str) -> str:
-    """To hundredths of a point: finer than any screen or printer."""
-    return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), coordinates)
+    """Round numbers to hundredths of a point, finer than any screen or printer."""
+    return re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), coordinates)
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib does not take for a formula."""
+    """Escape text so that matplotlib does not take it for a formula."""
     return text.replace("$", r"\$")

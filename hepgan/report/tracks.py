@@ -163,7 +163,9 @@ def _distributions(sample: Sample, reference: Sample, setup: TrackSetup) -> list
         )
 
     exact = " Exact values are left out: see their table." if any(t.atoms for t in setup.data.targets) else ""
-    outside = "The first and last bin hold what lies outside; triangles are ratios beyond the drawn range."
+    outside = (
+        "The outer bins include everything outside the range; triangles are ratios beyond the drawn range."
+    )
     scales = (
         ("targets", "Distributions", False, f"the red line covers the grey area. {outside}{exact}"),
         (

@@ -58,7 +58,7 @@ STEPS = 20  # of the progress bar, about
 
 @dataclass(frozen=True)
 class _Output:
-    """The files to write, and what they say beside the numbers.
+    """The files to write, and their content beside the numbers.
 
     Attributes:
         folder: Folder of ``metrics.json`` and ``report.html``.
@@ -131,7 +131,7 @@ def _samples(sample: Sample, reference: Sample, setup: Setup[Any], *, outside: i
 
 
 def _provenance(setup: Setup[Any], output: _Output) -> Provenance:
-    """Record settings, versions and what the caller gave."""
+    """Record settings, versions and the data of the caller."""
     evaluation = EvaluationProvenance(
         seed=output.seed,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -73,7 +73,9 @@ def test_an_honest_sample():
         assert abs(z(part)) < 3, part
     assert numbers.similarity == {}
     assert [row.section for row in rows(numbers)] == ["diversity"] * 4
-    assert [row.key for row in rows(numbers)] == ["repeats", "duplicates", "copies", "species_score"]
+    keys = [row.key for row in rows(numbers)]
+    assert keys == ["repeats", "duplicates", "copies", "species_score"]
+    EvaluationConfig(limits=dict.fromkeys(keys, 1.0))  # none is refused
 
 
 def test_copies_of_training_events_are_found_and_are_not_repetitions():

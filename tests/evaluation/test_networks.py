@@ -68,6 +68,7 @@ def test_a_hot_layer_is_seen_and_published_numbers_stand_beside(samples, setup, 
     assert numbers.fpd.value.value > numbers.fpd.floor.value
     keys = [row.key for row in rows(numbers)]
     assert keys == ["network_auc_low", "network_auc_high", "challenge_fpd", "challenge_kpd"]
+    EvaluationConfig(limits=dict.fromkeys(keys, 1.0))  # none is refused
     peers = {key: [peer.model for peer in setup.published(key)] for key in keys}
     assert "CaloGAN" in peers["network_auc_low"]
     assert peers["challenge_kpd"] == []

@@ -94,6 +94,7 @@ def test_perfect_sample_is_at_its_floor(perfect):
     auc, uncertainty = perfect.classifier.auc
     assert auc == pytest.approx(0.5, abs=4 * uncertainty)
     assert {row.verdict for row in perfect.rows[:5]} <= {"pass", "warn"}
+    EvaluationConfig(limits=dict.fromkeys((row.key for row in perfect.rows), 1.0))  # none is refused
     assert set(perfect.headline) == {"ks_mean", "ks_max", "auc", "efficiency_worst", "atoms_worst"}
 
 

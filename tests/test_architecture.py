@@ -89,6 +89,11 @@ def test_table_names_every_package_and_no_other():
     assert len(ORDER) <= 20
 
 
+def test_contributing_shows_the_same_table():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)(?:\.py|/)` \|", text, re.MULTILINE) == list(ORDER)
+
+
 def test_imports_go_one_way(graph):
     assert not upward(graph, list(ORDER))
 

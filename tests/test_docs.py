@@ -1,6 +1,6 @@
 """The documents say what the code does: pages are current, examples parse, options exist."""
 
-import ast
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -109,19 +109,43 @@ def test_links_inside_the_repository_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name}: {target} does not exist"
 
 
-def test_modules_import_only_from_above():
-    rows = re.findall(r"^\| `(\w+)(?:\.py|/)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-    package = ROOT / "hepgan"
-    assert {path.stem for path in package.glob("*.py")} - {"__init__"} <= set(rows)
-    for path in package.rglob("*.py"):
-        module = path.relative_to(package).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hepgan":
-                names = (
-                    [a.name for a in node.names] if node.module == "hepgan" else node.module.split(".")[1:2]
-                )
-                for name in set(names) & set(rows) - {module}:
-                    assert rows.index(name) < rows.index(module), f"{path.name} imports {name} from below"
+def texts() -> list[Any]:
+    """All pages, and all sources of the package, whose docstrings and comments name modules and files."""
+    paths = [*PAGES, *sorted((ROOT / "hepgan").rglob("*.py")), *sorted((ROOT / "export").rglob("*.md"))]
+    return [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in paths]
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    words = name.split(".")
+    for k in range(len(words), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(words[:k]))
+        except ModuleNotFoundError:
+            continue
+        for word in words[k:]:
+            thing = getattr(thing, word, None) or getattr(thing, "model_fields", {}).get(word)
+        return thing is not None
+    return False
+
+
+@pytest.mark.parametrize("path", texts())
+def test_modules_and_files_that_are_named_exist(path):
+    text = path.read_text(encoding="utf-8")
+    for name in set(re.findall(r"`+(hepgan(?:\.\w+)+)", text)):
+        assert resolves(name), f"{path.name}: {name}"
+    for name in set(
+        re.findall(r"(?<![\w/.])((?:hepgan|tests|scripts|benchmarks|docs)/[\w/]+\.(?:py|md|toml|html))\b", text)
+    ):
+        assert (ROOT / name).is_file() or (ROOT / "export" / "include" / name).is_file(), (
+            f"{path.name}: {name}"
+        )
+
+
+def test_names_that_do_not_exist_are_seen():
+    assert resolves("hepgan.metrics.mmd")
+    assert not resolves("hepgan.metrics.mmdd")
+    assert not resolves("hepgan.rootfiles")
 
 
 def test_version_is_the_same_everywhere():

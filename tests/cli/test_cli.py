@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import hepgan
 from hepgan.cli import app, main
+from hepgan.inference.checking import Check
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "hepgan" / "configs" / "demo.toml"
@@ -187,7 +188,7 @@ def test_entry_point_exits_with_the_code(monkeypatch, capsys):
 
 
 def test_demo_outside_a_checkout(monkeypatch, tmp_path):
-    monkeypatch.setattr("hepgan.cli.PACKAGE", tmp_path / "hepgan")
+    monkeypatch.setattr("hepgan.cli.demo.PACKAGE", tmp_path / "hepgan")
     message = refused("demo", "--out", tmp_path / "run")
     assert "demo sample not found" in message
     assert "run the demo from a checkout" in message
@@ -243,8 +244,8 @@ def test_check_passes(demo_run):
 
 def test_failed_check_gives_exit_code_one(demo_run, monkeypatch):
     folder, _ = demo_run
-    results = [("weights", True, "digest agrees"), ("reference", False, "off by 3")]
-    monkeypatch.setattr("hepgan.inference.generator.Generator.check", lambda self: results)
+    results = [Check("weights", True, "digest agrees"), Check("reference", False, "off by 3")]
+    monkeypatch.setattr("hepgan.inference.generator.Generator.check", lambda self, target=None: results)
     result = run("check", folder)
     assert result.exit_code == 1
     assert re.search("ok +weights +digest agrees", result.stdout)
@@ -433,3 +434,25 @@ def test_benchmark_prints_and_saves_its_table(tmp_path):
 def test_benchmark_refuses_before_it_trains(words, message, tmp_path):
     assert message in refused("benchmark", "objectives", "--out", tmp_path / "out", *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_cell_of_the_readme_draws_the_model_of_the_demo(demo_run, monkeypatch):
+    """Load, generate, mean image of a layer and response, in at most eight lines of documented calls."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (cell,) = re.findall(r"```python\n(import hepgan, numpy.*?)```", text, re.DOTALL)
+    assert len([line for line in cell.splitlines() if line.strip()]) <= 8
+    monkeypatch.chdir(demo_run[0].parent)
+    names = {}
+    exec(cell, names)
+    (image,) = names["left"].images
+    assert image.get_array().shape == (12, 12)
+    assert image.get_array().max() > 0
+    response = names["showers"].total_energy / names["showers"].incident_energy
+    assert sum(bar.get_height() for bar in names["right"].patches) == len(response) == 5000
+    assert 0.05 < response.mean() < 0.5  # the sampling fraction
+    pyplot.close("all")

@@ -1,5 +1,5 @@
 // Counter-based noise: the numbers of a track are a function of (seed, run, event, track), and of nothing else. So a track
-// gives the same shower in any thread, batch, job or language: hepgan/noise.py has the specification.
+// gives the same shower in any thread, batch, job or language: hepgan/inference/noise.py has the specification.
 #ifndef HEPGAN_NOISE_HPP
 #define HEPGAN_NOISE_HPP
 

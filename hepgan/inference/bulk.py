@@ -194,13 +194,13 @@ def generate(
         OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     out = Path(out)
-    kind = model.kind.rows
+    content = model.kind.rows
     if bool(conditions) == (conditions_from is not None):
         got = "both; leave one out" if conditions else "none; add --condition NAME=VALUE"
         raise ValueError(f"conditions, conditions_from: expected exactly one of them, got {got}")
     if (n is None and conditions) or (n is not None and n < 1):
         number = "none" if n is None else n
-        raise ValueError(f"n: expected a positive number of {kind}, got {number}; add -n N")
+        raise ValueError(f"n: expected a positive number of {content}, got {number}; add -n N")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
     check_format(format)
@@ -227,7 +227,7 @@ def generate(
             transient=True,
         ) as bar,
         closing(chunks),
-        root_file(out, model.metadata, origin, rows=kind, format=format) as tree,
+        root_file(out, model.metadata, origin, content=content, format=format) as tree,
     ):
         task = bar.add_task("generating", total=n)
         done = 0
@@ -244,5 +244,5 @@ def generate(
             tree.extend(chunk.branches())
             done += len(condition)
             bar.update(task, completed=done)
-    _LOG.info("%s: %d %s", out, done, kind)
+    _LOG.info("%s: %d %s", out, done, content)
     return done

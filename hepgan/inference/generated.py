@@ -32,13 +32,13 @@ class Generated:
 
     Attributes:
         metadata: Description of the model: units, geometry, provenance.
-        rows: Conditions (N, n_conditions), in the model's order.
+        condition_array: Conditions (N, n_conditions), in the model's order.
         arrays: What the generator gives: cells (N, n_cells) and overflow (N, n_overflow), or targets (N, n_targets).
         origin: Name of the model's file, seed, run, and event number of the first row.
     """
 
     metadata: Metadata
-    rows: Float32
+    condition_array: Float32
     arrays: tuple[Float32, ...]
     origin: Origin
 
@@ -56,7 +56,7 @@ class Generated:
     @cached_property
     def conditions(self) -> dict[str, NDArray[Any]]:
         """(N,) values of each condition; counts and codes of categories are integers."""
-        columns = zip(self.metadata.conditions, self.rows.T, strict=True)
+        columns = zip(self.metadata.conditions, self.condition_array.T, strict=True)
         return {condition.name: condition.stored(values) for condition, values in columns}
 
     @cached_property
@@ -74,7 +74,7 @@ class Generated:
         return name in self._outputs or name in self.conditions
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.condition_array)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         for table in (self._outputs, self.conditions):
@@ -120,7 +120,7 @@ class Generated:
         calo, conditions = self.metadata.data.calo, self.metadata.conditions
         column = [condition.name for condition in conditions].index(calo.incident_energy)
         factor = energy_factor(conditions[column].unit or calo.unit, calo.unit)
-        return factor * self.rows[:, column].astype(np.float64)
+        return factor * self.condition_array[:, column].astype(np.float64)
 
     def to_numpy(self) -> dict[str, NDArray[Any]]:
         """Conditions and outputs by name, without copying, as ``uproot``'s ``library="np"`` has them."""
@@ -136,7 +136,7 @@ class Generated:
     def branches(self) -> dict[str, Any]:
         """Branches of a ROOT file like the training file."""
         own = HANDLING[self.metadata.kind].branches(self.arrays, self.metadata)
-        return shared_branches(self.rows, self.metadata) | own
+        return shared_branches(self.condition_array, self.metadata) | own
 
     def to_root(self, path: str | Path, *, format: Format = "ttree") -> Path:
         """Write a ROOT file with the tree, branches and layout of the training file, as ``hepgan generate`` does.
@@ -154,7 +154,7 @@ class Generated:
         path = Path(path)
         check_format(format)
         check_target(path)
-        rows = KINDS[self.metadata.kind].rows
-        with root_file(path, self.metadata, self.origin, rows=rows, format=format) as tree:
+        content = KINDS[self.metadata.kind].rows
+        with root_file(path, self.metadata, self.origin, content=content, format=format) as tree:
             tree.extend(self.branches())
         return path

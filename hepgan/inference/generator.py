@@ -202,11 +202,11 @@ class Generator:
         results = self._empty(len(condition))
         batch_size = batch_size or self.fastest_batch
         for start in range(0, len(condition), batch_size):
-            rows = slice(start, start + batch_size)
-            events = np.arange(start, start + len(condition[rows]), dtype=np.uint64) + np.uint64(first_event)
+            batch = condition[start : start + batch_size]
+            events = np.arange(start, start + len(batch), dtype=np.uint64) + np.uint64(first_event)
             latent = noise.normal(seed, run, events, size=self.n_latent)
-            for result, part in zip(results, self(condition[rows], latent), strict=True):
-                result[rows] = part
+            for result, part in zip(results, self(batch, latent), strict=True):
+                result[start : start + len(batch)] = part
         return results
 
     @property
@@ -255,8 +255,10 @@ class Generator:
         twice = [name for name in named if name in (conditions or {})]
         if twice:
             raise ValueError(f"condition {twice[0]!r}: expected one value, got two; leave one out")
-        rows = condition_rows(self.conditions, {**(conditions or {}), **named}, n=n, units=units)
-        return self.generate_rows(rows, seed=seed, run=run, first_event=first_event, extrapolate=extrapolate)
+        condition = condition_rows(self.conditions, {**(conditions or {}), **named}, n=n, units=units)
+        return self.generate_rows(
+            condition, seed=seed, run=run, first_event=first_event, extrapolate=extrapolate
+        )
 
     def generate_rows(
         self,

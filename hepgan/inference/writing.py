@@ -104,7 +104,7 @@ class Writer:
 
 @contextmanager
 def root_file(
-    path: Path, metadata: Metadata, origin: Origin, *, rows: str, format: Format
+    path: Path, metadata: Metadata, origin: Origin, *, content: str, format: Format
 ) -> Iterator[Writer]:
     """Open a ROOT file for generated rows; it appears when it is complete, and replaces one of that name.
 
@@ -112,7 +112,7 @@ def root_file(
         path: The file.
         metadata: Description of the generator.
         origin: Written to the file under ``generated_by``, as JSON.
-        rows: What the rows are called, for messages.
+        content: Name of the content, for messages.
         format: Kind of the tree.
 
     Yields:
@@ -124,7 +124,7 @@ def root_file(
     import uproot
 
     with (
-        written(path, rows) as temporary,
+        written(path, content) as temporary,
         uproot.recreate(temporary, compression=uproot.ZSTD(_COMPRESSION)) as file,
     ):
         yield Writer(file, metadata.tree, format)

@@ -264,7 +264,7 @@ def test_export_and_evaluate_the_file(demo_run, tmp_path):
     )
     assert result.exit_code == 0, result.output
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert metrics["sample"]["reference"]["events"] == 300
+    assert metrics["samples"]["reference"]["events"] == 300
     assert metrics["provenance"]["evaluation"]["seed"] == 3
 
 
@@ -298,8 +298,8 @@ def test_compare_names_both_files(demo_run, tmp_path):
         *("--out", tmp_path / "both", *settings()),
     )
     assert result.exit_code == 0, result.output
-    sample = json.loads((tmp_path / "both" / "metrics.json").read_text())["sample"]
-    assert (sample["reference"]["name"], sample["generated"]["name"]) == ("eplus_test.root", "showers.root")
+    samples = json.loads((tmp_path / "both" / "metrics.json").read_text())["samples"]
+    assert (samples["reference"]["name"], samples["sample"]["name"]) == ("eplus_test.root", "showers.root")
 
 
 def test_a_limit_that_is_exceeded_gives_exit_code_one(demo_run, tmp_path):
@@ -329,7 +329,7 @@ def test_a_complete_evaluation_of_a_run(demo_run, tmp_path):
     result = run("evaluate", folder, *words)
     assert result.exit_code == 0, result.output
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    keys = {row["key"] for row in metrics["verdict"]}
+    keys = {row["key"] for row in metrics["rows"]}
     assert {"emd", "critic", "copies", "duplicates", "similarity_worst", "auc_worst_incident_energy"} <= keys
     assert metrics["diversity"]["copies"]["p_value"] > 1e-4  # a run of four steps remembers nothing
     with uproot.open(target) as file:

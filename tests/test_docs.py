@@ -135,7 +135,9 @@ def test_modules_and_files_that_are_named_exist(path):
     for name in set(re.findall(r"`+(hepgan(?:\.\w+)+)", text)):
         assert resolves(name), f"{path.name}: {name}"
     for name in set(
-        re.findall(r"(?<![\w/.])((?:hepgan|tests|scripts|benchmarks|docs)/[\w/]+\.(?:py|md|toml|html))\b", text)
+        re.findall(
+            r"(?<![\w/.])((?:hepgan|tests|scripts|benchmarks|docs)/[\w/]+\.(?:py|md|toml|html))\b", text
+        )
     ):
         assert (ROOT / name).is_file() or (ROOT / "export" / "include" / name).is_file(), (
             f"{path.name}: {name}"

@@ -10,20 +10,11 @@ from typer.core import TyperGroup
 
 import hepgan
 
-__all__ = ["app", "fail", "main"]
-
-ORDER = (
-    *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy"),
-    "benchmark",
-)
-"""The commands in the order of the help."""
+__all__ = ["app", "fail", "main", "sort_commands"]
 
 
 class _Commands(TyperGroup):
     """Turns bad input into one message and exit code 2."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
         from hepgan.errors import Interrupted
@@ -52,6 +43,11 @@ app = typer.Typer(
 def main() -> None:
     """Run the program ``hepgan``."""
     app(prog_name="hepgan")
+
+
+def sort_commands(*names: str) -> None:
+    """Put the commands into the order in which the help lists them."""
+    app.registered_commands.sort(key=lambda command: names.index(getattr(command.callback, "__name__", "")))
 
 
 def fail(message: str, *, code: int) -> None:

@@ -335,7 +335,7 @@ def test_a_complete_evaluation_of_a_run(demo_run, tmp_path):
     with uproot.open(target) as file:
         weights = file["weights"].arrays(library="np")
     assert set(weights) == {"incident_energy", "weight_before", "weight"}
-    assert len(weights["weight"]) == metrics["sample"]["generated"]["events"]
+    assert len(weights["weight"]) == metrics["samples"]["sample"]["events"]
     assert weights["weight"].sum() == pytest.approx(weights["weight_before"].sum())
     assert weights["weight"].min() >= 0
     assert metrics["classifier"]["reweighting"]["auc"][0] < metrics["classifier"]["auc"][0]

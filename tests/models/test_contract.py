@@ -177,7 +177,7 @@ def test_exported_file_agrees_with_torch_in_the_operators_of_the_contract(case, 
     path = tmp_path / "model.onnx"
     write(case.generator.eval(), path, data=case.data, provenance={}, metrics={})
     exported = Generator(path)
-    assert exported.metadata["latent"]["size"] == case.generator.n_latent
+    assert exported.metadata.latent.size == case.generator.n_latent
     assert exported.operators <= OPERATORS
     assert ("Conv" in exported.operators) == (case.name == "calo, convolution")
     assert [name for name, passed, _ in exported.check() if not passed] == []

@@ -153,6 +153,6 @@ def test_missing_package_is_named(monkeypatch):
 def test_latent_numbers_are_as_many_as_targets(file, tmp_path):
     run = train(build(file, "affine", steps=2), tmp_path / "run", progress=False)
     exported = Generator(run / "model.onnx")
-    assert exported.metadata["latent"] == {"size": 2, "distribution": "normal"}
+    assert (exported.metadata.latent.size, exported.metadata.latent.distribution) == (2, "normal")
     (made,) = exported.sample(np.full((10, 1), 0.5, np.float32), seed=1)
     assert made.shape == (10, 2)

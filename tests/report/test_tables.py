@@ -1,5 +1,7 @@
 """Tables for the terminal: the numbers and names that must be readable in them."""
 
+from types import SimpleNamespace
+
 import pytest
 from report.made_results import made_results
 from rich.console import Console
@@ -54,13 +56,13 @@ def test_nothing_is_wrapped_or_cut_in_a_pipe(results, capsys):
 
 
 def test_description_keeps_brackets_and_units():
-    metadata = {
-        "conditions": [{"name": "incident_energy", "unit": "GeV", "range": [1.0, 65.0]}],
-        "latent": {"size": 536, "distribution": "normal"},
-        "outputs": [{"name": "layer_0", "unit": "MeV", "shape": [3, 96]}],
-        "metrics": {"classifier_auc": [0.8, 0.01]},
-        "provenance": {"hepgan": "0.1.0"},
-    }
+    metadata = SimpleNamespace(
+        conditions=[SimpleNamespace(name="incident_energy", unit="GeV", low=1.0, high=65.0)],
+        latent=SimpleNamespace(size=536, distribution="normal"),
+        outputs=[SimpleNamespace(name="layer_0", unit="MeV", shape=(3, 96))],
+        metrics={"classifier_auc": [0.8, 0.01]},
+        provenance={"hepgan": "0.1.0"},
+    )
     shown = text(tables.description(metadata))
     assert "incident_energy [GeV], trained on 1 to 65" in shown
     assert "layer_0 [3, 96] [MeV]" in shown

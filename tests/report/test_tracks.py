@@ -68,10 +68,8 @@ def test_report_of_a_model(tmp_path, monkeypatch):
     class Model:
         data = data_config("P", "species")
         path = tmp_path / "first-run" / "model.onnx"
-        metadata = {
-            "conditions": [{"range": [1.0, 1e5]}, {"range": [211.0, 321.0]}],
-            "provenance": {"step": 5},
-        }
+        conditions = (SimpleNamespace(range=(1.0, 1e5)), SimpleNamespace(range=(211.0, 321.0)))
+        metadata = SimpleNamespace(provenance={"step": 5})
 
         def sample(self, condition, *, seed):
             asked.condition, asked.seed = condition, seed

@@ -112,14 +112,14 @@ def test_numbers_are_reproducible(make_model, showers, tmp_path):
 @pytest.mark.usefixtures("without_figures")
 def test_showers_outside_the_trained_range_are_left_out(make_model, showers, tmp_path, caplog):
     model = make_model()
-    model.metadata["conditions"][0]["range"] = [5.0, 30.0]
+    model.conditions[0].range = (5.0, 30.0)
     results = evaluate_events(model, showers[:300], config=CONFIG, out=tmp_path / "out", progress=False)
     energy = showers[:300].conditions[:, 0]
     outside = int(((energy < 5) | (energy > 30)).sum())
     assert results.samples.outside_range == outside > 0
     assert f"{outside} of 300 reference showers lie outside the trained range" in caplog.text
     assert results.samples.conditions[0].range[0] >= 5
-    model.metadata["conditions"][0]["range"] = [500.0, 900.0]
+    model.conditions[0].range = (500.0, 900.0)
     with pytest.raises(ValueError, match="none of 300 showers lies in the trained range of the conditions"):
         evaluate_events(model, showers[:300], config=CONFIG, out=tmp_path / "none", progress=False)
     assert not (tmp_path / "none").exists()

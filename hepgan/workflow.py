@@ -1,4 +1,4 @@
-"""From files to files in one call each: what ``import hepgan`` gives, and what the command line calls.
+"""The functions of ``import hepgan`` and of the command line: each goes from files to files in one call.
 
 Heavy imports are inside the functions: a program that only generates never imports torch.
 """
@@ -417,7 +417,7 @@ def _model_file(path: Path) -> Path:
 
 
 def _recipe_of(path: Path, generator: Generator, settings: Settings) -> Config:
-    """The configuration of a run folder, or what an exported file says of its data."""
+    """The configuration of a run folder, or one made from the ``[data]`` table of an exported file."""
     from hepgan.config import load, parse
 
     if path.is_dir():

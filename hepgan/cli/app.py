@@ -1,4 +1,4 @@
-"""The program: what every command shares, and how errors become messages and exit codes."""
+"""The program ``hepgan``: options of all commands, and errors as messages and exit codes."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def check(
         typer.Option(help="also list what stands in the way of this program"),
     ] = None,
 ) -> None:
-    """Print what a model says of itself, and re-run the reference vectors that it carries."""
+    """Print the description of a model, and re-run the reference vectors that it carries."""
     from hepgan.report import tables
 
     generator = workflow.load(model)

@@ -56,7 +56,7 @@ def benchmark(
     set_: Setting = None,
     device: Device = None,
 ) -> None:
-    """Train every objective on the same data with the same networks, and compare what is left."""
+    """Train every objective on the same data with the same networks, and compare the generated events."""
     from hepgan.report import tables
     from hepgan.studies import benchmark as study
 

@@ -1,7 +1,7 @@
 """Distances in bins of each condition: a model may be right on average and wrong at the ends of a condition.
 
-`IN_BINS` is the table of the distances, beside the area under the ROC curve of the classifier. A distance of single
-observables is that of the worst observable.
+`IN_BINS` lists the distances; the area under the classifier's ROC curve is measured as well. A distance of single
+observables is given for the observable that differs most.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class BinnedDistance:
 
 
 def _largest(metric: Callable[..., Measurement]) -> InBin:
-    """Take the metric of the observable in which it is largest."""
+    """Make a distance that is the largest of a metric over the observables, with the column of that observable."""
 
     def measure(
         sample: Sample, reference: Sample, points: tuple[Points, Points], rng: np.random.Generator

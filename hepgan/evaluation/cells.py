@@ -1,9 +1,9 @@
 """The numbers of single cells: profiles in depth and radius, spectra, and correlations at fixed conditions.
 
-Profiles are means of energy over incident energy, their biases sample / reference - 1; the worst is that of the bins
-with more than a thousandth of the energy. Correlations are those of log(1 + energy / median energy), after a cubic in
-each condition is subtracted. Uncertainties are those of a jackknife of groups of showers, floors those of halves of the
-groups of the reference.
+A profile is the mean of deposited over incident energy in each bin. Its bias is sample / reference - 1; the worst bias
+is taken over bins with more than a thousandth of the energy. Correlations are computed from log(1 + energy / median
+energy), after a cubic polynomial in each condition is subtracted. Uncertainties come from a jackknife over groups of
+showers, floors from halves of the reference's groups.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def auc_row(classifier: Classifier, *, key: str, limit: float | None = None) -> 
 
 
 def worst_observables(features: Mapping[str, Feature], classifier: Classifier) -> list[Row]:
-    """Make the rows, for information, of the observables with the largest area and separation power."""
+    """Make rows without limits: the largest area of one observable, and the largest separation power."""
     separate = max(features, key=lambda name: features[name].separation.value)
     telling = max(classifier.single, key=lambda name: classifier.single[name].value)
     return [

@@ -1,6 +1,6 @@
 """Distances between samples as a whole: all observables and conditions together.
 
-A model may be right in each observable and wrong in their correlations; the distances of `JOINT` see that.
+A model may be right in each observable and wrong in their correlations; the distances of `JOINT` detect this.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hepgan.metrics.moments import Measurement
 
 __all__ = ["JOINT", "JOINT_SPLITS", "JointDistance", "Points", "in_spreads", "measure_joint", "rows"]
 
-MOST_SPREADS = 10.0  # values further out count as this far, or a sentinel at -999 would decide every distance
+MOST_SPREADS = 10.0  # values are clipped here; otherwise a sentinel at -999 would dominate every distance
 JOINT_SPLITS = 3  # halvings of the reference behind a floor; one if it has to be fast
 EVENTS_A_STEP = 10  # of either sample, for each step of the critic
 CRITIC_STEPS = (200, 1000)  # least and most

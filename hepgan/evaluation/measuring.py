@@ -208,7 +208,7 @@ def _classifiers(
 
 
 def _judged(rows: list[Row], setup: Setup[Any]) -> list[Row]:
-    """The rows with the limits of the configuration, and with published numbers."""
+    """Judge the rows by the limits of the configuration, and add published numbers."""
     limits = setup.config.limits
     keys = [row.key for row in rows]
     for name in limits.keys() - LIMITS.keys() - set(keys):

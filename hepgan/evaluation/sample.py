@@ -58,7 +58,7 @@ class Sample:
         return self.events.weights.astype(np.float64)
 
     def observed(self, column: int) -> tuple[Array, Array]:
-        """A feature and its weights, (N,) each: zero where it has an atom, unless too few events would be left."""
+        """A feature and its weights, (N,) each; weights are 0 at atoms, unless too few other events are left."""
         weights = self.weights
         if self.atoms is not None:
             continuous = np.where(self.atoms[:, column], 0.0, weights)

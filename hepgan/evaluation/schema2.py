@@ -50,7 +50,7 @@ def _list(value: JsonValue) -> list[JsonValue]:
 
 
 def _renamed(table: Table) -> Table:
-    """The table with ``generated`` beside ``reference`` called ``sample``, at every depth."""
+    """Rename ``generated`` to ``sample`` wherever it stands beside ``reference``, at every depth."""
 
     def inner(value: JsonValue) -> JsonValue:
         if isinstance(value, dict):
@@ -62,7 +62,7 @@ def _renamed(table: Table) -> Table:
 
 
 def _apart(entry: Table) -> Table:
-    """A table whose ``value`` was a pair, with ``value`` and ``uncertainty``."""
+    """Split the pair ``value`` of a table into ``value`` and ``uncertainty``."""
     value, uncertainty = _list(entry["value"]) if entry["value"] is not None else (None, None)
     return {**entry, "value": value, "uncertainty": uncertainty}
 

@@ -12,7 +12,7 @@ __all__ = ["bias_rows", "cell_rows"]
 
 
 def bias_rows(closure: ShowerClosure, limits: Mapping[str, float]) -> list[Row]:
-    """Make the rows of response, energy fractions and occupancy, and that of the resolution, for information."""
+    """Make the rows of response, energy fractions and occupancy, and the row of the resolution, without a limit."""
     rows = [
         row(
             "response_bias_worst",

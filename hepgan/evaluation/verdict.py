@@ -1,4 +1,4 @@
-"""The verdict: one row for each number that decides or informs, its limit, and all of it in words."""
+"""The verdict: a row for each number, with its limit or for information only, and a summary in words."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def summary(rows: Sequence[Row]) -> tuple[Verdict, str]:
 
 
 def tally(rows: Sequence[Row]) -> tuple[Verdict, str]:
-    """Sum up like `summary`, with counts instead of titles, for above a table that has the titles."""
+    """Sum up like `summary`, with counts instead of titles; it stands above a table that lists the titles."""
     worst, text, missed = _requirements(rows)
     for verdict in reversed(missed):
         if missed[verdict]:

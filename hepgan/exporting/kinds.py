@@ -15,7 +15,7 @@ __all__ = ["EXPORTING", "Exporting"]
 
 
 class Exporting(Protocol):
-    """What differs between the kinds, see `Showers` and `Tracks`."""
+    """Export of one kind of data, implemented by `Showers` and `Tracks`."""
 
     def compact(self, generator: Any) -> nn.Module:
         """The module to translate: the same function, in fewer operations if it can be rewritten."""

@@ -1,9 +1,9 @@
 """Fold consecutive linear operations of a track generator into single matrices, in double precision.
 
-`DllGenerator` is written for training: standardise, tents, probabilities, network, quantile transform, atoms. Most of
-these steps are matrices next to each other, and each operation costs a fraction of a microsecond a track. `lower`
-multiplies them once. `Compact` runs the result for ONNX in single precision, and `hepgan.exporting.lwtnn` writes it as
-dense layers.
+`DllGenerator` is written for training: standardise, tents, probabilities, network, quantile transform, atoms. Many of
+these steps are consecutive linear maps, and each operation costs a fraction of a microsecond a track. `lower`
+multiplies their matrices once. `Compact` runs the result for ONNX in single precision, and `hepgan.exporting.lwtnn`
+writes it as dense layers.
 """
 
 from __future__ import annotations

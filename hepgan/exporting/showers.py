@@ -14,7 +14,7 @@ __all__ = ["Showers"]
 
 
 class Showers:
-    """What exporting does for showers; the generator has ``calorimeter`` and ``n_overflow``."""
+    """Export of showers; the generator has ``calorimeter`` and ``n_overflow``."""
 
     def compact(self, generator: Any) -> nn.Module:
         """The generator as it is."""

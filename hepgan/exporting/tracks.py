@@ -16,7 +16,7 @@ __all__ = ["Tracks"]
 
 
 class Tracks:
-    """What exporting does for tracks; the generator has ``target_scale`` (n_targets,)."""
+    """Export of tracks; the generator has ``target_scale`` (n_targets,)."""
 
     def compact(self, generator: Any) -> nn.Module:
         """The same generator in fewer operations, if it is one that can be rewritten."""

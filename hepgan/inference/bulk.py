@@ -1,6 +1,6 @@
 """Bulk generation: showers or tracks from an exported model, streamed to a ROOT file like the training file.
 
-Tree and branch names come from the model's description, so that whatever reads the full simulation reads this.
+Tree and branch names come from the model's description: a program that reads the full simulation reads this file.
 Row k is event `first_event` + k of a run: conditions and latent numbers are a function of (seed, run, event), see
 `hepgan.inference.noise`, whatever the batch size, and in C++ as well. Memory does not grow with the number of events.
 """

@@ -21,11 +21,11 @@ __all__ = ["PARITY_ROWS", "TOLERANCE", "Check", "check", "comparison", "relative
 TOLERANCE = 1e-5
 """Largest difference that counts as equal, see `relative_differences`."""
 PARITY_ROWS = 64
-"""Rows by which the file is compared with torch, and one row at a time with all at once."""
+"""Number of rows for two comparisons: the file with torch, and one row at a time with all rows at once."""
 
 _REFERENCE_ROWS = 4  # at least; one for each category
 _REFERENCE_SEED = 20170505  # any number; fixed so that the same weights give the same file
-_ATTEMPTS = 20  # to find rows that do not jump; each leaves one in a hundred
+_ATTEMPTS = 20  # draws until no row jumps; in each draw about one row in a hundred does
 _NEGLIGIBLE = 1e-3  # of the shower's largest number: smaller numbers count as this when errors are divided
 _NUDGE = (
     1e-3  # step of the latent numbers, the last of which may choose between point masses: rows must not jump
@@ -57,8 +57,8 @@ def relative_differences(
     """Largest relative difference (B,) of each shower or track.
 
     The difference in each output is divided by the largest number of that output, or by a smallest size if that is
-    more: the target's ``scale``, or `_NEGLIGIBLE` of the shower's largest number. Energies near zero are differences
-    exp(y) - 1, and targets sums of large numbers, which float32 does not know better.
+    more: the target's ``scale``, or `_NEGLIGIBLE` of the shower's largest number. The smallest size allows for float32
+    rounding, which does not shrink with the result: energies are exp(y) - 1, targets are sums of large numbers.
     """
     flat = [np.abs(e).reshape(len(e), -1).max(1) for e in expected]
     brightest = np.max(flat, axis=0)
@@ -81,11 +81,11 @@ def _spanning(conditions: Sequence[Condition], rows: int, *, seed: int) -> Float
 def comparison(
     run: Run, description: Description, *, rows: int = 0, seed: int = _REFERENCE_SEED
 ) -> tuple[Float32, Float32, list[NDArray[Any]]]:
-    """Conditions across the range, latent numbers and outputs, by which two programs are compared.
+    """Make conditions across the range, latent numbers and outputs, to compare two programs.
 
-    The choice of a point mass is a step in the last latent number, and the way between two modes is nearly one in any
-    latent number. There, a machine that rounds differently may give other numbers; latent numbers of such rows are
-    drawn again.
+    The output jumps where the last latent number chooses another point mass, and is steep between two modes. There,
+    another rounding may give another output. Hence latent numbers are drawn again for rows whose output changes by
+    more than `_JUMP` when the latent numbers change by `_NUDGE`.
 
     Args:
         run: Computes the outputs.

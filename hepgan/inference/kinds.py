@@ -19,7 +19,7 @@ Float32 = NDArray[np.float32]
 
 
 class Handling(Protocol):
-    """What differs between the kinds, see `Showers` and `Tracks`."""
+    """Handling of one kind of data, implemented by `Showers` and `Tracks`."""
 
     batch: int
     checked: str

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
-"""Version of the JSON; raised when a reader of the older one would go wrong."""
+"""Version of the JSON; increased when a reader of the older version would misread the file."""
 KEY = "hepgan"
 """Name of the entry in ``metadata_props``."""
 

@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 
 class Showers:
-    """What differs for showers; the arrays of a generator are cells (B, n_cells) and overflow (B, n_overflow).
+    """Handling of showers; the arrays of a generator are cells (B, n_cells) and overflow (B, n_overflow).
 
     Attributes:
         batch: Showers a run: with more the activations leave the cache, and it gets slower.

@@ -1,4 +1,4 @@
-"""Operators of exported files, and which of them other programs that read ONNX files know.
+"""Operators of exported files, and the operators that other programs for ONNX files support.
 
 ROOT's SOFIE and onnx2c turn a file into C++ or C and know some of the operators; ONNX Runtime knows all of them.
 Exported files use only `OPERATORS`, which all three know; `lint` lists what one of them would refuse in a file.

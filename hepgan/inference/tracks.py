@@ -19,7 +19,7 @@ Float32 = NDArray[np.float32]
 
 
 class Tracks:
-    """What differs for tracks; the one array of a generator is targets (B, n_targets).
+    """Handling of tracks; the only array of a generator is the targets (B, n_targets).
 
     Attributes:
         batch: Tracks a run.

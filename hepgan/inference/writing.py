@@ -1,6 +1,6 @@
 """Generated showers or tracks as a ROOT file like the training file.
 
-Tree and branch names come from the description, so that whatever reads the full simulation reads this.
+Tree and branch names come from the description, so that a program that reads the full simulation reads this file.
 """
 
 from __future__ import annotations

@@ -414,7 +414,7 @@ def cell_correlation_difference(
 ) -> Measurement:
     """Mean absolute difference of the correlation coefficients of all pairs of cells that vary in the reference.
 
-    Sees a generator that makes the right mean shower of cells that fluctuate independently. Not seen: dependences that
+    Sees a generator that makes the right mean shower of cells that fluctuate independently. Blind to: dependences that
     leave the linear correlations of the (logarithms of the) energies unchanged. Fluctuation alone gives about
     0.8 sqrt(1 / N1 + 1 / N2): compare with two halves of the reference.
 

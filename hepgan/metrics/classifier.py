@@ -254,13 +254,13 @@ def two_sample_test(
     together (`groups`, for example from `correlated_groups`), and compare with `single_feature_auc`, which looks at
     each feature alone. Importances do not add up to the area.
 
-    Not seen: differences that trees of this depth and number do not find; compare with `network_test`. Cost: 100 000
+    Blind to: differences that trees of this depth and number do not find; compare with `network_test`. Cost: 100 000
     events of 35 features in either sample take about 12 s on one core, importances 5 s more (they use at most
     `PERMUTED_EVENTS` events of a fold).
 
     An event of weight 2 counts as two events. But do not write it twice: one of two equal rows may train the
     classifier that judges the other and remembers it (equal distributions, every event of the sample twice: 0.56
-    instead of 0.50 for 2000 events of five features). For the same reason a generator that repeats itself is seen: 5 %
+    instead of 0.50 for 2000 events of five features). For the same reason repetitions by a generator are detected: 5 %
     of duplicates add 0.01 to 0.02.
 
     Args:

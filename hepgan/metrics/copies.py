@@ -282,7 +282,7 @@ def memorisation(
     nearer. If part of the sample is copied, `closer` and `excess` rise: with 5000 queries, 1 % of copies are three
     standard deviations. If the whole sample is nearer, `distance_ratio`, `nearer` and the p-value show it, but only for
     a sample that is otherwise right: a bad generator is FAR from the training events, its p-value is near 1, and its
-    copies show in `excess` alone. Not seen: copies of properties that are not among the features, and variations of
+    copies show in `excess` alone. Blind to: copies of properties that are not among the features, and variations of
     training events that are farther away than test events are. A generator that follows the density of the training
     sample too closely is suspicious only if it is nearer than the test sample.
 
@@ -351,7 +351,7 @@ def duplication(
 
     Sees a generator that repeats itself: exact and near duplicates, and, by the birthday paradox, a small number of
     different events. `copies` counts each repetition once; in `closer` and `excess` both twins count, so that 5 % of
-    repetitions give an excess of 10 %. Not seen: copies of training events (`memorisation`).
+    repetitions give an excess of 10 %. Blind to: copies of training events (`memorisation`).
 
     The distances depend on the number of events, so the larger sample is cut at random to the size of the smaller.
     Small distances come in pairs, which makes the uncertainties up to sqrt(2) larger if all events are queried.

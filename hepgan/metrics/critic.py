@@ -5,7 +5,7 @@ are fixed, so it can be trained to the end.
 
 The value is not the distance :math:`\sup_{\|f\|_L \le 1} E_2 f - E_1 f` of the reference (2) and the sample (1) itself,
 but the difference of the means of ONE function f, measured on events that did not train it. It is too small, because a
-finite network, trained for a finite time on finitely many events, is not the best function. It would be too large,
+finite network, trained for a finite time on finitely many events, is not the best function. It could also be too large,
 because the gradient penalty keeps slopes below 1 only softly (for a shift by :math:`\delta` the best slope is
 :math:`1 + \delta / 2\lambda`); therefore it is divided by the mean of the slopes, where those below 1 count as 1. A
 lower bound, divided by the steepest slopes, is given as well.
@@ -147,7 +147,7 @@ def wasserstein_critic(
     the sample and :math:`E_2` over the reference. Two critics are trained, each on one half of both samples, and judged
     on the other half, so that every event judges one critic, which was trained without it. Between samples of the same
     distribution the value is 0 within its uncertainty, of either sign: unlike the exact distance of finite samples it
-    has no floor. Not seen: fine structure, rare modes, and differences smaller than the uncertainty, which a smooth
+    has no floor. Blind to: fine structure, rare modes, and differences smaller than the uncertainty, which a smooth
     function does not learn in so many steps. Between 100 000 events of 35 features it gives 0.26 for a shift by 0.3
     spreads, and 0.60 for a correlation of 0.9 in two features, where the truth is between 0.55 (the worst projection)
     and 0.65 (the exact distance of 3000 events, which is too large).

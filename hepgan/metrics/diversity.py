@@ -176,7 +176,7 @@ def image_diversity(
     r"""Mean multi-scale structural similarity (MS-SSIM) of pairs of images of the same sample, for both samples.
 
     Images that are all alike have similarity 1; the lower the similarity, the more diverse the images. A collapsed
-    generator has a larger similarity than the reference. Not seen: 5 % of duplicates (two showers drawn at random are
+    generator has a larger similarity than the reference. Blind to: 5 % of duplicates (two showers drawn at random are
     hardly ever twins; use `duplication`), a collapse to a few shapes that differ as showers do, and whether the images
     are right: noise is diverse. Compare values only within a geometry.
 
@@ -277,7 +277,7 @@ def mode_coverage(
 
     An event is of high quality if it is within the radius of the nearest centre, usually three standard deviations
     (which holds for :math:`1 - e^{-9/2}` = 98.9 % of the events of two-dimensional Gaussian modes). A mode is covered
-    if its centre is the nearest of at least one such event. Not seen: the shape of a mode; one that shrank to a point
+    if its centre is the nearest of at least one such event. Blind to: the shape of a mode; one that shrank to a point
     is covered.
 
     The divergence :math:`\sum_k p_k \ln (K p_k)` of the occupation is 0 for equal shares of all K modes,
@@ -361,7 +361,7 @@ def classifier_score(
     (separable species in equal shares), and 1 if the classifier learns nothing or there is only one species. For the
     true :math:`p(y|x)` it is the exponential of the mutual information of features and species. A sample should reach
     the score of the reference: a lower score means events between the species, or missing species; a HIGHER score means
-    events more typical than real ones. Not seen: copies, a species whose events are all equal, two swapped species, and
+    events more typical than real ones. Blind to: copies, a species whose events are all equal, two swapped species, and
     events blurred into regions without real events where the classifier is sure. A classifier trained on few events is
     too sure, and the scores of both samples are too high (two identical species: 1.04 with 2000 events of ten features,
     1.004 with 20,000; three species: 1.14 and 1.014): compare the samples with each other, not with the number of

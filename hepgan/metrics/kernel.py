@@ -3,8 +3,8 @@ r"""Maximum mean discrepancy (MMD): distance of two samples in all features at o
 :math:`MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)` for events x, x' of the sample and y, y' of the reference. With
 the RBF kernel it is zero only for equal distributions, and sensitive to differences at the scale of the bandwidths; the
 polynomial kernel compares moments up to its degree, and nothing else. The value has no unit and depends on the kernel:
-compare only values of the same kernel and reference, or read the p-value. It is weak if one feature of many is wrong,
-and for rare events.
+compare only values of the same kernel and reference, or read the p-value. MMD is weak if one feature of many
+is wrong, and for rare events.
 
 References:
     Gretton et al., J. Mach. Learn. Res. 13 (2012) 723, eq. 3; Kansal et al., arXiv:2211.10295.

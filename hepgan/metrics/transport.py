@@ -208,7 +208,7 @@ def max_sliced_wasserstein(
 
     Measured on the same events that choose it, the worst of many directions would be far even for equal distributions.
     A shift by :math:`\delta` gives :math:`\|\delta\|` in any number of dimensions. The value is a lower bound of the
-    earth mover's distance, apart from the statistical floor of a one-dimensional distance. Not seen: differences that
+    earth mover's distance, apart from the statistical floor of a one-dimensional distance. Blind to: differences that
     no linear combination of features shows. The search may end in a local maximum.
 
     Cost: as `sliced_wasserstein`.

@@ -1,6 +1,6 @@
 """Convolutions in place of locally connected layers: weights that are the same at every position.
 
-They show what locally connected layers are worth, by leaving them out (``paint = "convolution"``). `Convolution2d`
+They measure the benefit of locally connected layers by replacing them (``paint = "convolution"``). `Convolution2d`
 replaces each locally connected layer, and `Enlarge` the dense layer to all cells: as in DCGAN (arXiv:1511.06434), a
 dense layer gives few coarse maps, and each doubling of the cells halves the number of maps. Differences from DCGAN:
 

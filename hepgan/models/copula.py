@@ -57,7 +57,7 @@ def factor_model(
 def censored_factor_model(
     z: Tensor, censored: Tensor, factors: int, *, rng: torch.Generator, sweeps: int = _SWEEPS
 ) -> tuple[Tensor, Tensor]:
-    r"""Fit the factor model to values some of which are only known to lie below a threshold.
+    r"""Fit the factor model to censored data: some values are only known to lie below a threshold.
 
     Stochastic EM: draw the shared numbers given all values, then each censored value given the shared numbers (from a
     normal distribution cut at its threshold), then fit again. Drawing each censored value on its own, as the first

@@ -1,4 +1,4 @@
-"""A batch as its critic sees it: real events, generated events, and the context that both share."""
+"""A batch in the form that a critic scores: real events, generated events, and the context that both share."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ layers, and each stream passes information on to the next. Differences from Calo
   independently, which a short latent vector cannot produce.
 - The network works on variables that `ConditionalQuantile` has made standard normal at every energy. Before any
   training the generator is a Gaussian copula (`FactorCopula`), with the right spectra, occupancy and linear
-  correlations. The streams start at zero and learn, against the critic, what the copula leaves.
+  correlations. The streams start at zero and learn from the critic what the copula lacks.
 - The critic gets standardised logarithms of all energies and the shower shapes. It has no batch normalisation, because
   its penalty is defined for each event alone (arXiv:1704.00028, section 4).
 
-Two options remove what depends on the position of a cell, to show what that is worth: convolutions in place of locally
+Two options remove the dependence on cell positions, to measure its benefit: convolutions in place of locally
 connected layers (`hepgan.models.convolution`), and statistics of whole layers in place of those of cells.
 """
 

@@ -1,4 +1,4 @@
-"""What a training reports: ``metrics.jsonl``, TensorBoard, a progress bar, and the rate of events."""
+"""Reports of a training: ``metrics.jsonl``, TensorBoard, a progress bar, and the rate of events."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     ``model.onnx`` with the averaged generator of the smallest validation distance.
 
     Args:
-        config: What to train on which data.
+        config: Data, model, objective and settings of the training.
         out: The run folder.
         resume: Go on with an existing run.
         progress: Show progress bars on stderr.

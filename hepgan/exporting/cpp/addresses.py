@@ -1,4 +1,4 @@
-"""Addresses: in which buffer and where in it each number of a tensor lies; and copies of numbers as few C++ loops."""
+"""Addresses (buffer and offset) of the numbers of tensors, and C++ loops that copy numbers between buffers."""
 
 from __future__ import annotations
 

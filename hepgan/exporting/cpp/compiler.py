@@ -3,11 +3,11 @@
 `compile_graph` goes once through the nodes. A tensor is an array of addresses (`hepgan.exporting.cpp.addresses`): where
 each of its numbers lies, in an input, among the weights or in working memory. Hence
 
-- operators that only move numbers (Reshape, Slice, Concat, Pad, Gather, ...) are run on the addresses, by ONNX's own
-  reference implementation, and cost nothing; numbers are copied, in few nested loops, only where a step needs them one
-  after the other;
-- operators that compute number by number wait until a step needs the result, and then become one loop with everything
-  before them that waits, too (`hepgan.exporting.cpp.writer`);
+- operators that only move numbers (Reshape, Slice, Concat, Pad, Gather, ...) are applied to the addresses at compile
+  time, by ONNX's own reference implementation, and cost nothing at run time; numbers are copied only where a step
+  needs them contiguous;
+- element-wise operators are delayed until a step needs their result, and then fused with the delayed operators before
+  them into one loop (`hepgan.exporting.cpp.writer`);
 - products with weights, sums and softmax are calls of functions in export/include/hepgan/compiled.hpp.
 
 `_HANDLERS` has the function that compiles a node for each operator.

@@ -1,4 +1,4 @@
-"""Operators that compute number by number: a table of their C++ expressions, and how they wait to be computed."""
+"""Element-wise operators: a table of their C++ expressions, and `wait`, which delays their computation."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ EXPRESSIONS: dict[str, str | Callable[[Node], str]] = {
 def wait(node: Node, writer: Writer) -> list[Addresses]:
     """Let the result of an operator of `EXPRESSIONS` wait to be computed.
 
-    Its numbers lie in the order of the first operand that depends on the event, without repetition, in memory: a
-    transposed operand is then read straight ahead.
+    The result has the memory order of the first operand that depends on the event, without repeated numbers, so that
+    a transposed operand is read sequentially.
     """
     expression = EXPRESSIONS[node.operator]
     template = expression if isinstance(expression, str) else expression(node)

@@ -139,7 +139,7 @@ class Graph:
             yield Node(proto, inputs, uses[proto.output[0]])
 
     def _uses(self) -> Counter[str]:
-        """Count how often each tensor is read, also through moves; the shape of a tensor is no use of its numbers."""
+        """Count the reads of each tensor's numbers, also through moves; reading only the shape does not count."""
         uses = Counter(dict.fromkeys(self.outputs, 1))
         for proto in reversed(self._nodes):
             reads = sum(uses[name] for name in proto.output) if proto.op_type in MOVES else 1

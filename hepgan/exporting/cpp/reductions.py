@@ -18,7 +18,7 @@ __all__ = ["REDUCTIONS", "reduction", "softmax"]
 
 
 class _Reduction(NamedTuple):
-    """A function of compiled.hpp, the expression of each number before it, and that of the result after it.
+    """A function of compiled.hpp, the expression applied to each number before it, and to its result after it.
 
     In `after`, {0} is the function's result and {1} the count of numbers.
     """

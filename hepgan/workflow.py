@@ -82,7 +82,8 @@ def evaluate(
         model: A run folder or an exported file.
         data: ROOT files of reference events; default: the events that the run set aside.
         out: Folder of the report; default: ``report`` in the run folder, ``<name>-report`` beside a file.
-        settings: Changes of keys, such as ``{"evaluation.fast": True}``.
+        settings: Changes of keys, such as ``{"evaluation.fast": True}``. The split into training and held-out events
+            stays the run's.
         seed: Seed of everything random in the measurement; default: the training's.
         weights: ROOT file to write, with a weight for each generated event that corrects it.
         progress: Show progress on the standard error.
@@ -110,14 +111,14 @@ def evaluate(
 
     model = Path(model)
     generator = Generator(_model_file(model))
-    recipe = _recipe_of(model, generator, settings)
+    recipe, own = (_recipe_of(model, generator, changes) for changes in (settings, ()))
     if data is not None:
         reference = read_events(recipe.data, files=_files(data), progress=progress)
     else:  # as the training split them, whatever the settings say
-        reference = _held_out(model, _recipe_of(model, generator, ()))
+        reference = _held_out(model, own)
     training = None
     if model.is_dir() and not recipe.evaluation.fast:  # copies of these would be memorised showers
-        training = training_events(recipe.data, seed=recipe.training.seed, progress=progress)[0]
+        training = training_events(own.data, seed=own.training.seed, progress=progress)[0]
     default = model / "report" if model.is_dir() else model.with_name(f"{model.stem}-report")
     return evaluate_events(
         generator,
@@ -213,7 +214,9 @@ def export(
 
     Raises:
         NotFoundError: If the folder holds no run.
-        ValueError: If the format cannot express the generator.
+        ConfigError: If the format cannot express the generator.
+        ModelFileError: If the checkpoint is damaged.
+        ValueError: If there is no such format, or it has no batch.
 
     Example:
         >>> hepgan.export("runs/first", "showers.onnx").name

@@ -146,6 +146,22 @@ def test_settings_as_a_mapping_are_those_of_the_command_line(folder):
         workflow._configuration("my.toml", {"training.stpes": 7})
 
 
+def test_settings_do_not_move_events_between_training_and_evaluation(folder, monkeypatch):
+    """Copies of training events are looked for among those that trained, and never among the held-out ones."""
+    from hepgan.report import writing
+
+    asked = {}
+
+    def evaluated(generator, reference, *, training, **_):
+        asked.update(reference=reference, training=training)
+
+    monkeypatch.setattr(writing, "evaluate_events", evaluated)
+    hepgan.evaluate("runs/first", settings={"training.seed": 99, "data.max_events": 100}, progress=False)
+    reference, training = ({row.tobytes() for row in asked[key].cells} for key in ("reference", "training"))
+    assert len(training) > 300
+    assert not reference & training
+
+
 @pytest.mark.parametrize("name", ["showers", "tracks"])
 def test_files_of_version_0_1_open(name, tmp_path, monkeypatch):
     """Models run, run folders export the same numbers again, reports of the old schema are read."""

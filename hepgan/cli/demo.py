@@ -55,6 +55,10 @@ def demo(
     generator = workflow.load(model)
     energy = generator.conditions[0]
     workflow.generate(
-        model, showers, n=DEMO_SHOWERS, conditions={energy.name: (energy.low, energy.high)}, seed=seed or 1
+        model,
+        showers,
+        n=DEMO_SHOWERS,
+        conditions={energy.name: (energy.low, energy.high)},
+        seed=1 if seed is None else seed,
     )
     typer.echo(f"Model:   {model}\nShowers: {showers}\nReport:  {run / 'report' / 'report.html'}")

@@ -26,6 +26,8 @@ def parse(values: Mapping[str, Any], *, source: str = "configuration", settings:
         ConfigError: One line for each problem, with the key, the expected and the given value.
     """
     changed = copy.deepcopy(dict(values))
+    if isinstance(settings, str):
+        settings = [settings]
     if isinstance(settings, Mapping):
         for key, value in settings.items():
             _assign(changed, key, value, setting=f"{key} = {value!r}")

@@ -22,7 +22,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from hepgan.errors import DataError
 from hepgan.files import check_target
 from hepgan.inference import noise
-from hepgan.inference.conditions import category_value, check_names
+from hepgan.inference.conditions import check_names, condition_values
 from hepgan.inference.generator import Generator
 from hepgan.inference.metadata import Condition
 from hepgan.inference.writing import Format, Origin, check_format, root_file
@@ -63,29 +63,43 @@ def parse_condition(text: str) -> tuple[str, Value]:
 
 
 def _interval(condition: Condition, value: Value) -> tuple[float, float]:
-    """(low, high) of a condition; the same number twice for a category.
+    """(low, high) of a condition; the same number twice for one value or a category.
 
     Raises:
         ValueError: If the value is not of the kind that the condition takes.
     """
-    name, categories = condition.name, condition.categories
-    if categories:
-        if isinstance(value, tuple):
-            got = f"the range {value[0]:g} to {value[1]:g}"
+    name = condition.name
+    if isinstance(value, tuple):
+        if condition.categories:
+            got = f"the range {' to '.join(f'{end:g}' for end in value)}"
             raise ValueError(
-                f"condition {name!r}: expected one category, got {got}; choose of {[*categories]}"
+                f"condition {name!r}: expected one category, got {got}; choose of {[*condition.categories]}"
             )
-        code = category_value(condition, value if isinstance(value, str) else f"{value:g}")
-        return code, code
-    if isinstance(value, str):
+        ends = condition_values(condition, list(value)).tolist()
+        if len(ends) != 2:
+            raise ValueError(
+                f"condition {name!r}: expected a range (low, high), got {value}; give two numbers"
+            )
+        if not ends[0] < ends[1]:
+            raise ValueError(f"condition {name!r}: expected low < high, got {value}; exchange them")
+        return ends[0], ends[1]
+    if isinstance(value, str) and not condition.categories:
         raise ValueError(
             f"condition {name!r}: expected a number, or a range low:high, got {value!r}; write {name}=VALUE"
         )
-    low, high = value if isinstance(value, tuple) else (value, value)
-    if condition.integer and (low != round(low) or high != round(high)):
-        got = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        raise ValueError(f"condition {name!r}: expected whole numbers (it is a count), got {got}; round them")
-    return float(low), float(high)
+    if (
+        condition.categories
+        and isinstance(value, float | int)
+        and (word := f"{value:.17g}") in condition.categories
+    ):
+        value = word  # the name of a category that is a number
+    number = condition_values(condition, value)
+    if number.ndim:
+        raise ValueError(
+            f"condition {name!r}: expected a number, or a range (low, high), got {value}; write the conditions of each "
+            "event to a ROOT file and take them from there"
+        )
+    return float(number), float(number)
 
 
 def _intervals(
@@ -205,9 +219,12 @@ def generate(
         raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
     check_format(format)
     check_target(out)
+    seed, run, first_event = (
+        noise.check("seed", seed),
+        noise.check("run", run),
+        noise.check_events(first_event, n or 1),
+    )
     origin = Origin(model.path.name, seed, run, first_event)
-    for name in ("seed", "run", "first_event"):
-        noise.check(name, getattr(origin, name))
     numbers = sum(math.prod(output.shape) for output in model.metadata.outputs if output.role != "overflow")
     batch = batch_size or model.fastest_batch
     rows = max(1, _CHUNK // (4 * numbers * batch)) * batch  # whole batches, as without chunks

@@ -13,7 +13,7 @@ from hepgan.files import near
 from hepgan.geometry import ENERGY_UNITS, energy_factor
 from hepgan.inference.metadata import Condition
 
-__all__ = ["category_value", "check_names", "condition_rows"]
+__all__ = ["check_names", "condition_rows", "condition_values"]
 
 Float32 = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def _factor(condition: Condition, unit: str) -> float:
     )
 
 
-def _column(condition: Condition, value: Any, unit: str | None) -> NDArray[np.float64]:
+def condition_values(condition: Condition, value: Any, unit: str | None = None) -> NDArray[np.float64]:
     """The values of a condition as numbers in its unit, with the shape in which they were given.
 
     Raises:
@@ -131,7 +131,7 @@ def condition_rows(
         raise ValueError(
             f"n: expected a positive number, got {n}; leave it out to take the length of the lists"
         )
-    columns = [_column(c, values[c.name], units.get(c.name)) for c in conditions]
+    columns = [condition_values(c, values[c.name], units.get(c.name)) for c in conditions]
     lengths = {c.name: len(column) for c, column in zip(conditions, columns, strict=True) if column.ndim}
     several = {name: length for name, length in lengths.items() if length != 1}
     rows = n if n is not None else next(iter(several.values()), 1)

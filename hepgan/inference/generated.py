@@ -71,19 +71,19 @@ class Generated:
         return iter(self.names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._outputs or name in self.conditions
+        return isinstance(name, str) and (name in self._outputs or name in self.conditions)
 
     def __len__(self) -> int:
         return len(self.condition_array)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        for table in (self._outputs, self.conditions):
-            if name in table:
-                return table[name]
         if not isinstance(name, str):
             raise TypeError(
                 f"index: expected the name of an array, got {name!r}; index the array: x[{self.names[0]!r}][...]"
             )
+        for table in (self._outputs, self.conditions):
+            if name in table:
+                return table[name]
         raise KeyError(f"no array {name!r}; {near(name, [*self._outputs, *self.conditions])}")
 
     def __repr__(self) -> str:

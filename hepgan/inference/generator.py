@@ -118,19 +118,21 @@ class Generator:
         Raises:
             ValueError: If a shape is wrong.
         """
-        condition, latent = np.asarray(condition, np.float32), np.asarray(latent, np.float32)
-        for name, array, size in (
-            ("condition", condition, len(self.conditions)),
-            ("latent", latent, self.n_latent),
-        ):
-            if array.ndim != 2 or array.shape[1] != size or len(array) != len(condition):
-                raise ValueError(
-                    f"{name}: expected shape ({len(condition)}, {size}), got {array.shape}; "
-                    f"give one row a {self.kind.row}"
-                )
+        condition = self._rows("condition", condition, len(self.conditions))
+        latent = self._rows("latent", latent, self.n_latent, n=len(condition))
         if not len(condition):
             return self._empty(0)
         return self._handling.join(self._run(condition, latent), self.metadata.outputs)
+
+    def _rows(self, name: str, values: NDArray[Any], width: int, *, n: int | None = None) -> Float32:
+        """The values as (B, width) in single precision."""
+        array = np.asarray(values, np.float32)
+        if array.ndim != 2 or array.shape[1] != width or (n is not None and len(array) != n):
+            rows = n if n is not None else len(array) if array.ndim else 1
+            raise ValueError(
+                f"{name}: expected shape ({rows}, {width}), got {array.shape}; give one row a {self.kind.row}"
+            )
+        return array
 
     def _empty(self, rows: int) -> tuple[Float32, ...]:
         """Room for results."""
@@ -196,8 +198,10 @@ class Generator:
             ConditionRangeError: If a condition is outside its trained range.
             ValueError: If the key is outside 64 bits.
         """
-        condition = np.asarray(condition, np.float32)
-        noise.check("first_event", first_event)
+        if batch_size < 0:
+            raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
+        condition = self._rows("condition", condition, len(self.conditions))
+        first_event = noise.check_events(first_event, len(condition))
         self.check_range(condition, extrapolate=extrapolate)
         results = self._empty(len(condition))
         batch_size = batch_size or self.fastest_batch
@@ -251,7 +255,6 @@ class Generator:
             ConditionRangeError: If a condition is outside its trained range, or no category.
             ValueError: If a name is unknown or missing, or values or units do not fit; if the key is outside 64 bits.
         """
-        noise.check("first_event", first_event)
         twice = [name for name in named if name in (conditions or {})]
         if twice:
             raise ValueError(f"condition {twice[0]!r}: expected one value, got two; leave one out")
@@ -272,6 +275,7 @@ class Generator:
     ) -> Generated:
         """The same as `sample`, with names and units."""
         key = {"seed": seed, "run": run, "first_event": first_event}
+        key = {name: noise.check(name, number) for name, number in key.items()}
         arrays = self.sample(condition, **key, batch_size=batch_size, extrapolate=extrapolate)
         return Generated(
             self.metadata, np.asarray(condition, np.float32), arrays, Origin(self.path.name, **key)

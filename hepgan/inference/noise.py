@@ -17,12 +17,13 @@ The quantile is at most 4e-6 off between knots, and numbers reach 6.3 standard d
 
 from __future__ import annotations
 
+import operator
 from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CONDITIONS", "LATENT", "check", "normal", "quantile", "uniform", "words"]
+__all__ = ["CONDITIONS", "LATENT", "check", "check_events", "normal", "quantile", "uniform", "words"]
 
 LATENT, CONDITIONS = 0, 1  # streams
 _KNOT_BITS = 7  # 128 knots an octave
@@ -47,16 +48,36 @@ def _knots() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def check(name: str, value: int) -> int:
-    """Refuse a number that does not fit into 64 bits.
+    """Make a part of the key an integer of 64 bits.
 
     Raises:
-        ValueError: With the name of the number.
+        TypeError: If it is not a whole number, with its name.
+        ValueError: If it does not fit into 64 bits, with its name.
     """
-    if not 0 <= value < _LARGEST:
+    message = f"{name}: expected a whole number from 0 to 2^64 - 1, got {value}; choose another one"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(message) from None
+    if not 0 <= number < _LARGEST:
+        raise ValueError(message)
+    return number
+
+
+def check_events(first_event: int, n: int) -> int:
+    """Check the number of the first of `n` events; the last one must fit into 64 bits, too, or events would repeat.
+
+    Raises:
+        TypeError: If it is not a whole number.
+        ValueError: If an event number does not fit into 64 bits.
+    """
+    first = check("first_event", first_event)
+    if first + n > _LARGEST:
         raise ValueError(
-            f"{name}: expected a whole number from 0 to 2^64 - 1, got {value}; choose another one"
+            f"first_event: expected event numbers up to 2^64 - 1, got {n} events from {first} on; start earlier, "
+            "or use another run number"
         )
-    return int(value)
+    return first
 
 
 def words(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,15 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan import toys
+from hepgan.config.checking import tomllib
 from hepgan.data.starting import starting_config
 from hepgan.errors import DataError, NotFoundError
 from hepgan.files import PACKAGE, near
 from hepgan.studies.measures import EVENTS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["WORK", "Work", "files_of", "find_work"]
 

@@ -70,10 +70,10 @@ class RunFolder:
         """Check that no run is in the folder.
 
         Raises:
-            ValueError: If there is one.
+            ConfigError: If there is one.
         """
         if self.config.exists():
-            raise ValueError(
+            raise ConfigError(
                 f"run folder {self.path} exists already; --resume goes on with it, another --out starts anew"
             )
 
@@ -186,8 +186,10 @@ def export_run(
     Raises:
         NotFoundError: If the folder holds no run or no checkpoint.
         ConfigError: If the format cannot express the generator.
-        ValueError: If the format has no batch.
+        ValueError: If there is no such format, or it has no batch.
     """
+    if format not in FORMATS:
+        raise ValueError(f"format: expected one of {[*FORMATS]}, got {format!r}; choose one")
     if format != "onnx" and batch is not None:
         raise ValueError(f"--batch: {format} computes one row at a time; leave it out")
     folder = RunFolder(Path(run))

@@ -22,6 +22,7 @@ from hepgan.exporting.onnx import write
 from hepgan.inference import bulk as generation
 from hepgan.inference.bulk import generate, parse_condition
 from hepgan.inference.generator import Generator
+from hepgan.inference.metadata import Condition
 
 POINT = {"incident_energy": 10.0, "eta": 0.1}
 
@@ -66,6 +67,38 @@ def test_condition_syntax_errors(text: str) -> None:
 def test_condition_range_must_increase() -> None:
     with pytest.raises(ValueError, match="condition 'e': expected low < high, got 5:5"):
         parse_condition("e=5:5")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((20.0, 10.0), "expected low < high, got"),
+        ((10.0, 20.0, 30.0), "expected a range"),
+        ([10.0, 20.0], "expected a number, or a range"),
+        (None, "expected a number or a list of numbers, got None"),
+        (float("nan"), "expected 1 to 65 GeV"),
+    ],
+)
+def test_values_from_python_are_checked_as_those_of_the_command_line(
+    value: Any, message: str, model: Generator, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate(model, tmp_path / "g.root", n=5, conditions={"incident_energy": value, "eta": 0.1})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [float("inf"), float("nan"), 1.5])
+def test_counts_that_are_no_whole_numbers(count: float, tracks: Generator, tmp_path: Path) -> None:
+    given = {condition.name: condition.low for condition in tracks.conditions} | {"nTracks": count}
+    with pytest.raises(ValueError, match="condition 'nTracks': expected"):
+        generate(tracks, tmp_path / "g.root", n=5, conditions=given)
+
+
+def test_categories_by_code_and_by_names_that_are_numbers() -> None:
+    nuclei = {"1000010020": 2.0, "1000020040": 4.0}
+    condition = Condition(name="nucleus", unit="", transform="category", range=(2.0, 4.0), categories=nuclei)
+    assert generation._interval(condition, parse_condition("nucleus=1000020040")[1]) == (4.0, 4.0)
+    assert generation._interval(condition, 2) == (2.0, 2.0)
 
 
 @pytest.mark.parametrize("format", ["ttree", "rntuple"])
@@ -446,14 +479,14 @@ def test_conditions_of_tracks_from_a_file(
     [
         ({"species": "k"}, r"condition 'species': there is no category 'k'; there is 'pi', 'K'"),
         ({"species": "pii"}, r"condition 'species': there is no category 'pii'; did you mean 'pi'\?"),
-        ({"species": 321.0}, r"condition 'species': there is no category '321'; there is 'pi', 'K'"),
+        ({"species": 2212.0}, r"condition 'species': expected one of pi = 211, K = 321, got 2212"),
         (
             {"species": (211.0, 321.0)},
             r"condition 'species': expected one category, got the range 211 to 321; choose of \['pi', 'K'\]",
         ),
         (
             {"nTracks": (50.5, 60.0)},
-            r"condition 'nTracks': expected whole numbers \(it is a count\), got 50\.5 to 60; round them",
+            r"condition 'nTracks': expected whole numbers \(it is a count\), got 50\.5; round them",
         ),
         ({"nTracks": 50.5}, r"got 50\.5; round them"),
         ({"P": "K"}, r"condition 'P': expected a number, or a range low:high, got 'K'; write P=VALUE"),

@@ -292,3 +292,32 @@ def test_example_of_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     exec(example, names)
     assert names["showers"]["layer_1"].shape == (2, 4, 4)
+
+
+def test_events_do_not_repeat_where_their_numbers_end(model: Generator) -> None:
+    rows = np.float32([[10, 0.1]] * 2)
+    assert len(model.sample(rows, seed=1, first_event=2**64 - 2)[0]) == 2
+    with pytest.raises(ValueError, match="first_event: expected event numbers up to"):
+        model.sample(rows, seed=1, first_event=2**64 - 1)
+
+
+def test_numbers_that_are_no_rows_or_batches(model: Generator) -> None:
+    with pytest.raises(ValueError, match="batch_size: expected a positive number, got -1"):
+        model.sample(np.float32([[10, 0.1]]), seed=1, batch_size=-1)
+    with pytest.raises(ValueError, match=r"condition: expected shape \(2, 2\), got \(2,\)"):
+        model.generate_rows(np.array([10.0, 20.0]), seed=1)
+
+
+def test_key_is_recorded_as_whole_numbers(model: Generator, tmp_path: Path) -> None:
+    showers = model.generate(incident_energy=10, eta=0, seed=np.int64(3))
+    with uproot.open(showers.to_root(tmp_path / "g.root")) as file:
+        assert json.loads(file["generated_by"])["seed"] == 3
+    with pytest.raises(TypeError, match="seed: expected a whole number"):
+        model.generate(incident_energy=10, eta=0, seed=1.5)
+
+
+def test_slices_are_for_the_arrays(model: Generator) -> None:
+    showers = model.generate(incident_energy=[10, 20], eta=0)
+    with pytest.raises(TypeError, match="index: expected the name of an array"):
+        showers[:1]
+    assert slice(1) not in showers

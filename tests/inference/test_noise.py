@@ -105,3 +105,21 @@ def test_numbers_are_normal_and_independent() -> None:
 def test_numbers_outside_64_bits_are_refused(seed: int, run: int, name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}: expected a whole number from 0 to 2\^64 - 1, got"):
         noise.normal(seed, run, [0], size=1)
+
+
+@pytest.mark.parametrize("value", [1.5, "1", None])
+def test_a_part_of_the_key_that_is_no_whole_number_is_refused(value):
+    with pytest.raises(TypeError, match=r"seed: expected a whole number from 0 to 2\^64 - 1, got"):
+        noise.check("seed", value)
+
+
+def test_whole_numbers_of_numpy_are_parts_of_the_key():
+    assert type(noise.check("seed", np.int64(7))) is int
+
+
+def test_event_numbers_do_not_wrap():
+    assert noise.check_events(2**64 - 3, 3) == 2**64 - 3
+    with pytest.raises(
+        ValueError, match=r"first_event: expected event numbers up to 2\^64 - 1, got 4 events"
+    ):
+        noise.check_events(2**64 - 3, 4)

@@ -133,3 +133,8 @@ def test_a_run_of_version_0_1_goes_on_if_the_configuration_is_its_own(old_run):
     assert log_lines(old_run)[: len(log)] == log
     assert [line["step"] for line in log_lines(old_run)[len(log) :]] == [25, 30, 35, 40]
     assert all(passed for _, passed, _ in Generator(old_run / "model.onnx").check())
+
+
+def test_an_unknown_format_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ValueError, match=r"format: expected one of \['onnx', 'lwtnn', 'cpp'\], got 'keras'"):
+        export_run(tmp_path, tmp_path / "model", format="keras")

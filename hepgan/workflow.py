@@ -228,7 +228,7 @@ def export(
 
 
 def load(model: str | Path, *, threads: int = 1) -> Generator:
-    """Open a generator; needs no torch.
+    """Open a generator; needs no torch, unless a run folder has a checkpoint that is newer than its ``model.onnx``.
 
     Args:
         model: A run folder or an exported file.
@@ -411,6 +411,8 @@ def _model_file(path: Path) -> Path:
     """The ONNX file of a run folder, exported now if the run was killed before; or the file itself."""
     if not path.is_dir():
         return path
+    if (path / "model.onnx").is_file() and not (path / "config.toml").is_file():
+        return path / "model.onnx"
     if not (path / "config.toml").is_file():
         raise NotFoundError(f"{path}: expected a run folder with config.toml, or a MODEL.onnx; got neither")
     model, state = path / "model.onnx", path / "checkpoint" / "state.safetensors"

@@ -146,6 +146,11 @@ def test_settings_as_a_mapping_are_those_of_the_command_line(folder):
         workflow._configuration("my.toml", {"training.stpes": 7})
 
 
+def test_a_folder_with_a_model_alone_opens(tmp_path):
+    (tmp_path / "model.onnx").write_bytes((SHOWERS / "showers" / "model.onnx").read_bytes())
+    assert len(hepgan.load(tmp_path).generate(incident_energy=10)) == 1
+
+
 def test_settings_do_not_move_events_between_training_and_evaluation(folder, monkeypatch):
     """Copies of training events are looked for among those that trained, and never among the held-out ones."""
     from hepgan.report import writing

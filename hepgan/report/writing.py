@@ -229,19 +229,18 @@ def _within_range(model: Generator, reference: Events) -> Events:
     Raises:
         DataError: If there is none, or the conditions are not those of the model.
     """
-    ranges = [condition.range for condition in model.conditions]
     values, rows = reference.conditions, model.data.kind.rows
-    if len(ranges) != values.shape[1]:
+    if len(model.conditions) != values.shape[1]:
         raise DataError(
-            f"reference: expected {len(ranges)} condition(s), as the model, got {values.shape[1]}; read the "
+            f"reference: expected {len(model.conditions)} condition(s), as the model, got {values.shape[1]}; read the "
             "file with the model's configuration"
         )
-    low, high = np.asarray(ranges, dtype=np.float32).T
-    inside = ((values >= low) & (values <= high)).all(axis=1)
+    inside = np.all([c.accepts(column) for c, column in zip(model.conditions, values.T, strict=True)], axis=0)
     if not inside.any():
         raise DataError(
             f"reference: none of {len(reference)} {rows} lies in the trained range of the conditions "
-            f"({[tuple(r) for r in ranges]}); evaluate on data like those of the training"
+            f"({'; '.join(f'{c.name}: {c.expected}' for c in model.conditions)}); evaluate on data like those of the "
+            "training"
         )
     outside = int((~inside).sum())
     if outside:

@@ -8,6 +8,7 @@ import pytest
 
 from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
+from hepgan.inference.metadata import Condition
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.report import figures as plots
 from hepgan.report.writing import compare_events, evaluate_events
@@ -68,7 +69,16 @@ def test_report_of_a_model(tmp_path, monkeypatch):
     class Model:
         data = data_config("P", "species")
         path = tmp_path / "first-run" / "model.onnx"
-        conditions = (SimpleNamespace(range=(1.0, 1e5)), SimpleNamespace(range=(211.0, 321.0)))
+        conditions = (
+            Condition(name="P", unit="MeV/c", transform="log", range=(1.0, 1e5)),
+            Condition(
+                name="species",
+                unit="",
+                transform="category",
+                range=(211.0, 321.0),
+                categories={"pi": 211.0, "K": 321.0},
+            ),
+        )
         metadata = SimpleNamespace(provenance={"step": 5})
 
         def sample(self, condition, *, seed):

@@ -9,6 +9,7 @@ from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.errors import ConfigError, DataError
 from hepgan.evaluation.results import read_results
+from hepgan.inference.metadata import Condition
 from hepgan.metrics.classifier import BOOSTING
 from hepgan.report import showers as shower_figures
 from hepgan.report import writing
@@ -22,6 +23,10 @@ def showers(sample_config):
     return read(sample_config.model_copy(update={"max_events": 1000}))
 
 
+def trained_on(low, high):
+    return Condition(name="incident_energy", unit="GeV", transform="log", range=(low, high))
+
+
 class StandIn:
     """Looks like an exported model; generates by scaling real showers of nearby energy."""
 
@@ -31,7 +36,7 @@ class StandIn:
         self.path = path
         self.calorimeter = data.calorimeter.calorimeter()
         self.n_overflow = 3
-        self.conditions = [SimpleNamespace(name="incident_energy", range=(0.5, 70.0))]
+        self.conditions = [trained_on(0.5, 70.0)]
         self.metadata = SimpleNamespace(provenance={"step": 1234, "hepgan": "0.1.0"})
         self.asked = SimpleNamespace(conditions=None, seed=None)
 
@@ -112,14 +117,14 @@ def test_numbers_are_reproducible(make_model, showers, tmp_path):
 @pytest.mark.usefixtures("without_figures")
 def test_showers_outside_the_trained_range_are_left_out(make_model, showers, tmp_path, caplog):
     model = make_model()
-    model.conditions[0].range = (5.0, 30.0)
+    model.conditions[0] = trained_on(5.0, 30.0)
     results = evaluate_events(model, showers[:300], config=CONFIG, out=tmp_path / "out", progress=False)
     energy = showers[:300].conditions[:, 0]
     outside = int(((energy < 5) | (energy > 30)).sum())
     assert results.samples.outside_range == outside > 0
     assert f"{outside} of 300 reference showers lie outside the trained range" in caplog.text
     assert results.samples.conditions[0].range[0] >= 5
-    model.conditions[0].range = (500.0, 900.0)
+    model.conditions[0] = trained_on(500.0, 900.0)
     with pytest.raises(ValueError, match="none of 300 showers lies in the trained range of the conditions"):
         evaluate_events(model, showers[:300], config=CONFIG, out=tmp_path / "none", progress=False)
     assert not (tmp_path / "none").exists()
@@ -127,7 +132,7 @@ def test_showers_outside_the_trained_range_are_left_out(make_model, showers, tmp
 
 def test_reference_with_other_conditions(make_model, showers, tmp_path):
     model = make_model()
-    model.conditions.append(SimpleNamespace(name="angle", range=(0.0, 1.0)))
+    model.conditions.append(trained_on(0.0, 1.0))
     with pytest.raises(ValueError, match=r"expected 2 condition\(s\), as the model, got 1"):
         evaluate_events(model, showers[:50], config=CONFIG, out=tmp_path / "out", progress=False)
 

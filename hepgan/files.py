@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hepgan.errors import NotFoundError
 
-__all__ = ["PACKAGE", "check_target", "digest", "expand", "near", "write_text", "written"]
+__all__ = ["PACKAGE", "check_target", "digest", "expand", "near", "write_bytes", "write_text", "written"]
 
 PACKAGE = Path(__file__).parent
 """Folder of the package: it contains the recipes (``configs``) and templates; a checkout has ``data`` beside it."""
@@ -141,5 +141,19 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         OSError: See `written`.
     """
-    with written(path, "the text") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode(), content="the text")
+
+
+def write_bytes(path: str | Path, data: bytes, *, content: str) -> None:
+    """Write a file completely or not at all.
+
+    Args:
+        path: The file; an existing one is replaced.
+        data: Its bytes.
+        content: Name of the content, for the message.
+
+    Raises:
+        OSError: See `written`.
+    """
+    with written(path, content) as temporary:
+        temporary.write_bytes(data)

@@ -30,8 +30,8 @@ from torch import nn
 from hepgan.config import DataConfig
 from hepgan.errors import ConfigError
 from hepgan.exporting.lowering import STEEP, Dense, Lowered, lower
-from hepgan.exporting.onnx import describe, put
-from hepgan.files import check_target
+from hepgan.exporting.onnx import describe
+from hepgan.files import check_target, write_bytes
 from hepgan.inference.checking import comparison
 from hepgan.inference.metadata import Description
 from hepgan.models.dense import DllGenerator
@@ -302,4 +302,5 @@ def write(
         },
         "hepgan": description.as_dict() | {"reference": _reference(generator, low, variables, description)},
     }
-    put(path, json.dumps(document, allow_nan=False, separators=(",", ":")).encode())
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    write_bytes(path, text.encode(), content="the model")

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 import hepgan
 from hepgan.config import ConditionConfig, DataConfig
 from hepgan.exporting.kinds import EXPORTING
-from hepgan.files import check_target, written
+from hepgan.files import check_target, write_bytes
 from hepgan.inference.checking import PARITY_ROWS, TOLERANCE, comparison, relative_differences
 from hepgan.inference.metadata import (
     KEY,
@@ -46,7 +46,7 @@ from hepgan.inference.metadata import (
 from hepgan.inference.session import Session
 from hepgan.inference.targets import IR_VERSION, OPERATORS, OPSET
 
-__all__ = ["build", "describe", "put", "write"]
+__all__ = ["build", "describe", "write"]
 
 _ROUNDING_DIGITS = 3  # of the trained range, outwards
 
@@ -213,16 +213,6 @@ def describe(
     )
 
 
-def put(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it.
-
-    Raises:
-        OSError: If it cannot be written; nothing is left behind.
-    """
-    with written(path, "the model") as temporary:
-        temporary.write_bytes(content)
-
-
 def build(
     generator: nn.Module,
     *,
@@ -349,4 +339,4 @@ def write(
     path = Path(path)
     check_target(path)
     model = build(generator, data=data, provenance=provenance, metrics=metrics, batch=batch)
-    put(path, model.SerializeToString())
+    write_bytes(path, model.SerializeToString(), content="the model")

@@ -28,8 +28,8 @@ from hepgan.config import DataConfig
 from hepgan.errors import NotFoundError
 from hepgan.exporting.cpp.compiler import compile_graph
 from hepgan.exporting.cpp.program import Program, Step
-from hepgan.exporting.onnx import build, put
-from hepgan.files import check_target
+from hepgan.exporting.onnx import build
+from hepgan.files import check_target, write_bytes
 
 __all__ = ["include_folder", "write"]
 
@@ -254,6 +254,6 @@ def write(
     program = compile_graph(model)
     digest = hashlib.sha256(model.SerializeToString(deterministic=True))
     text = _header(program, json.loads(description), name=name, weights=blob.name, digest=digest.hexdigest())
-    put(blob, _blob(description.encode(), program.weights, digest.digest()))
-    put(path, text.encode())
+    write_bytes(blob, _blob(description.encode(), program.weights, digest.digest()), content="the model")
+    write_bytes(path, text.encode(), content="the model")
     return blob

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hepgan.errors import DataError
 from hepgan.files import check_target
@@ -26,6 +24,7 @@ from hepgan.inference.conditions import check_names, condition_values
 from hepgan.inference.generator import Generator
 from hepgan.inference.metadata import Condition
 from hepgan.inference.writing import Format, Origin, check_format, root_file
+from hepgan.progress import event_bar
 
 __all__ = ["generate", "parse_condition"]
 
@@ -234,19 +233,11 @@ def generate(
     else:
         chunks = _stored(model, Path(str(conditions_from)), n=n, rows=rows)
 
-    columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
     with (
-        Progress(
-            *columns,
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not progress,
-            transient=True,
-        ) as bar,
+        event_bar("generating", total=n, show=progress) as show_done,
         closing(chunks),
         root_file(out, model.metadata, origin, content=content, format=format) as tree,
     ):
-        task = bar.add_task("generating", total=n)
         done = 0
         for condition in chunks:
             model.check_range(condition, extrapolate=extrapolate, first_row=done)
@@ -260,6 +251,6 @@ def generate(
             )
             tree.extend(chunk.branches())
             done += len(condition)
-            bar.update(task, completed=done)
+            show_done(done)
     _LOG.info("%s: %d %s", out, done, content)
     return done

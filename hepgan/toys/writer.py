@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import uproot
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hepgan
 from hepgan.files import check_target, near, written
+from hepgan.progress import event_bar
 from hepgan.toys.jets import jet_images
 from hepgan.toys.mixtures import grid, ring
 from hepgan.toys.rich import rich_tracks
@@ -97,24 +96,16 @@ def write(
     first = next(samples)  # checks the options before anything is made
     origin = {"hepgan": hepgan.__version__, "toy": name, "events": n, "seed": seed, "options": options}
 
-    columns = [TextColumn("generating"), *Progress.get_default_columns()[1:3], MofNCompleteColumn()]
     with (
-        Progress(
-            *columns,
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not progress,
-            transient=True,
-        ) as bar,
+        event_bar("generating", total=n, show=progress) as show_done,
         written(out, "events") as temporary,
         uproot.recreate(temporary, compression=_COMPRESSION) as file,
     ):
-        task = bar.add_task("generating", total=n)
         types = {branch: np.dtype((values.dtype, values.shape[1:])) for branch, values in first.items()}
         tree = file.mktree(toy.tree, types, title=toy.title, initial_basket_capacity=100)
         for branches in chain([first], samples):
             tree.extend(branches)
-            bar.update(task, completed=tree.num_entries)
+            show_done(tree.num_entries)
         file["generated_by"] = json.dumps(origin)
     _LOG.info("%s: %d events", out, n)
     return n

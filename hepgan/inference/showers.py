@@ -68,7 +68,7 @@ class Showers:
         calo = metadata.data.calo
         cells, overflow = arrays
         n_overflow = overflow.shape[1]
-        tail = n_overflow > 0 and calo.overflow == "tail"
+        tail = n_overflow > 0 and calo.has_tail
         if tail:
             cells = np.concatenate([cells, overflow], axis=1)
         branches = LAYOUTS[calo.layout].write(cells, calo, metadata.calorimeter)

@@ -171,6 +171,15 @@ def test_every_layout_gives_the_same_showers(
     np.testing.assert_array_equal(showers[0].overflow, showers[1].overflow)
 
 
+def test_an_overflow_branch_may_be_called_tail(exported: Callable[..., Generator], tmp_path: Path) -> None:
+    """The word has a meaning of its own in the layout of one branch a cell only."""
+    data = tiny_data()
+    data = data.model_copy(update={"calorimeter": data.calo.model_copy(update={"overflow": "tail"})})
+    generate(exported(data), tmp_path / "g.root", n=3, conditions=POINT)
+    with uproot.open(tmp_path / "g.root") as file:
+        assert file["showers"]["tail"].array(library="np").shape == (3, 2)
+
+
 def test_weight_branch_is_there_to_be_read(exported: Callable[..., Generator], tmp_path: Path) -> None:
     weighted = exported(tiny_data().model_copy(update={"weight": "w"}))
     generate(weighted, tmp_path / "g.root", n=5, conditions=POINT)

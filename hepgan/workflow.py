@@ -411,11 +411,11 @@ def _model_file(path: Path) -> Path:
     """The ONNX file of a run folder, exported now if the run was killed before; or the file itself."""
     if not path.is_dir():
         return path
-    if (path / "model.onnx").is_file() and not (path / "config.toml").is_file():
-        return path / "model.onnx"
-    if not (path / "config.toml").is_file():
-        raise NotFoundError(f"{path}: expected a run folder with config.toml, or a MODEL.onnx; got neither")
     model, state = path / "model.onnx", path / "checkpoint" / "state.safetensors"
+    if not (path / "config.toml").is_file():
+        if model.is_file():
+            return model
+        raise NotFoundError(f"{path}: expected a run folder with config.toml, or a MODEL.onnx; got neither")
     if not model.is_file() or (state.is_file() and state.stat().st_mtime > model.stat().st_mtime):
         return export(path, model)
     return model

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from hepgan.evaluation.verdict import Published
-from hepgan.geometry import CaloLayer, Calorimeter
+from hepgan.geometry import CALOGAN, CaloLayer, Calorimeter
 
 __all__ = ["CAVEAT", "Metric", "Peer", "geometry", "peers"]
 
@@ -138,9 +138,6 @@ _POLAR: dict[str, tuple[tuple[int, Edges], ...]] = {
 }
 """Bins in alpha and edges in r (mm) of the layers with cells, data set 1 of the CaloChallenge."""
 
-_CALOGAN_WINDOW = (-240.0, 240.0)  # mm, both ways
-_CALOGAN_LAYERS = (((3, 96), 90.0), ((12, 12), 347.0), ((12, 6), 43.0))  # cells in x and y; depth in mm
-
 
 def _close(edges: Edges, expected: Sequence[float]) -> bool:
     size = expected[-1] - expected[0]
@@ -148,15 +145,12 @@ def _close(edges: Edges, expected: Sequence[float]) -> bool:
 
 
 def _is_calogan(layers: Sequence[CaloLayer]) -> bool:
-    return len(layers) == len(_CALOGAN_LAYERS) and all(
-        layer.coordinates == "cartesian"
-        and layer.shape == shape
-        and abs(layer.z[1] - layer.z[0] - depth) < _SAME * depth
-        and all(
-            _close(edges, np.linspace(*_CALOGAN_WINDOW, cells + 1).tolist())
-            for edges, cells in zip((layer.x, layer.y), shape, strict=True)
-        )
-        for layer, (shape, depth) in zip(layers, _CALOGAN_LAYERS, strict=True)
+    return len(layers) == CALOGAN.n_layers and all(
+        layer.coordinates == known.coordinates
+        and _close(layer.x, known.x)
+        and _close(layer.y, known.y)
+        and abs(np.ptp(layer.z) - np.ptp(known.z)) < _SAME * np.ptp(known.z)
+        for layer, known in zip(layers, CALOGAN.layers, strict=True)
     )
 
 

@@ -41,8 +41,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         The run folder.
 
     Raises:
-        ValueError: If the folder has a run already (without `resume`).
-        ConfigError: If the configuration does not fit the data, or changed (with `resume`).
+        ConfigError: If the folder has a run already (without `resume`), or the configuration does not fit the data or
+            changed (with `resume`).
         DataError: If the data cannot be used, or changed (with `resume`).
         NotFoundError: If files, or the run to resume, are missing.
         TrainingDiverged: If a loss stops being finite; the last checkpoint stays.

@@ -51,9 +51,8 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
         progress: Show a progress bar while the data are read.
 
     Raises:
-        ValueError: If the folder has a run already (without `resume`).
-        ConfigError: If the configuration does not fit the data or the machine, or differs from that of the run to
-            resume.
+        ConfigError: If the folder has a run already (without `resume`), or the configuration does not fit the data or
+            the machine, or differs from that of the run to resume.
         DataError: If the data cannot be used, or differ from those of the run to resume.
         NotFoundError: If files, or the run to resume, are missing.
     """

@@ -23,7 +23,7 @@ from hepgan.data.expressions import Expression
 from hepgan.data.kinds import Reader, reader_of
 from hepgan.data.root import branch_keys, chunks, find_trees, open_file, open_tree
 from hepgan.errors import ConfigError, DataError
-from hepgan.files import expand, near
+from hepgan.files import expand
 
 __all__ = ["iterate", "iterate_conditions", "read"]
 
@@ -48,19 +48,18 @@ def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: 
         tree = open_tree(file, data.tree)
         known = branch_keys(tree)
         expressions = [Expression(text, branches=known, label=label) for text, label in wanted.items()]
-        cut = Expression(data.cut, branches=known, label="data.cut") if data.cut else None
+        cut = Expression(data.cut, branches=known, label="data.cut", cut=True) if data.cut else None
         needed: dict[str, str] = {}
         for expression in (*expressions, *([cut] if cut else [])):
             if not expression.names:
                 raise ConfigError(
-                    f"{expression.label} {expression.text!r}: expected an expression of branches, got none "
-                    "in it; name a branch"
+                    f"{expression}: expected an expression of branches, got none in it; name a branch"
                 )
             for name in expression.names:
                 if name not in known:
                     raise DataError(
                         f"{path}: tree {tree.name!r} has no branch {name!r} ({expression.label}); "
-                        f"{near(name, known)}"
+                        f"{expression.unknown(name, known)}"
                     )
                 needed[name] = known[name]
         if tree.num_entries == 0:

@@ -16,6 +16,7 @@ import tomli_w
 
 from hepgan.config import SHOWERS, TRACKS, TrainingConfig, load
 from hepgan.data.branches import LAYOUTS, TRACK_LAYOUTS, Suggestion
+from hepgan.data.expressions import quoted
 from hepgan.data.inspection import inspect
 from hepgan.data.summaries import SENTINELS, Branch, Tree
 from hepgan.errors import DataError
@@ -58,7 +59,7 @@ def _showers(tree: Tree, path: str) -> list[str] | None:
     unit = "GeV" if calorimeter.visible > _GEV_RATIO * energy.mean else "MeV"
     lines = []
     if energy.minimum <= 0 or energy.n_nan:
-        lines.append(f"cut = {_toml(f'{energy.name} > 0')}  # some values are not")
+        lines.append(f"cut = {_toml(f'{quoted(energy.name)} > 0')}  # some values are not")
     return [
         *lines,
         "",
@@ -146,9 +147,9 @@ def _tracks(tree: Tree, path: str) -> list[str] | None:
     if not (momentum or eta or occupancy):
         return None
 
-    needed = [f"{b.name} > 0" for b in momentum if b.minimum <= 0 or b.n_nan]
-    needed += [f"isfinite({b.name})" for b in (*eta, *occupancy, *weight, *targets) if b.n_nan]
-    needed += [f"{b.name} != {v:g}" for b in (*eta, *occupancy) for v, _ in b.exact if v in SENTINELS]
+    needed = [f"{quoted(b.name)} > 0" for b in momentum if b.minimum <= 0 or b.n_nan]
+    needed += [f"isfinite({quoted(b.name)})" for b in (*eta, *occupancy, *weight, *targets) if b.n_nan]
+    needed += [f"{quoted(b.name)} != {v:g}" for b in (*eta, *occupancy) for v, _ in b.exact if v in SENTINELS]
     lines = [f"cut = {_toml(' and '.join(needed))}  # some values are not"] if needed else []
     lines += [f"weight = {_toml(b.name)}" for b in weight]
     names = {b.name for b in targets}
@@ -198,9 +199,9 @@ def _species_lines(species: Branch) -> list[str]:
     return [
         "",
         "# One model for all species; for one of them, leave this out and add it to the cut, as in "
-        f"{species.name} == {species.few[0]:g}",
+        f"{quoted(species.name)} == {species.few[0]:g}",
         *_table("conditions", species)[1:],
-        *([f"branch = {_toml(f'abs({species.name})')}"] if signed else []),
+        *([f"branch = {_toml(f'abs({quoted(species.name)})')}"] if signed else []),
         'transform = "category"',
         f"categories = {{ {', '.join(categories)} }}",
     ]

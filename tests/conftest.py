@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,17 @@ LAYOUTS: dict[str, dict[str, Any]] = {
         "overflow": "overflow",
     },
 }
+
+
+@pytest.fixture(scope="session")
+def root_python() -> str:
+    """A Python that can import ROOT; tests that need it are skipped where there is none."""
+    installed = Path(__file__).parents[1] / "build" / "root" / "bin" / "python"
+    for python in (os.environ.get("HEPGAN_ROOT_PYTHON", ""), str(installed), "python3"):
+        command = [python, "-W", "ignore", "-c", "import ROOT"]
+        if shutil.which(python) and not subprocess.run(command, capture_output=True, check=False).returncode:
+            return python
+    pytest.skip("no ROOT: set HEPGAN_ROOT_PYTHON to a Python that can import it")
 
 
 @pytest.fixture(scope="session")

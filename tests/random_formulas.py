@@ -82,14 +82,18 @@ def binary(symbol: str, a: Formula, b: Formula) -> Formula:
         tight = SUM if level == COMPARISON else ATOM
         left, right = a.inside(tight), b.inside(tight)
     space = " " if level < POWER else ""
-    return Formula(f"{left}{space}{symbol}{space}{right}", level, lambda row: compute(a.value(row), b.value(row)))
+    return Formula(
+        f"{left}{space}{symbol}{space}{right}", level, lambda row: compute(a.value(row), b.value(row))
+    )
 
 
 class Maker:
-    """Makes random formulas."""
+    """Makes random formulas, with or without ``x ? y : z``."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, choices: bool = True) -> None:
         self.rng = np.random.default_rng(seed)
+        self.kinds = ("binary", "binary", "binary", "function", "sign", "power", "remainder", "whole")
+        self.kinds += ("choice",) * choices
 
     def one(self, *choices: str) -> str:
         """One of some texts."""
@@ -119,7 +123,7 @@ class Maker:
         """Any number."""
         if depth == 0:
             return self.leaf(*REAL)
-        kind = self.one("binary", "binary", "binary", "function", "sign", "power", "remainder", "choice", "whole")
+        kind = self.one(*self.kinds)
         if kind == "binary":
             return binary(self.one("+", "-", "*", "/"), self.number(depth - 1), self.number(depth - 1))
         if kind == "sign":

@@ -8,7 +8,7 @@ harm.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import awkward as ak
@@ -49,14 +49,13 @@ class Expression:
         self.label = label
         self.cut = cut
         try:
-            self._tree = Name(name=text) if text in branches else parse(text)
+            self._tree, self.names = (Name(name=text), {text}) if text in branches else parse(text)
         except SyntaxProblem as error:
             raise ConfigError(
                 f"{self}: expected an expression of branches such as 'incident_energy > 1 and overflow[0] < 5', got "
                 f"something else ({error}); correct it{_advice(text, branches)} (docs/expressions.md shows the "
                 "language)"
             ) from None
-        self.names = set(_names(self._tree))
 
     def __str__(self) -> str:
         """Key of the configuration and text, for messages."""
@@ -117,14 +116,6 @@ def _advice(text: str, branches: Collection[str]) -> str:
     bare = sorted((name for name in branches if name in text and quoted(name) != name), key=len)
     missing = [quoted(name) for name in bare if quoted(name) not in text]
     return f"; a branch with such a name stands in backticks: {missing[-1]}" if missing else ""
-
-
-def _names(node: Node) -> Iterator[str]:
-    if isinstance(node, Name):
-        yield node.name
-    children = node.operands if isinstance(node, Chain) else [node.of] if isinstance(node, Index) else []
-    for child in children:
-        yield from _names(child)
 
 
 def _value(node: Node, arrays: Mapping[str, Any], *, decides: bool) -> Any:

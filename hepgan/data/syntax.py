@@ -316,13 +316,25 @@ def _chain(level: int, symbols: list[str], operands: list[Node]) -> Node:
     return Chain(level, tuple(operands), tuple(table[symbol] for symbol in symbols))
 
 
-def parse(text: str) -> Node:
+def _names(node: Node) -> Iterator[str]:
+    if isinstance(node, Name):
+        yield node.name
+    children = node.operands if isinstance(node, Chain) else [node.of] if isinstance(node, Index) else []
+    for child in children:
+        yield from _names(child)
+
+
+def parse(text: str) -> tuple[Node, set[str]]:
     """Parse an expression.
+
+    Returns:
+        The tree, and the names of branches in it.
 
     Raises:
         SyntaxProblem: If the text is none; with the reason.
     """
     try:
-        return _Parser(text).whole()
+        tree = _Parser(text).whole()
+        return tree, set(_names(tree))
     except RecursionError:
         raise SyntaxProblem("too many brackets or signs within each other") from None

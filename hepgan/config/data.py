@@ -204,7 +204,9 @@ class DataConfig(Table):
     files: tuple[str, ...] = Field(description="paths, globs or URLs")
     tree: str = Field("", description="TTree or RNTuple; may be empty if the file holds one")
     cut: str | None = Field(
-        None, description="expression of branches; events for which it is false are left out"
+        None,
+        description="expression of branches ([expressions.md](expressions.md)); events for which it is false are left "
+        "out",
     )
     weight: str | None = Field(None, description="branch or expression with the event weight")
     conditions: tuple[ConditionConfig, ...] = Field(description="inputs of the generator")

@@ -93,14 +93,7 @@ class Expression:
         try:
             with np.errstate(all="ignore"):  # log(-1) is NaN, which the reader reports with its entry number
                 result = _value(self._tree, arrays, decides=self.cut)
-        except (
-            TypeError,
-            ValueError,
-            IndexError,
-            OverflowError,
-            RecursionError,
-            NotImplementedError,
-        ) as error:
+        except (TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(
                 f"{self}: cannot be evaluated ({reason}); expected operations that fit the types and shapes of the "
@@ -108,7 +101,8 @@ class Expression:
             ) from error
         if isinstance(result, ak.Array):
             return result
-        return ak.Array(np.full(len(next(iter(arrays.values()))), result))
+        constant = np.float64(result) if isinstance(result, int) and not isinstance(result, bool) else result
+        return ak.Array(np.full(len(next(iter(arrays.values()))), constant))
 
 
 def _advice(text: str, branches: Collection[str]) -> str:

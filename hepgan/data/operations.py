@@ -164,14 +164,16 @@ def _compare(function: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
 
 
 def _not(value: Any) -> Any:
-    element_type(value)
-    return np.logical_not(value)
+    return np.logical_not(_truth(value))
 
 
 def _logic(function: Callable[..., Any], *values: Any) -> Any:
-    for value in values:
-        element_type(value)
-    return _apply(function, *values)
+    return _apply(function, *(_truth(value) for value in values))
+
+
+def _truth(value: Any) -> Any:
+    element_type(value)
+    return value if isinstance(value, ak.Array) else np.bool_(bool(value))
 
 
 def _unsigned(value: Any) -> Any:

@@ -94,7 +94,7 @@ def values(text, arrays=ARRAYS, **settings):
         ("sum > 1 or sum(hits) > 4", [False, False, True]),
         ("η_µ > 1", [False, True, True]),
         ("True", [True, True, True]),
-        ("18446744073709551616", [2**64] * 3),
+        ("18446744073709551616", [2.0**64] * 3),
         ("sum(hits) > 1 || 18446744073709551616", [True, True, True]),
         ("log10(a) > 0", [False, False, True]),  # log of a negative number: no warning, never true
         ("TMath::Pi() > a", [True, True, True]),

@@ -15,10 +15,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-__all__ = ["fold", "tensor_shapes"]
+__all__ = ["element_types", "fold", "tensor_shapes"]
 
 Shape = list[int | None]
-_ZERO = "/zero"  # name of the lower end of a Clip
 
 
 def tensor_shapes(model: Any) -> dict[str, Shape]:
@@ -32,7 +31,7 @@ def tensor_shapes(model: Any) -> dict[str, Shape]:
     return shapes
 
 
-def _element_types(model: Any) -> dict[str, Any]:
+def element_types(model: Any) -> dict[str, Any]:
     """The element type of each tensor as that of NumPy, by name."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     return {
@@ -55,7 +54,7 @@ def _evaluated(node: Any, known: dict[str, NDArray[Any]], shapes: dict[str, Shap
 def _fold_once(model: Any) -> bool:
     """Replace nodes that do not depend on the inputs by their values. Returns whether there were any."""
     graph = model.graph
-    shapes, types = tensor_shapes(model), _element_types(model)
+    shapes, types = tensor_shapes(model), element_types(model)
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     renamed: dict[str, str] = {}
@@ -98,23 +97,6 @@ def _used(nodes: Sequence[Any], outputs: set[str]) -> list[Any]:
     return used[::-1]
 
 
-def _clip_single_numbers(model: Any) -> None:
-    """Write Relu as Clip where the first two lengths are 1, or there is only one: onnx2c refuses the Relu of these."""
-    shapes = tensor_shapes(model)
-    clipped = [
-        node
-        for node in model.graph.node
-        if node.op_type == "Relu"
-        and node.input[0] in shapes
-        and (len(shape := shapes[node.input[0]]) < 2 or shape[:2] == [1, 1])
-    ]
-    for node in clipped:
-        node.op_type = "Clip"
-        node.input.append(_ZERO)
-    if clipped:
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), _ZERO))
-
-
 def fold(model: Any) -> None:
     """Replace in place what does not depend on the inputs by its values, and leave out tensors without numbers.
 
@@ -125,6 +107,5 @@ def fold(model: Any) -> None:
     del model.graph.value_info[:]
     while _fold_once(model):
         pass
-    _clip_single_numbers(model)
     for node in model.graph.node:
         node.doc_string = ""  # the tracer's source lines, with paths of this machine

@@ -29,6 +29,7 @@ import hepgan
 from hepgan.config import ConditionConfig, DataConfig
 from hepgan.exporting.folding import fold
 from hepgan.exporting.kinds import EXPORTING
+from hepgan.exporting.spelling import spell
 from hepgan.files import check_target, write_bytes
 from hepgan.inference.checking import PARITY_ROWS, TOLERANCE, comparison, relative_differences
 from hepgan.inference.metadata import (
@@ -116,6 +117,9 @@ def _trace(
     model = onnx.load_from_string(buffer.getvalue())
     model.ir_version = IR_VERSION
     fold(model)
+    if batch:
+        spell(model)
+        fold(model)
     for value, output in zip(model.graph.output, outputs, strict=True):
         dimensions = value.type.tensor_type.shape.dim
         if batch:

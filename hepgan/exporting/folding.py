@@ -6,7 +6,6 @@ computes or skips them; programs that turn a graph into C or C++ stop at them. N
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,29 +14,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-__all__ = ["element_types", "fold", "tensor_shapes"]
+from hepgan.inference.shapes import Shape, element_types, tensor_shapes
 
-Shape = list[int | None]
-
-
-def tensor_shapes(model: Any) -> dict[str, Shape]:
-    """The shape of each tensor of known rank, by name; None for a length that the graph leaves open."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes: dict[str, Shape] = {tensor.name: [*tensor.dims] for tensor in inferred.initializer}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
-        tensor = value.type.tensor_type
-        if tensor.HasField("shape"):
-            shapes[value.name] = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
-    return shapes
+__all__ = ["fold"]
 
 
-def element_types(model: Any) -> dict[str, Any]:
-    """The element type of each tensor as that of NumPy, by name."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        for value in inferred.value_info
-    }
+def _is_empty(shape: Shape) -> bool:
+    return None not in shape and 0 in shape
 
 
 def _evaluated(node: Any, known: dict[str, NDArray[Any]], shapes: dict[str, Shape]) -> Sequence[NDArray[Any]]:
@@ -61,30 +44,45 @@ def _fold_once(model: Any) -> bool:
     nodes = []
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
-        for name in node.output:
-            shape = shapes.get(name, [None])
-            if name in types and None not in shape and math.prod(n or 0 for n in shape) == 0 and shape:
-                known[name] = np.empty([n or 0 for n in shape], types[name])
-        if known.keys() >= {*node.output}:
-            continue
-        if values := _evaluated(node, known, shapes):
-            known |= zip(node.output, values, strict=True)
-            continue
+        empty = [name for name in node.output if name in types and _is_empty(shapes.get(name, []))]
+        known |= {name: np.empty([n or 0 for n in shapes[name]], types[name]) for name in empty}
+        if not outputs & {*node.output}:
+            if known.keys() >= {*node.output}:
+                continue
+            if values := _evaluated(node, known, shapes):
+                known |= zip(node.output, values, strict=True)
+                continue
         if node.op_type == "Concat":
-            node.input[:] = [name for name in node.input if 0 not in shapes.get(name, [])]
+            parts = [name for name in node.input if 0 not in shapes.get(name, [])]
+            node.input[:] = parts or node.input[:1]
             if len(node.input) == 1 and node.output[0] not in outputs:
                 renamed[node.output[0]] = node.input[0]
                 continue
         nodes.append(node)
     kept = _used(nodes, outputs)
+    read = outputs.union(*(node.input for node in kept))
+    for node in kept:
+        if node.op_type == "Split" and len(node.input) > 1 and node.input[1] in known:
+            read |= _without_empty_parts(node, known, read)
     changed = len(kept) < len(graph.node)
-    read = {name for node in kept for name in node.input}
     del graph.node[:], graph.initializer[:]
     graph.node.extend(kept)
     graph.initializer.extend(
         onnx.numpy_helper.from_array(array, name) for name, array in known.items() if name in read
     )
     return changed
+
+
+def _without_empty_parts(node: Any, known: dict[str, NDArray[Any]], read: set[str]) -> set[str]:
+    """Leave out the parts of a Split that have size zero and that no node reads. Returns names of new constants."""
+    sizes = known[node.input[1]]
+    parts = [(name, n) for name, n in zip(node.output, sizes, strict=True) if n or name in read]
+    if len(parts) == len(sizes):
+        return set()
+    node.input[1] = f"{node.output[0]}/sizes"
+    node.output[:] = [name for name, _ in parts]
+    known[node.input[1]] = np.array([n for _, n in parts], np.int64)
+    return {node.input[1]}
 
 
 def _used(nodes: Sequence[Any], outputs: set[str]) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from hepgan.exporting.folding import element_types, tensor_shapes
+from hepgan.inference.shapes import Shape, element_types, tensor_shapes
 
 __all__ = ["spell"]
 

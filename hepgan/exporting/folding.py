@@ -44,7 +44,8 @@ def _fold_once(model: Any) -> bool:
     nodes = []
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
-        empty = [name for name in node.output if name in types and _is_empty(shapes.get(name, []))]
+        inner = [name for name in node.output if name in types and name not in outputs]
+        empty = [name for name in inner if _is_empty(shapes.get(name, []))]
         known |= {name: np.empty([n or 0 for n in shapes[name]], types[name]) for name in empty}
         if not outputs & {*node.output}:
             if known.keys() >= {*node.output}:

@@ -88,7 +88,7 @@ def _numbers(name: str, values: ArrayLike) -> Words:
         ValueError: If one does not fit into 64 bits.
     """
     # lists as objects: NumPy would make floats of [2**63, 1]
-    array = values if isinstance(values, np.ndarray | np.generic) else np.asarray(values, object)
+    array = np.asarray(values, None if isinstance(values, np.ndarray | np.generic) else object)
     whole = array.dtype.kind in "iu" and array.size > 0
     for number in [array.min(), array.max()] if whole else array.ravel().tolist():
         check(name, number)

@@ -1,4 +1,4 @@
-"""Shapes and element types of all tensors of an ONNX graph, as far as they are known before it runs."""
+"""What is known of an ONNX graph before it runs: shapes and element types of its tensors, attributes of its nodes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-__all__ = ["Shape", "element_types", "tensor_shapes"]
+__all__ = ["Shape", "attribute", "element_types", "tensor_shapes"]
 
 Shape = list[int | None]
 """Lengths of the axes; None for one that the graph leaves open, such as the batch."""
+
+
+def attribute(node: Any, name: str, default: int) -> int:
+    """A whole number among the attributes of a node."""
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
 
 
 def _values(model: Any) -> Iterator[Any]:

@@ -58,7 +58,17 @@ def test_errors_of_a_compiled_header_with_fast_math(cxx: str, tmp_path: Path) ->
         *(ROOT / "export" / "tests" / "test_errors.cpp", "-o", tmp_path / "test_errors"),
     )
     assert done.returncode == 0, done.stderr
-    tests = ["missing_file", "bad_file", "metadata", "conditions", "input", "empty", "not_finite", "lookup", "hits"]
+    tests = [
+        "missing_file",
+        "bad_file",
+        "metadata",
+        "conditions",
+        "input",
+        "empty",
+        "not_finite",
+        "lookup",
+        "hits",
+    ]
     done = run(tmp_path / "test_errors", weights, *tests)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("passed") == len(tests)

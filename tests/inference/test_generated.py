@@ -43,7 +43,9 @@ def test_scalars_and_lists_are_broadcast(model: Generator) -> None:
     ("layout", "batch"),
     [({}, None), ({}, 2), ({"layout": "hits", "hits": {"cell": "id", "energy": "e"}}, None)],
 )
-def test_no_rows_give_empty_arrays_of_the_same_kind(layout: dict[str, Any], batch: int | None, tmp_path: Path) -> None:
+def test_no_rows_give_empty_arrays_of_the_same_kind(
+    layout: dict[str, Any], batch: int | None, tmp_path: Path
+) -> None:
     data = tiny_data(**layout)
     write(TinyGenerator(data), tmp_path / "m.onnx", data=data, provenance={}, metrics={}, batch=batch)
     model = Generator(tmp_path / "m.onnx")

@@ -125,14 +125,17 @@ def test_event_numbers_do_not_wrap():
         noise.check_events(2**64 - 3, 4)
 
 
-@pytest.mark.parametrize("numbers", [[2**64 - 1, 0], np.array([2**64 - 1, 0], np.uint64), [np.int64(5), 2**63]])
+@pytest.mark.parametrize(
+    "numbers", [[2**64 - 1, 0], np.array([2**64 - 1, 0], np.uint64), [np.int64(5), 2**63]]
+)
 def test_the_last_number_of_an_event_or_track_is_accepted(numbers):
     for events, tracks in ((numbers, 0), ([0, 0], numbers)):
         first, second = noise.normal(1, 2, events, tracks, size=3)
         assert not np.intersect1d(first, second).size
-    assert noise.normal(1, 2, numbers, numbers, size=3).tolist() == np.concatenate(
-        [noise.normal(1, 2, [int(n)], int(n), size=3) for n in numbers]
-    ).tolist()
+    assert (
+        noise.normal(1, 2, numbers, numbers, size=3).tolist()
+        == np.concatenate([noise.normal(1, 2, [int(n)], int(n), size=3) for n in numbers]).tolist()
+    )
 
 
 @pytest.mark.parametrize("numbers", [[0, 2**64], [-1, 0], np.array([0, -1])])

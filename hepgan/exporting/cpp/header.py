@@ -56,8 +56,8 @@ _KEYWORDS = (
     "typeid typename union unsigned using virtual void volatile while xor"
 )
 _LIBRARY = (
-    "clip compiled consecutive copy dense depths detail elu hepgan infinity is_engine json larger largest leaky_relu "
-    "load local mev multiplied normal parse philox product relu schema short_number sigmoid smaller softmax softplus "
+    "clip compiled consecutive copy dense depths detail elu hepgan infinite_bits infinity is_engine json larger "
+    "largest leaky_relu load local mev multiplied normal parse philox product relu schema short_number sigmoid smaller softmax softplus "
     "std store tile tolerance total"
 )
 _TAKEN = frozenset(f"{_KEYWORDS} {_LIBRARY}".split())  # keywords of C++ and names in the library

@@ -57,8 +57,8 @@ _KEYWORDS = (
 )
 _LIBRARY = (
     "clip compiled consecutive copy dense depths detail elu hepgan infinite_bits infinity is_engine json larger "
-    "largest leaky_relu load local mev multiplied normal parse philox product relu schema short_number sigmoid smaller softmax softplus "
-    "std store tile tolerance total"
+    "largest leaky_relu load local mev multiplied normal parse philox product relu schema short_number sigmoid "
+    "smaller softmax softplus std store tile tolerance total"
 )
 _TAKEN = frozenset(f"{_KEYWORDS} {_LIBRARY}".split())  # keywords of C++ and names in the library
 

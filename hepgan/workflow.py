@@ -261,7 +261,7 @@ def check(
 
     Args:
         model: A run folder or an exported file.
-        target: Also test whether this program can read the file.
+        target: Also look for what this program would refuse in the file; it is not run.
 
     Returns:
         Name, outcome and details of each test.

@@ -23,12 +23,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
 import hepgan
 from hepgan.config import ConditionConfig, DataConfig
+from hepgan.exporting.folding import fold
 from hepgan.exporting.kinds import EXPORTING
+from hepgan.exporting.spelling import spell
 from hepgan.files import check_target, write_bytes
 from hepgan.inference.checking import PARITY_ROWS, TOLERANCE, comparison, relative_differences
 from hepgan.inference.metadata import (
@@ -88,25 +89,6 @@ def _rounded_range(low: float, high: float, *, log: bool) -> tuple[float, float]
     return rounded(low, size=sizes[0], up=False), rounded(high, size=sizes[1], up=True)
 
 
-def _fold(model: Any) -> None:
-    """Replace in place all nodes that do not depend on the inputs by their values."""
-    known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    nodes = []
-    for node in model.graph.node:
-        if known.keys() >= {*node.input}:
-            values = ReferenceEvaluator(node).run(None, {name: known[name] for name in node.input})
-            known |= zip(node.output, map(np.asarray, values), strict=True)
-        else:
-            node.doc_string = ""  # the tracer's source lines, with paths of this machine
-            nodes.append(node)
-    used = {name for node in nodes for name in node.input}
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(array, name) for name, array in known.items() if name in used
-    )
-
-
 def _trace(
     module: nn.Module, inputs: tuple[Tensor, ...], outputs: Sequence[Output], *, batch: int | None
 ) -> Any:
@@ -134,7 +116,10 @@ def _trace(
         )
     model = onnx.load_from_string(buffer.getvalue())
     model.ir_version = IR_VERSION
-    _fold(model)
+    fold(model)
+    if batch:
+        spell(model)
+        fold(model)
     for value, output in zip(model.graph.output, outputs, strict=True):
         dimensions = value.type.tensor_type.shape.dim
         if batch:

@@ -213,7 +213,28 @@ def test_seed_decides_and_batches_do_not(
 def test_key_outside_64_bits_leaves_nothing_behind(model: Generator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="first_event: expected a whole number from 0 to 2"):
         generate(model, tmp_path / "g.root", n=1, conditions=POINT, first_event=2**64)
+    for key in ("seed", "run"):
+        with pytest.raises(ValueError, match=f"{key}: expected a whole number from 0 to 2"):
+            generate(model, tmp_path / "g.root", n=1, conditions=POINT, **{key: 2**64})
     assert not any(tmp_path.iterdir())
+
+
+def test_the_last_event_is_written_and_none_begins_again_at_zero(model: Generator, tmp_path: Path) -> None:
+    last, many = tmp_path / "last.root", tmp_path / "many.root"
+    key = {"seed": 2**64 - 1, "run": 2**64 - 1, "first_event": 2**64 - 2}
+    generate(model, last, n=2, conditions=POINT, **key)
+    events = read(model.data, files=[str(last)])
+    alone = model.generate_rows(events.conditions[1:], **key | {"first_event": 2**64 - 1})
+    np.testing.assert_array_equal(events.cells[1], alone.arrays[0][0])
+    with pytest.raises(
+        ValueError, match=r"first_event: expected event numbers up to 2\^64 - 1, got 3 events from"
+    ):
+        generate(model, many, n=3, conditions=POINT, **key)
+    with pytest.raises(
+        ValueError, match=r"first_event: expected event numbers up to 2\^64 - 1, got 2 events from"
+    ):
+        generate(model, many, conditions_from=last, **key | {"first_event": 2**64 - 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["last.root"]
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,14 @@ class DataConfig(Table):
         0.1, ge=0, lt=1, description="fraction of the events for `hepgan evaluate`, not used in training"
     )
     test_files: tuple[str, ...] = Field(
-        (), description="files for `hepgan evaluate`, instead of the test fraction"
+        (),
+        description="files for `hepgan evaluate`, instead of the test fraction; not trained on, even if a glob of "
+        "`files` matches them",
+    )
+    repeated: Literal["refuse", "once", "keep"] = Field(
+        "refuse",
+        description="events that occur twice, more than chance explains: refuse them; take each `once`, and leave to "
+        "`test_files` those that these have too; or `keep` all",
     )
 
     @model_validator(mode="after")

@@ -301,6 +301,7 @@ def generate(
     first_event: int = 0,
     batch_size: int | None = None,
     extrapolate: bool = False,
+    out_of_range: Literal["error", "clamp", "skip", "extrapolate"] = "error",
     format: Literal["ttree", "rntuple"] = "ttree",
     progress: bool = True,
 ) -> Path:
@@ -316,7 +317,10 @@ def generate(
         run: Run number.
         first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
         batch_size: Rows that the network computes at once; default: what is fastest.
-        extrapolate: Accept conditions outside the trained range.
+        extrapolate: The same as ``out_of_range="extrapolate"``.
+        out_of_range: Action for conditions outside the trained range: refuse (``error``), move them to the nearest end
+            (``clamp``), leave such rows out (``skip``; the branch ``condition_row`` says which are left), or generate
+            outside (``extrapolate``). What was done is logged, with the number of rows.
         format: Kind of the tree.
         progress: Show a progress bar on the standard error.
 
@@ -324,7 +328,7 @@ def generate(
         The file.
 
     Raises:
-        ConditionRangeError: If a condition is outside its trained range.
+        ConditionRangeError: If a condition is outside its trained range, and that is refused.
         ValueError: If a condition is missing or unknown.
         NotFoundError: If there is no model, or no file `conditions_from`.
 
@@ -345,6 +349,7 @@ def generate(
         first_event=first_event,
         batch_size=batch_size,
         extrapolate=extrapolate,
+        out_of_range=out_of_range,
         format=format,
         progress=progress,
     )

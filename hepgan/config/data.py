@@ -231,10 +231,10 @@ class DataConfig(Table):
         description="files for `hepgan evaluate`, instead of the test fraction; not trained on, even if a glob of "
         "`files` matches them",
     )
-    repeated: Literal["refuse", "once", "keep"] = Field(
-        "refuse",
-        description="events that occur twice, more than chance explains: refuse them; take each `once`, and leave to "
-        "`test_files` those that these have too; or `keep` all",
+    repeated: Literal["once", "keep"] | None = Field(
+        None,
+        description="events that occur twice, more than chance explains: take each `once`, and leave to `test_files` "
+        "those that these have too; or `keep` all; default: refuse such files",
     )
 
     @model_validator(mode="after")

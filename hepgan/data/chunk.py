@@ -177,16 +177,48 @@ class Chunk:
         """
         return np.concatenate([self._column(target, atoms=target.atoms) for target in targets], axis=1)
 
+    def numbers(self, conditions: Sequence[ConditionConfig]) -> Float32:
+        """Values of conditions as they are, (N, n_conditions): NaN, not positive or of no known category too.
+
+        Raises:
+            DataError: If a value is no number, or not whole where the condition asks for a whole number.
+        """
+        columns = [self.dense(condition.expression, ()) for condition in conditions]
+        for column, condition in zip(columns, conditions, strict=True):
+            self._reject_fractions(column, condition)
+        return np.concatenate(columns, axis=1)
+
     def _condition(self, condition: ConditionConfig) -> Float32:
         column = self._column(condition)
-        bad, expected, remedy = np.zeros(column.shape, np.bool_), "", ""
+        self._reject_fractions(column, condition)
         if condition.categories:
-            bad = ~np.isin(column, np.asarray([*condition.categories.values()], np.float32))
             known = ", ".join(f"{name} = {value:g}" for name, value in condition.categories.items())
-            expected, remedy = f"one of the categories {known}", "add it to them"
-        elif condition.integer:
-            bad = column != np.rint(column)
-            expected, remedy = "whole numbers (integer = true)", "leave integer out"
+            bad = ~np.isin(column, np.asarray([*condition.categories.values()], np.float32))
+            self._reject_values(
+                bad,
+                column,
+                condition,
+                expected=f"one of the categories {known}",
+                remedy="add it to them",
+            )
+        return column
+
+    def _reject_fractions(self, column: Float32, condition: ConditionConfig) -> None:
+        """Stop at finite numbers that are not whole, if the condition is a count."""
+        if condition.integer:
+            bad = np.isfinite(column) & (column != np.rint(column))
+            expected = "whole numbers (integer = true)"
+            self._reject_values(bad, column, condition, expected=expected, remedy="leave integer out")
+
+    def _reject_values(
+        self,
+        bad: NDArray[np.bool_],
+        column: Float32,
+        condition: ConditionConfig,
+        *,
+        expected: str,
+        remedy: str,
+    ) -> None:
         if bad.any():
             self.reject(
                 bad,
@@ -195,7 +227,6 @@ class Chunk:
                 got=f"other values such as {column[bad][0]:g}",
                 remedy=f"{remedy}, or leave such {self.row}s out with data.cut",
             )
-        return column
 
     def _column(self, number: ConditionConfig | TargetConfig, *, atoms: Sequence[float] = ()) -> Float32:
         """Finite values of a condition or target, (N, 1); positive or an atom if the logarithm is taken."""

@@ -189,17 +189,18 @@ def iterate_conditions(data: DataConfig, path: str | Path) -> Iterator[Float32]:
         path: The file.
 
     Yields:
-        (N, n_conditions) in physical units, one row an entry (a track if conditions have a variable length).
+        (N, n_conditions) in physical units, one row an entry (a track if conditions have a variable length). Values
+        are not checked: the caller knows the trained range.
 
     Raises:
         NotFoundError: If the file is missing.
-        DataError: If a branch is missing or has values other than finite numbers.
+        DataError: If a branch is missing or holds no numbers.
     """
     with open_file(path) as file:
         several = len(find_trees(file)) > 1
     uncut = data.model_copy(update={"cut": None, **({} if several else {"tree": ""})})
     for chunk in _scan(str(path), reader_of(uncut), _conditions_wanted(data)):
-        yield chunk.conditions(data.conditions)
+        yield chunk.numbers(data.conditions)
 
 
 def read(

@@ -174,7 +174,7 @@ def training_events(data: DataConfig, *, seed: int, progress: bool = False) -> t
             two parts.
     """
     events = _training_part(data, progress=progress)
-    if data.test_files and data.repeated == "refuse":
+    if data.test_files and data.repeated is None:
         remedy = 'remove them from one of these, or set data.repeated = "once" to leave them to the test'
         _check_unseen(_digests(data, data.test_files), events, name="data.test_files", remedy=remedy)
     training, validation, _ = split(data, len(events), seed=seed)
@@ -233,7 +233,7 @@ def evaluation_events(
         ConfigError: As `test_events`.
         DataError: If the events cannot be used, or if the training has seen them.
     """
-    if (data.repeated, asked.repeated) == ("refuse", "keep"):  # which split alike
+    if (data.repeated, asked.repeated) == (None, "keep"):  # which split alike
         data = data.model_copy(update={"repeated": "keep"})
     if files is not None:
         reference = read(asked, files=files, progress=progress)

@@ -374,6 +374,9 @@ def test_generate_outside_the_trained_range(demo_run, tmp_path):
     assert "extrapolate" in message
     assert not (tmp_path / "far.root").exists()
     assert run(*words, "--extrapolate").exit_code == 0
+    done = run(*words, "--out-of-range", "clamp")
+    assert done.exit_code == 0
+    assert "5 of 5 showers clamped to the nearest end" in re.sub(r"\s+", " ", done.stderr)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from hepgan.config.checking import Table, read_toml, validated
@@ -13,6 +14,10 @@ from hepgan.errors import ConfigError
 from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
 
 __all__ = ["CalorimeterConfig", "ConditionConfig", "DataConfig", "HitsConfig", "LayerConfig", "TargetConfig"]
+
+
+def _shown(categories: dict[str, float]) -> str:
+    return ", ".join(f"{name} = {value:.10g}" for name, value in categories.items())
 
 
 class ConditionConfig(Table):
@@ -47,6 +52,17 @@ class ConditionConfig(Table):
             )
         if len(set(self.categories.values())) < len(self.categories):
             raise ValueError(f"categories: expected different values, got {self.categories}")
+        single = dict.fromkeys(np.float32(value) for value in self.categories.values())
+        if len(single) < len(self.categories) or not np.isfinite([*single]).all():
+            codes = [
+                f"{k} * ({self.expression} == {v:.17g})" for k, v in enumerate(self.categories.values(), 1)
+            ]
+            names = ", ".join(f"{name} = {k}" for k, name in enumerate(self.categories, 1))
+            raise ValueError(
+                "categories: expected values that differ in single precision, in which the generator takes them, got "
+                f"{_shown(self.categories)}; give them smaller codes: branch = {' + '.join(codes)!r} and categories = "
+                f"{{ {names} }}"
+            )
         if self.integer and self.transform == "category":
             raise ValueError("integer = true is for counts; a category is not dithered: leave it out")
         return self

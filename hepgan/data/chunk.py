@@ -186,14 +186,17 @@ class Chunk:
         columns = [self.dense(condition.expression, ()) for condition in conditions]
         for column, condition in zip(columns, conditions, strict=True):
             self._reject_fractions(column, condition)
+            if condition.categories:  # nuclei, for example, that become a known one in single precision
+                known = np.isin(column, np.asarray([*condition.categories.values()], np.float32))
+                column[known & self._unknown(column, condition)] = np.nan
         return np.concatenate(columns, axis=1)
 
     def _condition(self, condition: ConditionConfig) -> Float32:
         column = self._column(condition)
         self._reject_fractions(column, condition)
         if condition.categories:
-            known = ", ".join(f"{name} = {value:g}" for name, value in condition.categories.items())
-            bad = ~np.isin(column, np.asarray([*condition.categories.values()], np.float32))
+            known = ", ".join(f"{name} = {value:.10g}" for name, value in condition.categories.items())
+            bad = self._unknown(column, condition)
             self._reject_values(
                 bad,
                 column,
@@ -202,6 +205,16 @@ class Chunk:
                 remedy="add it to them",
             )
         return column
+
+    def _unknown(self, column: Float32, condition: ConditionConfig) -> NDArray[np.bool_]:
+        """Whether values, (N, 1), are those of no category; whole numbers count with the digits that float32 loses."""
+        exact = np.ma.filled(ak.to_numpy(self.values[condition.expression]), np.nan)
+        exact = exact.astype(np.float64).reshape(column.shape)
+        codes = np.asarray([*condition.categories.values()])
+        whole = np.rint(exact) == exact
+        known: NDArray[np.bool_] = np.isin(column, codes.astype(np.float32))
+        known &= np.isin(exact, codes) | ~whole
+        return ~known
 
     def _reject_fractions(self, column: Float32, condition: ConditionConfig) -> None:
         """Stop at finite numbers that are not whole, if the condition is a count."""
@@ -224,7 +237,7 @@ class Chunk:
                 bad,
                 name=condition.expression,
                 expected=expected,
-                got=f"other values such as {column[bad][0]:g}",
+                got=f"other values such as {column[bad][0]:.10g}",
                 remedy=f"{remedy}, or leave such {self.row}s out with data.cut",
             )
 

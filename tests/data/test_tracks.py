@@ -112,6 +112,23 @@ def test_categories(tiny_tracks, track_file, track_data) -> None:
         read(track_data([path], conditions=[species | {"categories": {"K": 321}}]))
 
 
+def test_categories_that_single_precision_does_not_tell_apart(tiny_tracks, track_file, track_data) -> None:
+    he3, alpha = 1000020030, 1000020040
+    nuclei = np.where(tiny_tracks["track_ID"] == 211, he3, alpha).astype(np.int32)
+    path = track_file(track_ID=nuclei)
+    species = {"name": "species", "branch": "track_ID", "transform": "category"}
+    alone = track_data([path], cut=None, conditions=[species | {"categories": {"alpha": alpha}}])
+    with pytest.raises(DataError, match=r"one of the categories alpha = 1000020040, got \d+ other values"):
+        read(alone)
+    numbers = np.concatenate(list(iterate_conditions(alone, path)))[:, 0]
+    np.testing.assert_array_equal(np.isnan(numbers), nuclei == he3)
+    codes = f"1 * (track_ID == {he3}) + 2 * (track_ID == {alpha})"  # as the message for both of them says
+    both = track_data(
+        [path], cut=None, conditions=[species | {"branch": codes, "categories": {"He3": 1, "alpha": 2}}]
+    )
+    np.testing.assert_array_equal(read(both).conditions[:, 0], np.where(nuclei == he3, 1, 2))
+
+
 @pytest.mark.parametrize("storage", ["scalars", "jagged", "half"])
 def test_conditions_alone(tiny_tracks, track_file, track_data, storage) -> None:
     path = track_file(storage, track_P=np.abs(tiny_tracks["track_P"]))

@@ -9,10 +9,12 @@ import glob
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from hepgan.errors import NotFoundError
 
@@ -21,6 +23,8 @@ __all__ = [
     "check_target",
     "digest",
     "expand",
+    "is_url",
+    "location",
     "near",
     "repeats",
     "write_bytes",
@@ -34,12 +38,35 @@ PACKAGE = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
 _warn_once = cache(_LOG.warning)
 
-_BEGINNING = (
-    4096  # bytes that tell most files of the same size apart: ROOT writes its date and a random number there
-)
+_BEGINNING = 4096  # bytes that tell most files of one size apart: ROOT writes date and random number there
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 1 << 20  # bytes read at once for the digest
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)(.+)")  # at least two letters: C:/ is a drive
+_ABSOLUTE = ("root", "roots", "xroot", "xroots")  # paths of these servers begin with a slash of their own
 _SHOWN = 20  # names in a message, if none is near
+
+
+def location(path: str | Path) -> str:
+    """The text of a path or URL; a URL that `pathlib` has cut gets its slashes back, ``file://`` becomes a path.
+
+    ``pathlib.Path("root://host//store/a.root")`` holds ``root:/host/store/a.root``.
+    """
+    text = str(path)
+    match = _URL.match(text)
+    if match is None:
+        return text
+    scheme, slashes, rest = match[1].lower(), match[2], match[3]
+    if scheme == "file":
+        return unquote(rest.removeprefix("localhost") if slashes != "/" else f"/{rest}")
+    if slashes == "/" and scheme in _ABSOLUTE:
+        host, _, name = rest.partition("/")
+        return f"{scheme}://{host}//{name}"
+    return f"{scheme}://{rest}"
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a path is a URL (a ``file://`` one is a path)."""
+    return "://" in location(path)
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -52,7 +79,7 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"there is {shown}" if shown else "there is none"
 
 
-def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
+def expand(files: Sequence[str | Path], *, base: str | Path = ".") -> list[str]:
     """Resolve paths and globs; URLs pass unchanged.
 
     Args:
@@ -67,9 +94,9 @@ def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
         NotFoundError: If a file does not exist or a glob matches nothing.
     """
     existing: list[str] = []
-    for name in files:
+    for name in map(location, files):
         path = Path(base, Path(name).expanduser())
-        if "://" in name:
+        if is_url(name):
             existing.append(name)
         elif path.is_file():
             existing.append(str(path))
@@ -127,10 +154,10 @@ def digest(files: Iterable[str | Path]) -> str:
     """The sha256 of the concatenated contents of files; a URL contributes its text."""
     total = hashlib.sha256()
     for name in files:
-        if "://" in str(name):
-            total.update(str(name).encode())
+        if is_url(name):
+            total.update(location(name).encode())
             continue
-        with Path(name).open("rb") as file:
+        with Path(location(name)).open("rb") as file:
             while block := file.read(_BLOCK):
                 total.update(block)
     return total.hexdigest()

@@ -32,6 +32,7 @@ class Branch:
         few: The different values of an integer branch, if there are only a few in the first chunk.
         integer: Whether the values are integers.
         numeric: Whether the branch holds numbers.
+        problem: Why it cannot be read, such as "unsupported" or "damaged"; empty if it can.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Branch:
     few: tuple[float, ...] = ()
     integer: bool = False
     numeric: bool = True
+    problem: str = ""
 
 
 @dataclass(frozen=True)

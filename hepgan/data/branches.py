@@ -7,7 +7,7 @@ layout    data    branches
 `hits`    showers variable-length branches: the energy of each hit, and its layer and indices or flat cell number
 `cells`   showers one scalar branch a cell (``cell_0 ... cell_506``), layers one after the other
 `scalars` tracks  one scalar branch a quantity; an entry is a track
-`jagged`  tracks  one variable-length branch a quantity; an entry is an event, whose scalars its tracks share
+`jagged`  tracks  one branch of variable length, or an array, a quantity; an entry is an event, its scalars are shared
 ========= ======= ==============================================================================================
 
 The configuration names the layout of showers (`LAYOUTS`). The layout of tracks (`TRACK_LAYOUTS`) follows from the
@@ -239,7 +239,7 @@ class _Jagged:
     """One variable-length branch a quantity; scalars belong to the event and are repeated for each of its tracks."""
 
     def holds(self, branch: Branch) -> bool:
-        return branch.shape is None
+        return branch.shape is None or (len(branch.shape) == 1 and branch.shape[0] > 1)
 
     def read(self, chunk: Chunk, names: Collection[str]) -> Chunk:
         jagged = {name for name, values in chunk.values.items() if is_jagged(values)}

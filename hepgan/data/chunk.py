@@ -15,7 +15,7 @@ from hepgan.data.events import Float32
 from hepgan.data.expressions import Expression
 from hepgan.errors import ConfigError, DataError
 
-__all__ = ["Chunk", "is_jagged", "value_type"]
+__all__ = ["Chunk", "fixed_length", "is_jagged", "value_type"]
 
 
 @dataclass(frozen=True)
@@ -306,3 +306,9 @@ def is_jagged(values: Any) -> bool:
     """Whether the number of values differs from row to row (a text counts as one value)."""
     row = values.type.content
     return isinstance(row, ak.types.ListType) and "__array__" not in row.parameters
+
+
+def fixed_length(values: Any) -> int:
+    """Number of values in each row of an array of fixed length; 0 for numbers and for variable lengths."""
+    row = values.type.content
+    return int(row.size) if isinstance(row, ak.types.RegularType) and "__array__" not in row.parameters else 0

@@ -23,6 +23,7 @@ from scipy.ndimage import median_filter
 
 from hepgan.data.columns import Column, Streams, columns
 from hepgan.data.failures import cause_of, reason_of
+from hepgan.data.friends import friends
 from hepgan.data.root import entry_steps, find_trees, open_file, open_tree
 from hepgan.data.summaries import SENTINELS, Branch, Report, Tree, numbered
 from hepgan.files import is_url, location
@@ -184,7 +185,7 @@ def _tree(tree: Any, name: str, kind: str, done: Callable[[], None]) -> Tree:
     rows = tuple(summaries[column.name].branch(column) for column in known)
     readable = {name: summary for name, summary in summaries.items() if not summary.problem}
     kind = "RNTuple" if "RNTuple" in kind else "TTree"
-    return Tree(name, kind, title, int(tree.num_entries), rows, _ties(readable))
+    return Tree(name, kind, title, int(tree.num_entries), rows, _ties(readable), tuple(friends(tree)))
 
 
 def _problem(column: Column, error: Exception) -> str:
@@ -227,7 +228,8 @@ def render(report: Report) -> Group:
     tables: list[RenderableType] = []
     for tree in report.trees:
         table = Table(title=escape(f"{tree.name}: {tree.kind}, {tree.entries} entries"))
-        table.caption = escape(tree.title) or None
+        unread = f"friend trees, which are not read: {', '.join(tree.friends)}" if tree.friends else ""
+        table.caption = escape("\n".join(filter(None, (tree.title, unread)))) or None
         table.add_column("branch", overflow="fold")
         table.add_column("type")
         for heading in ("values", "min", "max", "NaN/inf", "exact values"):

@@ -61,6 +61,11 @@ def _short(name: str) -> str:
     return name.rpartition("/")[2].lower()
 
 
+def _prefix(name: str) -> str:
+    """What the names of a series of branches share."""
+    return re.sub(r"\d+$", "", name)
+
+
 def _size(branch: Branch) -> int:
     """Number of values in each event, if it is always the same; else 0."""
     low, high = branch.lengths
@@ -85,17 +90,27 @@ def arrays(tree: Tree, path: str) -> Suggestion | None:
     nested = {b.name: shape for b in flat if b.shape is None and (shape := _nested(tree, path, b.name))}
     layers = [(b, (b.shape[0], b.shape[1])) for b in energies if b.shape is not None and len(b.shape) == 2]
     layers += [(b, nested[b.name]) for b in flat if b.name in nested]
-    notes: tuple[str, ...] = ()
+    flat = [b for b in flat if b.name not in nested]
+    series = {_prefix(b.name) for b, _ in layers}
+    if not layers and flat and not hits(tree, path):
+        series = {max((_prefix(b.name) for b in flat), key=[_prefix(b.name) for b in flat].count)}
+    members = [b for b in flat if _prefix(b.name) in series]
+    others = [b.name for b in flat if b not in members]
+    layers += [(b, (1, _size(b))) for b in members]
     if not layers:
-        if not flat or hits(tree, path):
-            return None
-        layers = [(b, (1, _size(b))) for b in flat]
-        notes = ("the numbers of a layer in C order: replace shape = [1, n] by the cells along each axis",)
+        return None
     layers.sort(key=lambda layer: _natural(layer[0].name))
     shapes = tuple(shape for _, shape in layers)
     calogan = tuple(CALOGAN.shapes)
-    if notes and [n for _, n in shapes] == [nx * ny for nx, ny in calogan]:
-        shapes, notes = calogan, ()
+    notes = []
+    if members and [nx * ny for nx, ny in shapes] == [nx * ny for nx, ny in calogan]:
+        shapes = calogan
+    elif members:
+        notes.append(
+            "shape = [1, n] is a list of n cells: replace it by the cells along each axis, in C order"
+        )
+    if others:
+        notes.append(f"other arrays of this kind are {', '.join(map(repr, others))}")
     overflow = [b.name for b in tree.branches if _size(b) == len(layers) and _OVERFLOW.search(_short(b.name))]
     return Suggestion(
         {
@@ -105,7 +120,7 @@ def arrays(tree: Tree, path: str) -> Suggestion | None:
         },
         shapes,
         sum(b.mean * nx * ny for (b, _), (nx, ny) in zip(layers, shapes, strict=True)),
-        notes,
+        tuple(notes),
     )
 
 

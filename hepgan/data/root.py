@@ -19,6 +19,7 @@ import uproot
 
 from hepgan.data.columns import Column, Streams, columns, short_names
 from hepgan.data.failures import unreadable
+from hepgan.data.friends import unread
 from hepgan.errors import ConfigError, DataError, HepganError
 from hepgan.files import expand, is_url, location, near
 
@@ -150,7 +151,7 @@ def find_branch(tree: Any, name: str, *, label: str) -> str:
         )
     if not full:
         raise DataError(
-            f"{tree.file.file_path}: tree {tree.name!r} has no branch {name!r} ({label}); {near(name, known)}"
+            f"{tree.file.file_path}: tree {tree.name!r} has no branch {name!r} ({label}); {near(name, known)}{unread(tree)}"
         )
     return full[0]
 

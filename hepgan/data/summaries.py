@@ -62,6 +62,7 @@ class Tree:
         branches: Summaries of the branches.
         ties: Pairs of continuous branches that are often exactly equal, other than at an exact value, with the share
             of the first entries in which they are.
+        friends: Friend trees, which are not read.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Tree:
     entries: int
     branches: tuple[Branch, ...]
     ties: tuple[tuple[str, str, float], ...] = ()
+    friends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

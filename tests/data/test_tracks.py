@@ -11,6 +11,7 @@ import pytest
 import uproot
 from conftest import STORAGES, TRACK_COUNTS
 
+from hepgan.config import parse
 from hepgan.data.reading import iterate, iterate_conditions, read
 from hepgan.errors import ConfigError, DataError
 
@@ -333,3 +334,30 @@ def test_thousands_of_unreconstructed_rows(track_data, write_tree, tmp_path) -> 
     events = read(track_data([path]))
     assert len(events) == (~lost).sum()
     np.testing.assert_array_equal(events.targets[:, 0], branches["track_DLLk"][~lost].astype(np.float32))
+
+
+def test_arrays_of_fixed_length_are_tracks_if_all_targets_are(tmp_path, write_tree) -> None:
+    rng = np.random.default_rng(1)
+    branches = {
+        "P": rng.random((5, 3)),
+        "n": np.arange(5.0),
+        "x": rng.normal(size=(5, 3)),
+        "y": rng.normal(size=5),
+    }
+    path = write_tree(tmp_path / "fixed.root", branches, tree="tracks")
+    conditions = [{"name": "P", "transform": "linear"}, {"name": "n", "transform": "linear"}]
+    table = {
+        "files": [path],
+        "conditions": conditions,
+        "targets": [{"name": "x"}],
+        "cut": "P > 0.2",
+    }
+    events = read(parse({"data": table}).data)
+    kept = branches["P"] > 0.2
+    np.testing.assert_array_equal(events.conditions[:, 0], branches["P"][kept].astype(np.float32))
+    np.testing.assert_array_equal(events.conditions[:, 1], np.nonzero(kept)[0])
+    np.testing.assert_array_equal(events.targets[:, 0], branches["x"][kept].astype(np.float32))
+    with pytest.raises(
+        DataError, match=r"'x': expected one number for each track, got \[3\]; take one of them"
+    ):
+        read(parse({"data": table | {"cut": None, "targets": [{"name": "x"}, {"name": "y"}]}}).data)

@@ -4,23 +4,69 @@ from __future__ import annotations
 
 import difflib
 import errno
+import filecmp
 import glob
 import hashlib
+import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from hepgan.errors import NotFoundError
 
-__all__ = ["PACKAGE", "check_target", "digest", "expand", "near", "write_bytes", "write_text", "written"]
+__all__ = [
+    "PACKAGE",
+    "check_target",
+    "digest",
+    "expand",
+    "is_url",
+    "location",
+    "near",
+    "repeats",
+    "write_bytes",
+    "write_text",
+    "written",
+]
 
 PACKAGE = Path(__file__).parent
 """Folder of the package: it contains the recipes (``configs``) and templates; a checkout has ``data`` beside it."""
 
+_LOG = logging.getLogger(__name__)
+_warn_once = cache(_LOG.warning)
+
+_BEGINNING = 4096  # bytes that tell most files of one size apart: ROOT writes date and random number there
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 1 << 20  # bytes read at once for the digest
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)(.+)")  # at least two letters: C:/ is a drive
+_ABSOLUTE = ("root", "roots", "xroot", "xroots")  # paths of these servers begin with a slash of their own
 _SHOWN = 20  # names in a message, if none is near
+
+
+def location(path: str | Path) -> str:
+    """The text of a path or URL; a URL that `pathlib` has cut gets its slashes back, ``file://`` becomes a path.
+
+    ``pathlib.Path("root://host//store/a.root")`` holds ``root:/host/store/a.root``.
+    """
+    text = str(path)
+    match = _URL.match(text)
+    if match is None:
+        return text
+    scheme, slashes, rest = match[1].lower(), match[2], match[3]
+    if scheme == "file":
+        return unquote(rest.removeprefix("localhost") if slashes != "/" else f"/{rest}")
+    if slashes == "/" and scheme in _ABSOLUTE:
+        host, _, name = rest.partition("/")
+        return f"{scheme}://{host}//{name}"
+    return f"{scheme}://{rest}"
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a path is a URL (a ``file://`` one is a path)."""
+    return "://" in location(path)
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -33,7 +79,7 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"there is {shown}" if shown else "there is none"
 
 
-def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
+def expand(files: Sequence[str | Path], *, base: str | Path = ".") -> list[str]:
     """Resolve paths and globs; URLs pass unchanged.
 
     Args:
@@ -41,15 +87,16 @@ def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
         base: Folder of relative paths.
 
     Returns:
-        Existing files, in the given order, matches of a glob in alphabetical order, each file once.
+        Existing files, in the given order, matches of a glob in alphabetical order, each file once: links to a former
+        file, and copies of it, are left out with a warning.
 
     Raises:
         NotFoundError: If a file does not exist or a glob matches nothing.
     """
     existing: list[str] = []
-    for name in files:
+    for name in map(location, files):
         path = Path(base, Path(name).expanduser())
-        if "://" in name:
+        if is_url(name):
             existing.append(name)
         elif path.is_file():
             existing.append(str(path))
@@ -66,17 +113,51 @@ def expand(files: Sequence[str], *, base: str | Path = ".") -> list[str]:
         else:
             others = sorted(other.name for other in path.parent.iterdir() if other.is_file())
             raise NotFoundError(f"data file not found: {path}; in its folder: {near(path.name, others)}")
-    return list(dict.fromkeys(existing))
+    existing = list(dict.fromkeys(existing))
+    twice = repeats(existing)
+    for name, first in twice.items():
+        _warn_once(f"{name}: the same file as {first}, or a copy of it; it is read once")
+    return [name for name in existing if name not in twice]
+
+
+def repeats(files: Sequence[str], *, of: Sequence[str] = ()) -> dict[str, str]:
+    """Find files that are another one again: under the same name, by a link, or copied byte by byte.
+
+    Args:
+        files: Existing files, or URLs, which are known by their text.
+        of: Files to find again, besides those that stand earlier in `files`.
+
+    Returns:
+        Each file that repeats another one, with that one.
+    """
+    first: dict[object, str] = {}
+    alike: dict[object, list[str]] = {}  # by size and beginning
+    repeated: dict[str, str] = {}
+    for k, name in enumerate((*of, *files)):
+        found, stat = first.get(name), None if "://" in name else Path(name).stat()
+        if found is None and stat is not None:
+            with Path(name).open("rb") as file:
+                others = alike.setdefault((stat.st_size, file.read(_BEGINNING)), [])
+            found = first.get((stat.st_dev, stat.st_ino)) or next(
+                (other for other in others if filecmp.cmp(name, other, shallow=False)), None
+            )
+            if found is None:
+                others.append(name)
+                first[stat.st_dev, stat.st_ino] = name
+        first.setdefault(name, found or name)
+        if found is not None and k >= len(of):
+            repeated[name] = found
+    return repeated
 
 
 def digest(files: Iterable[str | Path]) -> str:
     """The sha256 of the concatenated contents of files; a URL contributes its text."""
     total = hashlib.sha256()
     for name in files:
-        if "://" in str(name):
-            total.update(str(name).encode())
+        if is_url(name):
+            total.update(location(name).encode())
             continue
-        with Path(name).open("rb") as file:
+        with Path(location(name)).open("rb") as file:
             while block := file.read(_BLOCK):
                 total.update(block)
     return total.hexdigest()

@@ -5,11 +5,12 @@ Heavy imports are inside the functions: a program that only generates never impo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hepgan.errors import DataError, NotFoundError
+from hepgan.errors import NotFoundError
 
 if TYPE_CHECKING:
     from hepgan.config import Config, Settings
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from hepgan.inference.generator import Generator
 
 __all__ = ["check", "compare", "evaluate", "export", "generate", "inspect", "load", "read", "train"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -104,21 +107,23 @@ def evaluate(
         >>> result.verdict in ("pass", "warn", "fail", "info")
         True
     """
-    from hepgan.data.reading import read as read_events
-    from hepgan.data.splits import training_events
+    from hepgan.data.splits import evaluation_events
     from hepgan.inference.generator import Generator
     from hepgan.report.writing import evaluate_events
 
     model = Path(model)
     generator = Generator(_model_file(model))
     recipe, own = (_recipe_of(model, generator, changes) for changes in (settings, ()))
-    if data is not None:
-        reference = read_events(recipe.data, files=_files(data), progress=progress)
-    else:  # as the training split them, whatever the settings say
-        reference = _held_out(model, own)
-    training = None
-    if model.is_dir() and not recipe.evaluation.fast:  # copies of these would be memorised showers
-        training = training_events(own.data, seed=own.training.seed, progress=progress)[0]
+    reference, training = evaluation_events(
+        own.data,
+        asked=recipe.data,
+        files=None if data is None else _files(data),
+        seed=own.training.seed,
+        model=model,
+        data_sha256=generator.metadata.provenance.get("data_sha256"),
+        with_training=not recipe.evaluation.fast,  # copies of these would be memorised events
+        progress=progress,
+    )
     default = model / "report" if model.is_dir() else model.with_name(f"{model.stem}-report")
     return evaluate_events(
         generator,
@@ -171,6 +176,7 @@ def compare(
         'report.html'
     """
     from hepgan.data.reading import read as read_events
+    from hepgan.data.repeats import Digests, shared
     from hepgan.files import digest
     from hepgan.report.writing import compare_events
 
@@ -180,6 +186,12 @@ def compare(
     if names["sample"] == names["reference"]:
         names = {role: ", ".join(group) for role, group in files.items()}
     events = {role: read_events(recipe.data, files=group, progress=progress) for role, group in files.items()}
+    if number := shared(*(Digests.of(events[role]) for role in ("sample", "reference"))):
+        _LOG.warning(
+            "%d of %d events of the sample are equal to one of the reference: every number will be too good",
+            number,
+            len(events["sample"]),
+        )
     return compare_events(
         events["sample"],
         events["reference"],
@@ -289,6 +301,7 @@ def generate(
     first_event: int = 0,
     batch_size: int | None = None,
     extrapolate: bool = False,
+    out_of_range: Literal["error", "clamp", "skip", "extrapolate"] = "error",
     format: Literal["ttree", "rntuple"] = "ttree",
     progress: bool = True,
 ) -> Path:
@@ -304,7 +317,10 @@ def generate(
         run: Run number.
         first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
         batch_size: Rows that the network computes at once; default: what is fastest.
-        extrapolate: Accept conditions outside the trained range.
+        extrapolate: The same as ``out_of_range="extrapolate"``.
+        out_of_range: Action for conditions outside the trained range: refuse (``error``), move them to the nearest end
+            (``clamp``), leave such rows out (``skip``; the branch ``condition_row`` says which are left), or generate
+            outside (``extrapolate``). What was done is logged, with the number of rows.
         format: Kind of the tree.
         progress: Show a progress bar on the standard error.
 
@@ -312,7 +328,7 @@ def generate(
         The file.
 
     Raises:
-        ConditionRangeError: If a condition is outside its trained range.
+        ConditionRangeError: If a condition is outside its trained range, and that is refused.
         ValueError: If a condition is missing or unknown.
         NotFoundError: If there is no model, or no file `conditions_from`.
 
@@ -333,6 +349,7 @@ def generate(
         first_event=first_event,
         batch_size=batch_size,
         extrapolate=extrapolate,
+        out_of_range=out_of_range,
         format=format,
         progress=progress,
     )
@@ -429,15 +446,3 @@ def _recipe_of(path: Path, generator: Generator, settings: Settings) -> Config:
         return load(path / "config.toml", settings=settings)
     values = {"data": generator.data.model_dump(mode="json", exclude_none=True)}
     return parse(values, source=str(path), settings=settings)
-
-
-def _held_out(path: Path, recipe: Config) -> Events:
-    """The events that training never saw."""
-    from hepgan.data import splits
-
-    if not path.is_dir() and not recipe.data.test_files:
-        raise DataError(
-            f"{path}: an exported model does not hold the split of its training data; "
-            "name events with --data FILE.root, or evaluate the run folder"
-        )
-    return splits.test_events(recipe.data, seed=recipe.training.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,12 +17,15 @@ __all__ = ["convert", "inspect", "toy"]
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE.root[:TREE]", help="ROOT file, and a tree in it")],
     config: Annotated[bool, typer.Option("--config", help="print a starting configuration instead")] = False,
+    kind: Annotated[
+        Literal["showers", "tracks"] | None, typer.Option(help="--config: read the file as these")
+    ] = None,
 ) -> None:
     """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
     if config:
         from hepgan.data.starting import starting_config
 
-        typer.echo(starting_config(file), nl=False)
+        typer.echo(starting_config(file, kind=kind), nl=False)
     else:
         from hepgan.data.inspection import render
         from hepgan.report.tables import console

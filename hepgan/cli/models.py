@@ -72,8 +72,15 @@ def generate(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="events at once; default: what is fastest")
     ] = None,
+    out_of_range: Annotated[
+        Literal["error", "clamp", "skip", "extrapolate"],
+        typer.Option(
+            help="conditions outside the trained range: refuse all, move them to its nearest end, leave such events "
+            "out (branch condition_row: row of FILE.root, from 0, of each one that is left), or generate outside"
+        ),
+    ] = "error",
     extrapolate: Annotated[
-        bool, typer.Option("--extrapolate", help="accept conditions outside the trained range")
+        bool, typer.Option("--extrapolate", help="the same as --out-of-range extrapolate")
     ] = False,
     format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
 ) -> None:
@@ -98,6 +105,7 @@ def generate(
         first_event=first_event,
         batch_size=batch_size,
         extrapolate=extrapolate,
+        out_of_range=out_of_range,
         format=format_,
     )
     typer.echo(str(out))

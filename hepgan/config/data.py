@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from hepgan.config.checking import Table, read_toml, validated
@@ -13,6 +14,10 @@ from hepgan.errors import ConfigError
 from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
 
 __all__ = ["CalorimeterConfig", "ConditionConfig", "DataConfig", "HitsConfig", "LayerConfig", "TargetConfig"]
+
+
+def _shown(categories: dict[str, float]) -> str:
+    return ", ".join(f"{name} = {value:.10g}" for name, value in categories.items())
 
 
 class ConditionConfig(Table):
@@ -47,6 +52,17 @@ class ConditionConfig(Table):
             )
         if len(set(self.categories.values())) < len(self.categories):
             raise ValueError(f"categories: expected different values, got {self.categories}")
+        single = dict.fromkeys(np.float32(value) for value in self.categories.values())
+        if len(single) < len(self.categories) or not np.isfinite([*single]).all():
+            codes = [
+                f"{k} * ({self.expression} == {v:.17g})" for k, v in enumerate(self.categories.values(), 1)
+            ]
+            names = ", ".join(f"{name} = {k}" for k, name in enumerate(self.categories, 1))
+            raise ValueError(
+                "categories: expected values that differ in single precision, in which the generator takes them, got "
+                f"{_shown(self.categories)}; give them smaller codes: branch = {' + '.join(codes)!r} and categories = "
+                f"{{ {names} }}"
+            )
         if self.integer and self.transform == "category":
             raise ValueError("integer = true is for counts; a category is not dithered: leave it out")
         return self
@@ -229,7 +245,14 @@ class DataConfig(Table):
         0.1, ge=0, lt=1, description="fraction of the events for `hepgan evaluate`, not used in training"
     )
     test_files: tuple[str, ...] = Field(
-        (), description="files for `hepgan evaluate`, instead of the test fraction"
+        (),
+        description="files for `hepgan evaluate`, instead of the test fraction; not trained on, even if a glob of "
+        "`files` matches them",
+    )
+    repeated: Literal["once", "keep"] | None = Field(
+        None,
+        description="events that occur twice, more than chance explains: take each `once`, and leave to `test_files` "
+        "those that these have too; or `keep` all; default: refuse such files",
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ layout    data    branches
 `hits`    showers variable-length branches: the energy of each hit, and its layer and indices or flat cell number
 `cells`   showers one scalar branch a cell (``cell_0 ... cell_506``), layers one after the other
 `scalars` tracks  one scalar branch a quantity; an entry is a track
-`jagged`  tracks  one variable-length branch a quantity; an entry is an event, whose scalars its tracks share
+`jagged`  tracks  one branch of variable length, or an array, a quantity; an entry is an event, its scalars are shared
 ========= ======= ==============================================================================================
 
 The configuration names the layout of showers (`LAYOUTS`). The layout of tracks (`TRACK_LAYOUTS`) follows from the
@@ -16,8 +16,7 @@ branches: it is `jagged` if any of them has a variable length.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -26,32 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.config import CalorimeterConfig, HitsConfig
+from hepgan.data import recognition
 from hepgan.data.chunk import Chunk, is_jagged, value_type
 from hepgan.data.events import Float32
-from hepgan.data.root import chunks, open_file, open_tree
-from hepgan.data.summaries import Branch, Tree, numbered
+from hepgan.data.recognition import Suggestion
+from hepgan.data.summaries import Branch, Tree
 from hepgan.errors import ConfigError, DataError
-from hepgan.geometry import CALOGAN, Calorimeter
+from hepgan.geometry import Calorimeter
 
-__all__ = ["LAYOUTS", "TRACK_LAYOUTS", "Layout", "Suggestion", "TrackLayout"]
-
-_MIN_CELLS = 8  # shorter series of numbered branches are not taken for the cells of a calorimeter
-_MATCH = 0.8  # hits that reach this fraction of CaloGAN's cells along each axis are taken for its calorimeter
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """A calorimeter recognised in a tree.
-
-    Args:
-        settings: Keys of ``[data.calorimeter]``.
-        shapes: Shape of each layer.
-        visible: Mean energy in the cells of an event, in the unit of the branches.
-    """
-
-    settings: Mapping[str, str | list[str] | dict[str, str]]
-    shapes: tuple[tuple[int, int], ...]
-    visible: float
+__all__ = ["LAYOUTS", "TRACK_LAYOUTS", "Layout", "TrackLayout"]
 
 
 class Layout(Protocol):
@@ -77,11 +59,6 @@ class Layout(Protocol):
         """The calorimeter that a tree of a file holds in this layout, if it holds one."""
 
 
-def _natural(name: str) -> tuple[int | str, ...]:
-    """Sorting key that puts ``layer_10`` behind ``layer_9``."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
-
-
 @dataclass(frozen=True)
 class _Arrays:
     """One branch of fixed shape for each layer."""
@@ -103,25 +80,7 @@ class _Arrays:
         return {branch: cells[:, place].reshape(-1, *shape) for branch, place, shape in layers}
 
     def suggest(self, tree: Tree, path: str) -> Suggestion | None:
-        layers = [b for b in tree.branches if b.numeric and b.shape is not None and len(b.shape) == 2]
-        if not layers:
-            return None
-        layers.sort(key=lambda b: _natural(b.name))
-        shapes = tuple((b.shape[0], b.shape[1]) for b in layers if b.shape is not None)
-        overflow = [
-            b.name
-            for b in tree.branches
-            if b.shape == (len(layers),) and re.search("overflow|outside|leak", b.name.lower())
-        ]
-        return Suggestion(
-            {
-                "layout": "arrays",
-                "branches": [b.name for b in layers],
-                **({"overflow": overflow[0]} if overflow else {}),
-            },
-            shapes,
-            sum(b.mean * nx * ny for b, (nx, ny) in zip(layers, shapes, strict=True)),
-        )
+        return recognition.arrays(tree, path)
 
 
 @dataclass(frozen=True)
@@ -146,17 +105,7 @@ class _Cells:
         return {calo.cells.format(k): cells[:, k] for k in range(cells.shape[1])}
 
     def suggest(self, tree: Tree, path: str) -> Suggestion | None:
-        series = numbered(tree.branches).items()
-        prefix, cells = max(series, key=lambda item: len(item[1]), default=("", []))
-        if len(cells) < _MIN_CELLS:
-            return None
-        settings: dict[str, str | list[str] | dict[str, str]] = {"layout": "cells", "cells": prefix + "{}"}
-        shapes = tuple(CALOGAN.shapes)
-        if len(cells) == CALOGAN.n_cells + CALOGAN.n_layers:
-            settings["overflow"] = "tail"
-        elif len(cells) != CALOGAN.n_cells:
-            shapes = ((1, len(cells)),)
-        return Suggestion(settings, shapes, sum(b.mean for b in cells))
+        return recognition.cells(tree, path)
 
 
 @dataclass(frozen=True)
@@ -217,30 +166,7 @@ class _Hits:
         return {**address, hits.energy: ak.unflatten(cells[event, cell], counts)}
 
     def suggest(self, tree: Tree, path: str) -> Suggestion | None:
-        jagged = {b.name: b for b in tree.branches if b.numeric and b.shape is None}
-
-        def named(*patterns: str) -> str | None:
-            matches = (name for p in patterns for name in jagged if re.search(p, name.lower()))
-            return next(matches, None)
-
-        energy, layer, cell = named("energy", "edep", r"(^|[_.])e$"), named("layer"), named("cell")
-        i, j = (
-            named(rf"(^|[_./])i?{axis}$", rf"(^|[_./]){index}$") for axis, index in (("x", "i"), ("y", "j"))
-        )
-        if energy is None:
-            return None
-        if layer is not None and i is not None and j is not None:
-            address = {"layer": layer, "i": i, "j": j}
-            shapes = _shapes_of_hits(path, tree, layer, i, j)
-        elif cell is not None:
-            address = {"cell": cell}
-            n_cells = int(jagged[cell].maximum) + 1
-            close = _MATCH * CALOGAN.n_cells <= n_cells <= CALOGAN.n_cells
-            shapes = tuple(CALOGAN.shapes) if close else ((1, n_cells),)
-        else:
-            return None
-        visible = jagged[energy].mean * _mean_hits(path, tree, energy)
-        return Suggestion({"layout": "hits", "hits": {**address, "energy": energy}}, shapes, visible)
+        return recognition.hits(tree, path)
 
 
 def _names_of_hits(calo: CalorimeterConfig) -> HitsConfig:
@@ -273,34 +199,6 @@ def _whole(values: Any) -> NDArray[np.int64]:
     """Flat indices of hits; a value that is no number becomes -1, which is outside of every geometry."""
     flat = np.ma.filled(ak.to_numpy(ak.flatten(values)), -1)
     return np.where(np.isfinite(flat), flat, -1).astype(np.int64)
-
-
-def _mean_hits(path: str, tree: Tree, name: str) -> float:
-    """Mean number of hits in an event, from one of their branches."""
-    with open_file(path) as file:
-        parts = chunks(open_tree(file, tree.name), [name])
-        return sum(int(ak.count(part[name])) for part in parts) / max(1, tree.entries)
-
-
-def _shapes_of_hits(path: str, tree: Tree, layer: str, i: str, j: str) -> tuple[tuple[int, int], ...]:
-    """Shape of each layer: as far as its hits reach, or that of CaloGAN if it is close to that."""
-    reach: dict[int, tuple[int, int]] = {}
-    with open_file(path) as file:
-        for part in chunks(open_tree(file, tree.name), [layer, i, j]):
-            number, *index = (ak.to_numpy(ak.flatten(part[name])).astype(np.int64) for name in (layer, i, j))
-            for k in np.unique(number):
-                n_i, n_j = (int(values[number == k].max()) + 1 for values in index)
-                known = reach.get(int(k), (1, 1))
-                reach[int(k)] = (max(known[0], n_i), max(known[1], n_j))
-    shapes = tuple(reach.get(k, (1, 1)) for k in range(max(reach, default=0) + 1))
-    calogan = tuple(CALOGAN.shapes)
-    if len(shapes) == len(calogan) and all(
-        _MATCH * full <= got <= full
-        for shape, whole in zip(shapes, calogan, strict=True)
-        for got, full in zip(shape, whole, strict=True)
-    ):
-        return calogan
-    return shapes
 
 
 LAYOUTS: dict[str, Layout] = {"arrays": _Arrays(), "hits": _Hits(), "cells": _Cells()}
@@ -341,7 +239,7 @@ class _Jagged:
     """One variable-length branch a quantity; scalars belong to the event and are repeated for each of its tracks."""
 
     def holds(self, branch: Branch) -> bool:
-        return branch.shape is None
+        return branch.shape is None or (len(branch.shape) == 1 and branch.shape[0] > 1)
 
     def read(self, chunk: Chunk, names: Collection[str]) -> Chunk:
         jagged = {name for name, values in chunk.values.items() if is_jagged(values)}

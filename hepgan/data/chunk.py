@@ -15,7 +15,7 @@ from hepgan.data.events import Float32
 from hepgan.data.expressions import Expression, quoted
 from hepgan.errors import ConfigError, DataError
 
-__all__ = ["Chunk", "is_jagged", "value_type"]
+__all__ = ["Chunk", "fixed_length", "is_jagged", "value_type"]
 
 
 @dataclass(frozen=True)
@@ -176,25 +176,69 @@ class Chunk:
         """
         return np.concatenate([self._column(target, atoms=target.atoms) for target in targets], axis=1)
 
+    def numbers(self, conditions: Sequence[ConditionConfig]) -> Float32:
+        """Values of conditions as they are, (N, n_conditions): NaN, not positive or of no known category too.
+
+        Raises:
+            DataError: If a value is no number, or not whole where the condition asks for a whole number.
+        """
+        columns = [self.dense(condition.expression, ()) for condition in conditions]
+        for column, condition in zip(columns, conditions, strict=True):
+            self._reject_fractions(column, condition)
+            if condition.categories:  # nuclei, for example, that become a known one in single precision
+                known = np.isin(column, np.asarray([*condition.categories.values()], np.float32))
+                column[known & self._unknown(column, condition)] = np.nan
+        return np.concatenate(columns, axis=1)
+
     def _condition(self, condition: ConditionConfig) -> Float32:
         column = self._column(condition)
-        bad, expected, remedy = np.zeros(column.shape, np.bool_), "", ""
+        self._reject_fractions(column, condition)
         if condition.categories:
-            bad = ~np.isin(column, np.asarray([*condition.categories.values()], np.float32))
-            known = ", ".join(f"{name} = {value:g}" for name, value in condition.categories.items())
-            expected, remedy = f"one of the categories {known}", "add it to them"
-        elif condition.integer:
-            bad = column != np.rint(column)
-            expected, remedy = "whole numbers (integer = true)", "leave integer out"
+            known = ", ".join(f"{name} = {value:.10g}" for name, value in condition.categories.items())
+            bad = self._unknown(column, condition)
+            self._reject_values(
+                bad,
+                column,
+                condition,
+                expected=f"one of the categories {known}",
+                remedy="add it to them",
+            )
+        return column
+
+    def _unknown(self, column: Float32, condition: ConditionConfig) -> NDArray[np.bool_]:
+        """Whether values, (N, 1), are those of no category; whole numbers count with the digits that float32 loses."""
+        exact = np.ma.filled(ak.to_numpy(self.values[condition.expression]), np.nan)
+        exact = exact.astype(np.float64).reshape(column.shape)
+        codes = np.asarray([*condition.categories.values()])
+        whole = np.rint(exact) == exact
+        known: NDArray[np.bool_] = np.isin(column, codes.astype(np.float32))
+        known &= np.isin(exact, codes) | ~whole
+        return ~known
+
+    def _reject_fractions(self, column: Float32, condition: ConditionConfig) -> None:
+        """Stop at finite numbers that are not whole, if the condition is a count."""
+        if condition.integer:
+            bad = np.isfinite(column) & (column != np.rint(column))
+            expected = "whole numbers (integer = true)"
+            self._reject_values(bad, column, condition, expected=expected, remedy="leave integer out")
+
+    def _reject_values(
+        self,
+        bad: NDArray[np.bool_],
+        column: Float32,
+        condition: ConditionConfig,
+        *,
+        expected: str,
+        remedy: str,
+    ) -> None:
         if bad.any():
             self.reject(
                 bad,
                 name=condition.expression,
                 expected=expected,
-                got=f"other values such as {column[bad][0]:g}",
+                got=f"other values such as {column[bad][0]:.10g}",
                 remedy=f"{remedy}, or leave such {self.row}s out with data.cut",
             )
-        return column
 
     def _column(self, number: ConditionConfig | TargetConfig, *, atoms: Sequence[float] = ()) -> Float32:
         """Finite values of a condition or target, (N, 1); positive or an atom if the logarithm is taken."""
@@ -261,3 +305,9 @@ def is_jagged(values: Any) -> bool:
     """Whether the number of values differs from row to row (a text counts as one value)."""
     row = values.type.content
     return isinstance(row, ak.types.ListType) and "__array__" not in row.parameters
+
+
+def fixed_length(values: Any) -> int:
+    """Number of values in each row of an array of fixed length; 0 for numbers and for variable lengths."""
+    row = values.type.content
+    return int(row.size) if isinstance(row, ak.types.RegularType) and "__array__" not in row.parameters else 0

@@ -17,7 +17,6 @@ import numpy as np
 from hepgan.data.operations import Operation, element_type
 from hepgan.data.syntax import Chain, Index, Name, Node, Number, SyntaxProblem, parse, quoted
 from hepgan.errors import ConfigError
-from hepgan.files import near
 
 __all__ = ["Expression", "quoted"]
 
@@ -67,14 +66,13 @@ class Expression:
         """Whether it is a branch alone."""
         return isinstance(self._tree, Name)
 
-    def unknown(self, name: str, branches: Collection[str]) -> str:
-        """Say what to do about a name in it that is no branch, for messages.
+    def advice(self, branches: Collection[str]) -> str:
+        """Say which names of branches in it need backticks and have none, for messages; may be empty.
 
         Args:
-            name: The name.
             branches: Names of the branches that exist.
         """
-        return f"{near(name, branches)}{_advice(self.text, branches)}"
+        return _advice(self.text, branches)
 
     def __call__(self, arrays: Mapping[str, Any]) -> Any:
         """Evaluate on a chunk.

@@ -6,9 +6,10 @@ neighbours; `hepgan.data.starting` makes a configuration from them.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,17 @@ from rich.markup import escape
 from rich.table import Table
 from scipy.ndimage import median_filter
 
-from hepgan.data.root import chunks, find_trees, open_file, open_tree
+from hepgan.data.columns import Column, Streams, columns
+from hepgan.data.failures import cause_of, reason_of
+from hepgan.data.friends import friends
+from hepgan.data.root import entry_steps, find_trees, open_file, open_tree
 from hepgan.data.summaries import SENTINELS, Branch, Report, Tree, numbered
+from hepgan.files import is_url, location
+from hepgan.progress import event_bar
 
 __all__ = ["inspect", "render"]
 
+_STEP = 64 * 10**6  # bytes of a branch that are read at once
 _SAMPLE = 100_000  # values of each branch in which exact values and equalities are searched
 # An exact value is a point mass if it is at least _OFTEN of the values, occurs at least _FEWEST times, and _EXCESS
 # times more often than its _AROUND neighbours (median). Branches with fewer distinct values count as discrete.
@@ -38,19 +45,23 @@ _COMPARED = 4_000_000  # values compared with each other at once
 _SHARED_LINE = 8  # numbered branches from which a series takes one line of the table
 
 
-def _split(path: str) -> tuple[str, str]:
-    """Split FILE.root[:TREE] into the file and the tree ("" for all)."""
-    if Path(path).is_file():
-        return path, ""
-    head, colon, tail = path.rpartition(":")
-    return (head, tail) if colon and not tail.startswith("//") and not tail.endswith(".root") else (path, "")
+def _split(path: str | Path) -> tuple[str, str]:
+    """Split FILE.root[:TREE] into the file and the tree ("" for all); a URL may have a port."""
+    name = location(path)
+    if Path(name).is_file():
+        return name, ""
+    scheme, mark, rest = name.partition("://") if is_url(name) else ("", "", name)
+    host, slash, rest = rest.partition("/") if mark else ("", "", rest)
+    head, colon, tail = rest.rpartition(":")
+    return (
+        (f"{scheme}{mark}{host}{slash}{head}", tail) if colon and not tail.endswith(".root") else (name, "")
+    )
 
 
 class _Summary:
     """Running range and counts of one branch."""
 
     def __init__(self) -> None:
-        self.numeric = True
         self.shape: tuple[int, ...] | None = None
         self.lengths: list[int] = []
         self.ranges: list[tuple[float, float]] = []
@@ -62,33 +73,32 @@ class _Summary:
         self.few: tuple[float, ...] = ()
         self.integer = False
         self.sample: NDArray[Any] = np.empty(0)
+        self.counts: bytes | None = None  # number of values in each entry of the sample
+        self.problem = ""
 
     def add(self, values: Any) -> None:
-        """Include the values of the branch in the next chunk."""
-        try:
-            shape = ak.to_numpy(values[:1]).shape[1:] if "var" not in str(values.type) else None
-            flat = np.ma.filled(ak.to_numpy(ak.flatten(values, axis=None)), np.nan)
-        except (ValueError, TypeError):
-            flat = np.empty(0, object)
-        if flat.dtype.kind not in "biuf":
-            self.numeric = False
-            return
-        if not self.lengths:
-            self._look(flat[:_SAMPLE], scalar=shape in ((), None))
-        self.shape = shape
+        """Include the values of the branch in the next entries."""
+        shape = ak.to_numpy(values[:1]).shape[1:] if "var" not in str(values.type) else None
+        flat = np.ma.filled(ak.to_numpy(ak.flatten(values, axis=None)), np.nan)
+        first, self.shape = not self.lengths, shape
         if shape is None:
-            per_event = values
+            per_event = ak.from_regular(values, axis=None)
             while per_event.ndim > 2:
                 per_event = ak.flatten(per_event, axis=2)
             counts = ak.to_numpy(ak.num(per_event))
             self.lengths += [int(counts.min()), int(counts.max())]
         else:
             self.lengths.append(int(np.prod(shape)))
+        if first:
+            self._look(flat[:_SAMPLE], scalar=shape in ((), None))
+            if self.sample.size and shape is None:
+                self.counts = counts.tobytes()
         finite = flat[np.isfinite(flat)]
         self.n_nan += flat.size - finite.size
         if finite.size:
             self.ranges.append((float(finite.min()), float(finite.max())))
-            self.total += float(finite.sum(dtype=np.float64))
+            with np.errstate(over="ignore"):
+                self.total += float(finite.sum(dtype=np.float64))
             self.n_finite += finite.size
             low, high = self.ranges[-1]
             inside = [value for value in self.masses if low <= value <= high and finite.dtype.kind != "b"]
@@ -109,10 +119,11 @@ class _Summary:
             masses = [value for value in map(float, distinct[often]) if value not in SENTINELS]
             self.masses += masses if len(masses) <= _MOST else []
 
-    def branch(self, name: str, kind: str) -> Branch:
-        """The summary, with the name and the type of the branch."""
-        if not self.numeric:
-            return Branch(name, kind, numeric=False)
+    def branch(self, column: Column) -> Branch:
+        """The summary, with the name and the type of a column."""
+        name, kind = column.name, column.type
+        if self.problem or not column.numeric:
+            return Branch(name, kind, numeric=False, problem=self.problem)
         nan = float("nan")
         return Branch(
             name,
@@ -129,13 +140,12 @@ class _Summary:
         )
 
 
-def _ties(chunk: Any, summaries: Mapping[str, _Summary]) -> tuple[tuple[str, str, float], ...]:
+def _ties(summaries: Mapping[str, _Summary]) -> tuple[tuple[str, str, float], ...]:
     """Pairs of continuous branches that are exactly equal in many of the first entries, most frequent first."""
     alike: dict[Any, list[str]] = {}  # one number an event, or as many tracks in each event
     for name, summary in summaries.items():
         if summary.sample.size:
-            counts = None if summary.shape is not None else ak.to_numpy(ak.num(chunk[name])).tobytes()
-            alike.setdefault((counts, summary.sample.size), []).append(name)
+            alike.setdefault((summary.counts, summary.sample.size), []).append(name)
     ties = []
     for names in alike.values():
         values = np.stack([summaries[name].sample[: _COMPARED // len(names)] for name in names], axis=1)
@@ -150,47 +160,63 @@ def _ties(chunk: Any, summaries: Mapping[str, _Summary]) -> tuple[tuple[str, str
     return tuple((a, b, share) for share, a, b in sorted(ties, key=lambda tie: -tie[0]))
 
 
-def _tree(tree: Any, name: str, kind: str) -> Tree:
-    """Summarise one tree in chunks."""
-    inputs = dict(tree.items())
-    summaries = {key: _Summary() for key in inputs}
-    ties: tuple[tuple[str, str, float], ...] | None = None
-    if tree.num_entries:
-        for chunk in chunks(tree, inputs):
-            fields = set(chunk.fields)
-            for key in inputs:
-                if key in fields:
-                    summaries[key].add(chunk[key])
-                else:  # the parent of split branches
-                    summaries[key].numeric = False
-            if ties is None:
-                ties = _ties(chunk, summaries)
-                for summary in summaries.values():
-                    summary.sample = np.empty(0)
+def _tree(tree: Any, name: str, kind: str, done: Callable[[], None]) -> Tree:
+    """Summarise one tree, one branch after the other, so that memory holds no more than one."""
+    known = columns(tree).values()
+    summaries = {column.name: _Summary() for column in known}
+    numeric = [column for column in known if column.numeric]
+    first = entry_steps(tree, numeric, size=_STEP)[:1]  # entries that are compared with each other
+    branches: dict[int, list[Column]] = {}
+    for column in known:
+        if column.error is not None:
+            summaries[column.name].problem = _problem(column, column.error)
+        elif column.numeric:
+            branches.setdefault(id(column.branch), []).append(column)
+    for read in branches.values():
+        streams = Streams(read)
+        for stop in sorted({*first, *entry_steps(tree, read, size=_STEP)}):
+            for column, values in streams.take(stop):
+                if isinstance(values, Exception):
+                    summaries[column.name].problem = _problem(column, values)
+                else:
+                    summaries[column.name].add(values)
+        done()
     title = str(getattr(tree, "title", "") or "")
-    branches = tuple(summaries[key].branch(key, str(inputs[key].typename)) for key in inputs)
-    return Tree(
-        name, "RNTuple" if "RNTuple" in kind else "TTree", title, int(tree.num_entries), branches, ties or ()
-    )
+    rows = tuple(summaries[column.name].branch(column) for column in known)
+    readable = {name: summary for name, summary in summaries.items() if not summary.problem}
+    kind = "RNTuple" if "RNTuple" in kind else "TTree"
+    return Tree(name, kind, title, int(tree.num_entries), rows, _ties(readable), tuple(friends(tree)))
 
 
-def inspect(path: str) -> Report:
+def _problem(column: Column, error: Exception) -> str:
+    return f"{cause_of(error, of=column.kind).word}: {reason_of(error)}"
+
+
+def inspect(path: str | Path, *, progress: bool = False) -> Report:
     """Summarise the trees of a file; every branch is read once, in chunks.
 
     Args:
-        path: ``FILE.root`` or ``FILE.root:TREE``.
+        path: ``FILE.root`` or ``FILE.root:TREE``; the file may be a URL.
+        progress: Show a progress bar.
 
     Raises:
         NotFoundError: If there is no such file.
         DataError: If it is not a readable ROOT file with trees, or has no such tree.
     """
-    location, name = _split(path)
-    with open_file(location) as file:
+    place, name = _split(path)
+    with open_file(place) as file:
         kinds = find_trees(file)
         if name or not kinds:
             open_tree(file, name)  # says what is wrong
             kinds = {key: kind for key, kind in kinds.items() if key == name}
-        return Report(location, tuple(_tree(open_tree(file, key), key, kind) for key, kind in kinds.items()))
+        trees = {key: open_tree(file, key) for key in kinds}
+        total = sum(len(tree.keys()) for tree in trees.values())
+        with event_bar("reading branches", total=total, show=progress) as bar:
+            count = itertools.count(1)
+            summaries = [
+                _tree(tree, key, kinds[key], lambda: bar(next(count))) for key, tree in trees.items()
+            ]
+        return Report(place, tuple(summaries))
 
 
 def _number(value: float) -> str:
@@ -202,7 +228,8 @@ def render(report: Report) -> Group:
     tables: list[RenderableType] = []
     for tree in report.trees:
         table = Table(title=escape(f"{tree.name}: {tree.kind}, {tree.entries} entries"))
-        table.caption = escape(tree.title) or None
+        unread = f"friend trees, which are not read: {', '.join(tree.friends)}" if tree.friends else ""
+        table.caption = escape("\n".join(filter(None, (tree.title, unread)))) or None
         table.add_column("branch", overflow="fold")
         table.add_column("type")
         for heading in ("values", "min", "max", "NaN/inf", "exact values"):
@@ -210,7 +237,8 @@ def render(report: Report) -> Group:
         for names, branch in _grouped(tree.branches):
             names_type = (escape(names), escape(branch.type))
             if not branch.numeric:
-                table.add_row(*names_type, "no numbers")
+                word = branch.problem.partition(":")[0]
+                table.add_row(*names_type, f"[red]{word}[/red]" if word else "no numbers")
                 continue
             low, high = branch.lengths
             shape = "x".join(map(str, branch.shape)) if branch.shape else "1"
@@ -220,6 +248,12 @@ def render(report: Report) -> Group:
             low_high = (_number(branch.minimum), _number(branch.maximum))
             table.add_row(*names_type, values, *low_high, nan, marks)
         tables.append(table)
+        problems = [
+            f"{branch.name} ({branch.type}): {branch.problem}" for branch in tree.branches if branch.problem
+        ]
+        tables += [escape(problem) for problem in problems[:_MOST]]
+        if len(problems) > _MOST:
+            tables.append(f"and {len(problems) - _MOST} more branches that cannot be read")
         if tree.ties:
             pairs = [f"{a} = {b} in {share:.0%}" for a, b, share in tree.ties[:_MOST]]
             more = f", and {len(tree.ties) - _MOST} more" if len(tree.ties) > _MOST else ""

@@ -21,9 +21,9 @@ from hepgan.data.chunk import Chunk
 from hepgan.data.events import Events, Float32
 from hepgan.data.expressions import Expression
 from hepgan.data.kinds import Reader, reader_of
-from hepgan.data.root import branch_keys, chunks, find_trees, open_file, open_tree
+from hepgan.data.root import branch_keys, chunks, find_branch, find_trees, open_file, open_tree
 from hepgan.errors import ConfigError, DataError
-from hepgan.files import expand
+from hepgan.files import expand, location
 
 __all__ = ["iterate", "iterate_conditions", "read"]
 
@@ -46,6 +46,9 @@ def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: 
     data = reader.data
     with open_file(path) as file:
         tree = open_tree(file, data.tree)
+        if tree.num_entries == 0 and not tree.keys():
+            _LOG.warning("%s: tree %r has no entries and no branches", path, tree.name)
+            return
         known = branch_keys(tree)
         expressions = [Expression(text, branches=known, label=label) for text, label in wanted.items()]
         cut = Expression(data.cut, branches=known, label="data.cut", cut=True) if data.cut else None
@@ -56,17 +59,14 @@ def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: 
                     f"{expression}: expected an expression of branches, got none in it; name a branch"
                 )
             for name in expression.names:
-                if name not in known:
-                    raise DataError(
-                        f"{path}: tree {tree.name!r} has no branch {name!r} ({expression.label}); "
-                        f"{expression.unknown(name, known)}"
-                    )
-                needed[name] = known[name]
+                needed[name] = known.get(name) or find_branch(
+                    tree, name, label=expression.label, remark=expression.advice(known)
+                )
         if tree.num_entries == 0:
             _LOG.warning("%s: tree %r has no entries", path, tree.name)
             return
         start = 0
-        for part in chunks(tree, needed.values(), chunk=data.chunk, entry_bytes=entry_bytes):
+        for part in chunks(tree, dict.fromkeys(needed.values()), chunk=data.chunk, entry_bytes=entry_bytes):
             entries = np.arange(start, start + len(part))
             start += len(part)
             values = {name: part[key] for name, key in needed.items()}
@@ -188,17 +188,18 @@ def iterate_conditions(data: DataConfig, path: str | Path) -> Iterator[Float32]:
         path: The file.
 
     Yields:
-        (N, n_conditions) in physical units, one row an entry (a track if conditions have a variable length).
+        (N, n_conditions) in physical units, one row an entry (a track if conditions have a variable length). Values
+        are not checked: the caller knows the trained range.
 
     Raises:
         NotFoundError: If the file is missing.
-        DataError: If a branch is missing or has values other than finite numbers.
+        DataError: If a branch is missing or holds no numbers.
     """
     with open_file(path) as file:
         several = len(find_trees(file)) > 1
     uncut = data.model_copy(update={"cut": None, **({} if several else {"tree": ""})})
-    for chunk in _scan(str(path), reader_of(uncut), _conditions_wanted(data)):
-        yield chunk.conditions(data.conditions)
+    for chunk in _scan(location(path), reader_of(uncut), _conditions_wanted(data)):
+        yield chunk.numbers(data.conditions)
 
 
 def read(

@@ -1,7 +1,7 @@
 """ROOT files and their trees: find, open and iterate, with errors that say what to do.
 
-A file that is missing, truncated, never closed, or no ROOT file is recognised before uproot parses it; errors that
-uproot raises later are reported as damage, with the name of the file.
+A file that is missing, truncated, never closed, or no ROOT file is recognised before uproot parses it; what uproot raises
+later is sorted by `hepgan.data.failures`. `hepgan.data.columns` says which numbers a tree holds, and under which names.
 """
 
 from __future__ import annotations
@@ -14,23 +14,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import uproot
 
-from hepgan.errors import ConfigError, DataError, NotFoundError
-from hepgan.files import expand, near
+from hepgan.data.columns import Column, Streams, columns, short_names
+from hepgan.data.failures import unreadable
+from hepgan.data.friends import unread
+from hepgan.errors import ConfigError, DataError, HepganError
+from hepgan.files import expand, is_url, location, near
 
-__all__ = ["branch_keys", "chunks", "find_trees", "open_file", "open_tree"]
+__all__ = [
+    "branch_keys",
+    "chunks",
+    "entry_steps",
+    "find_branch",
+    "find_trees",
+    "open_file",
+    "open_tree",
+    "unreadable_branch",
+]
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _HEADER = 64  # bytes of TFile's header
 _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 bytes
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-
-
-def _damaged(path: str, part: str, error: Exception) -> DataError:
-    """The error for a part of a file that uproot cannot read."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return DataError(f"{path}: cannot read {part} ({reason}); the file is damaged: copy or make it again")
 
 
 def _check_header(path: Path) -> None:
@@ -68,19 +75,22 @@ def open_file(path: str | Path) -> Iterator[Any]:
 
     Raises:
         NotFoundError: If there is no such file.
-        DataError: If it is truncated, never closed or no ROOT file, or its directory is unreadable.
+        DataError: If it is truncated, never closed or no ROOT file, its directory is unreadable, or a URL is refused or
+            needs a package that is not installed.
     """
-    location = str(path)
-    if "://" not in location:
-        if not Path(location).is_file():
-            expand([glob.escape(location)] if glob.has_magic(location) else [location])
-        _check_header(Path(location))
+    name = location(path)
+    options = {}
+    if is_url(name):
+        if name.startswith(("http://", "https://")):
+            options["handler"] = uproot.HTTPSource  # needs no further package
+    else:
+        if not Path(name).is_file():
+            expand([glob.escape(name)] if glob.has_magic(name) else [name])
+        _check_header(Path(name))
     try:
-        file = uproot.open({location: None})
-    except FileNotFoundError as error:
-        raise NotFoundError(str(error)) from error
+        file = uproot.open({name: None}, **options)
     except Exception as error:
-        raise _damaged(location, "its directory", error) from error
+        raise unreadable(name, "the file" if is_url(name) else "its directory", error) from error
     with file:
         yield file
 
@@ -113,16 +123,39 @@ def open_tree(file: Any, name: str = "") -> Any:
     try:
         return file[name or chosen]
     except Exception as error:
-        raise _damaged(path, f"tree {chosen!r}", error) from error
+        raise unreadable(path, f"tree {chosen!r}", error) from error
 
 
 def branch_keys(tree: Any) -> dict[str, str]:
-    """Full name of each branch by its full name and, if unambiguous, by its last part (for split objects)."""
-    keys = list(tree.keys())
-    known = dict(zip(keys, keys, strict=True))
-    for key in keys:
-        known.setdefault(key.rpartition("/")[2], key)
-    return known
+    """Full name of each column of a tree by each way to write it that stands for one alone (`short_names`)."""
+    return {text: names[0] for text, names in short_names(columns(tree)).items() if len(names) == 1}
+
+
+def find_branch(tree: Any, name: str, *, label: str, remark: str = "") -> str:
+    """Full name of a column.
+
+    Args:
+        tree: A TTree or RNTuple.
+        name: Its full name, or a shorter one.
+        label: Key of the configuration that names it, for messages.
+        remark: What else to say if there is no such column.
+
+    Raises:
+        DataError: If there is no such column, or several.
+    """
+    known = columns(tree)
+    full = short_names(known).get(name, ())
+    if len(full) > 1:
+        raise DataError(
+            f"{tree.file.file_path}: tree {tree.name!r}: {name!r} ({label}) stands for {', '.join(map(repr, full))}; "
+            "write one of these names"
+        )
+    if not full:
+        raise DataError(
+            f"{tree.file.file_path}: tree {tree.name!r} has no branch {name!r} ({label}); {near(name, known)}{remark}"
+            f"{unread(tree)}"
+        )
+    return full[0]
 
 
 def _chunk_bytes(chunk: str) -> int:
@@ -133,35 +166,55 @@ def _chunk_bytes(chunk: str) -> int:
     return size
 
 
-def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_bytes: int = 0) -> Iterator[Any]:
-    """Iterate over branches of a tree.
+def entry_steps(tree: Any, read: Collection[Column], *, size: int, entry_bytes: int = 0) -> list[int]:
+    """Ends of the steps in which the entries of some columns are read.
 
     Args:
         tree: A TTree or RNTuple.
-        keys: Full names of the branches to read; the others are not touched.
+        read: Columns to read.
+        size: Amount of data that is decompressed at once (bytes).
+        entry_bytes: Memory that the caller needs for an entry, if that is more than its size in the file (bytes).
+    """
+    n = int(tree.num_entries)
+    if hasattr(tree, "cluster_summaries"):
+        step = tree.num_entries_for(size, filter_name={column.name for column in read}.__contains__)
+    else:
+        branches = {id(column.branch): column.branch for column in read}.values()
+        step = size * n // max(1, n, sum(branch.uncompressed_bytes for branch in branches))
+    step = max(1, min(int(step), size // max(1, entry_bytes)))
+    return [*range(step, n, step), n] if n else []
+
+
+def unreadable_branch(tree: Any, column: Column, error: Exception) -> HepganError:
+    """The error for a column that cannot be read."""
+    part = f"branch {column.name!r} ({column.type}) of tree {tree.name!r}"
+    return unreadable(tree.file.file_path, part, error, of=column.kind)
+
+
+def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_bytes: int = 0) -> Iterator[Any]:
+    """Iterate over columns of a tree.
+
+    Args:
+        tree: A TTree or RNTuple.
+        keys: Full names of the columns to read; other branches are not touched.
         chunk: Amount of data that is decompressed at once.
         entry_bytes: Memory that the caller needs for an entry, if that is more than its size in the file (bytes).
 
     Yields:
-        awkward record arrays of consecutive entries.
+        awkward record arrays of consecutive entries, one field a column.
 
     Raises:
         ConfigError: If `chunk` is no size.
-        DataError: If the branches cannot be read.
+        DataError: If a column cannot be read.
     """
     size = _chunk_bytes(chunk)
-    wanted = frozenset(keys).__contains__
-    path = tree.file.file_path
-    try:
-        step = min(tree.num_entries_for(size, filter_name=wanted), size // max(1, entry_bytes))
-        parts = tree.iterate(filter_name=wanted, step_size=max(1, int(step)), library="ak")
-    except Exception as error:
-        raise _damaged(path, f"tree {tree.name!r}", error) from error
-    while True:
-        try:
-            part = next(parts, None)
-        except Exception as error:
-            raise _damaged(path, f"tree {tree.name!r}", error) from error
-        if part is None:
-            return
-        yield part
+    known = columns(tree, keys)
+    read = [known[key] for key in keys]
+    streams = Streams(read)
+    for stop in entry_steps(tree, read, size=size, entry_bytes=entry_bytes):
+        values = {}
+        for column, part in streams.take(stop):
+            if isinstance(part, Exception):
+                raise unreadable_branch(tree, column, part) from part
+            values[column.name] = part
+        yield ak.zip(values, depth_limit=1)

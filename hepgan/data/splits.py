@@ -1,17 +1,35 @@
-"""Splits: events to train on, events to select the checkpoint, and events held out for the evaluation."""
+"""Splits: events to train on, events to select the checkpoint, and events held out for the evaluation.
+
+No event is in two of them under another name: a file that is given twice is read once, a file of ``data.test_files``
+is not trained on, and events that occur twice are treated as ``data.repeated`` says.
+"""
 
 from __future__ import annotations
 
+import glob
+import logging
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
-from hepgan.data.reading import read
-from hepgan.errors import ConfigError, DataError
+from hepgan.data.reading import iterate, read
+from hepgan.data.repeats import Digests, copies, shared
+from hepgan.errors import ConfigError, DataError, NotFoundError
+from hepgan.files import digest, expand, repeats
 
-__all__ = ["split", "test_events", "training_events"]
+__all__ = ["evaluation_events", "split", "test_events", "training_events", "training_files"]
+
+_LOG = logging.getLogger(__name__)
+_warn_once = cache(_LOG.warning)
+
+_TOLERATED = (
+    1e-3  # share of repeated events that is said, and not refused: a track in two candidates, for example
+)
+_KEEP = 'set data.repeated = "keep" if they are different events with equal values'
 
 
 def split(data: DataConfig, n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,34 +51,225 @@ def split(data: DataConfig, n: int, *, seed: int) -> tuple[np.ndarray, np.ndarra
     return tuple(np.sort(part) for part in parts)  # type: ignore[return-value]
 
 
-def training_events(
-    data: DataConfig, *, seed: int, base: str | Path = ".", progress: bool = False
-) -> tuple[Events, Events]:
+def training_files(data: DataConfig) -> list[str]:
+    """Files to train on: those of ``data.files``, each once, without those of ``data.test_files``.
+
+    Raises:
+        NotFoundError: If a file is missing.
+        ConfigError: If a test file is named in ``data.files`` itself, not by a glob, or if no file is left.
+    """
+    files = expand(data.files)
+    if not data.test_files:
+        return files
+    test = expand(data.test_files)
+    held_out = repeats(files, of=test)
+    named = expand([name for name in data.files if not glob.has_magic(name)])
+    for file, first in held_out.items():
+        if file in named:
+            other = "" if file == first else f" (there as {first}, the same file or a copy of it)"
+            raise ConfigError(
+                f"data.test_files: expected files that data.files does not name, got {file}{other}; remove it from "
+                "one of them"
+            )
+    left = [file for file in files if file not in held_out]
+    if not left:
+        raise ConfigError(
+            f"data.files: expected files besides those of data.test_files, got none: all {len(files)} are test files; "
+            "name others, or remove test_files to hold out the fraction data.test"
+        )
+    if held_out:
+        _warn_once(
+            f"data.files: {len(held_out)} of {len(files)} files held out, because data.test_files has them: "
+            f"{', '.join(held_out)}"
+        )
+    return left
+
+
+def _training_part(data: DataConfig, *, progress: bool = False) -> Events:
+    """All events of the training files; those that occur twice treated as ``data.repeated`` says.
+
+    Raises:
+        DataError: If events occur more than once, and ``data.repeated`` refuses that.
+    """
+    files = training_files(data)
+    events = read(data, files=files, progress=progress)
+    if data.repeated == "keep":
+        return events
+    digests = Digests.of(events)
+    if data.repeated == "once":
+        keep = digests.first()
+        if data.test_files:
+            keep = keep[~np.isin(digests.rows[keep], _digests(data, data.test_files).rows)]
+        if len(keep) < len(events):
+            also = ", or in data.test_files" if data.test_files else ""
+            _warn_once(
+                f"data.repeated: {len(events) - len(keep)} of {len(events)} events of data.files left out, which occur "
+                f"a second time{also}"
+            )
+            events = events[keep]
+        return events
+    if number := copies(digests):
+        where = ""
+        if number > _TOLERATED * len(events) and len(files) > 1:
+            where = _most_alike(data, files)
+        _say(
+            f"data.files: expected each event once, got {number} of {len(events)} events that repeat another one "
+            f"exactly{where}: training and test would share them",
+            'remove such files, or set data.repeated = "once" to take each event once',
+            share=number / len(events),
+        )
+    return events
+
+
+def _digests(data: DataConfig, files: Sequence[str]) -> Digests:
+    """Digests of the events of files; the events are not kept in memory."""
+    return Digests.joined([Digests.of(events) for events in iterate(data, files=files)])
+
+
+def _most_alike(data: DataConfig, files: Sequence[str]) -> str:
+    """The two files that share most events, in words for a message."""
+    rows = [np.unique(_digests(data, [file]).rows) for file in files]
+    pairs = [
+        (len(np.intersect1d(rows[a], rows[b], assume_unique=True)), files[a], files[b])
+        for b in range(len(files))
+        for a in range(b)
+    ]
+    number, first, second = max(pairs)
+    return f" ({number} of them in both {first} and {second})" if number else ""
+
+
+def _say(what: str, remedy: str, *, share: float) -> None:
+    """Refuse what is too much of it, else warn.
+
+    Raises:
+        DataError: If the share of the events is larger than `_TOLERATED`.
+    """
+    if share > _TOLERATED:
+        raise DataError(f"{what}; {remedy}, or {_KEEP}")
+    _warn_once(what)
+
+
+def _check_unseen(events: Digests, training: Events, *, name: str, remedy: str) -> None:
+    """Check that events are not those of the training.
+
+    Raises:
+        DataError: If more of them occur in the training than chance explains.
+    """
+    if number := shared(events, Digests.of(training)):
+        _say(
+            f"{name}: expected events that the training has not seen, got {number} of {len(events)} that are equal to "
+            "one of the training",
+            remedy,
+            share=number / len(events),
+        )
+
+
+def training_events(data: DataConfig, *, seed: int, progress: bool = False) -> tuple[Events, Events]:
     """Read the files; the training and the validation part.
 
     Raises:
         NotFoundError: If a file is missing.
-        DataError: If the input is not what the configuration says, or has too few events to split.
+        ConfigError: If files and test files name the same file.
+        DataError: If the input is not what the configuration says, has too few events to split, or events that occur in
+            two parts.
     """
-    events = read(data, base=base, progress=progress)
+    events = _training_part(data, progress=progress)
+    if data.test_files and data.repeated is None:
+        remedy = 'remove them from one of these, or set data.repeated = "once" to leave them to the test'
+        _check_unseen(_digests(data, data.test_files), events, name="data.test_files", remedy=remedy)
     training, validation, _ = split(data, len(events), seed=seed)
     return events[training], events[validation]
 
 
-def test_events(data: DataConfig, *, seed: int, base: str | Path = ".") -> Events:  # noqa: PT028
+def test_events(data: DataConfig, *, seed: int) -> Events:
     """Read the events never used in training: the test files if there are any, else the test part.
 
     Raises:
         NotFoundError: If a file is missing.
-        ConfigError: If the configuration has neither test files nor a test part.
-        DataError: If the input is not what the configuration says, or has too few events to split.
+        ConfigError: If the configuration has neither test files nor a test part, or files and test files name the same
+            file.
+        DataError: If the input is not what the configuration says, has too few events to split, or events that occur in
+            two parts.
     """
     if data.test_files:
-        return read(data, files=data.test_files, base=base)
+        return read(data, files=data.test_files)
     if data.test == 0:
         raise ConfigError("data.test is 0 and data.test_files is empty; name a file with --data")
-    events = read(data, base=base)
+    events = _training_part(data)
     return events[split(data, len(events), seed=seed)[2]]
 
 
 test_events.__test__ = False  # type: ignore[attr-defined]  # a reader, not a pytest test
+
+
+def evaluation_events(
+    data: DataConfig,
+    *,
+    asked: DataConfig,
+    files: Sequence[str] | None,
+    seed: int,
+    model: Path,
+    data_sha256: object,
+    with_training: bool,
+    progress: bool,
+) -> tuple[Events, Events | None]:
+    """Read the events for the evaluation of a model, which its training has not seen, and those of the training.
+
+    Args:
+        data: How the training read and split its events.
+        asked: How to read `files`. With ``repeated = "keep"`` nothing is compared with the training.
+        files: Files of reference events; default: those that the training set aside.
+        seed: Seed of the training.
+        model: Run folder, or exported file.
+        data_sha256: Digest of the training files, from the model.
+        with_training: Whether the events of the training are asked for.
+        progress: Show a progress bar.
+
+    Returns:
+        Reference events; training events, None for an exported file, or if they are not asked for.
+
+    Raises:
+        NotFoundError: If a file is missing.
+        ConfigError: As `test_events`.
+        DataError: If the events cannot be used, or if the training has seen them.
+    """
+    if (data.repeated, asked.repeated) == (None, "keep"):  # which split alike
+        data = data.model_copy(update={"repeated": "keep"})
+    if files is not None:
+        reference = read(asked, files=files, progress=progress)
+    elif model.is_dir() or data.test_files:
+        _check_held_out(data, data_sha256)
+        reference = test_events(data, seed=seed)
+    else:
+        raise DataError(
+            f"{model}: an exported model does not hold the split of its training data; "
+            "name events with --data FILE.root, or evaluate the run folder"
+        )
+    if not model.is_dir() or not (with_training or files is not None or data.test_files):
+        return reference, None
+    try:
+        training, validation = training_events(data, seed=seed, progress=progress)
+    except NotFoundError as error:
+        if with_training:
+            raise
+        _warn_once(f"{error}: whether the training has seen the events is not known")
+        return reference, None
+    if files is not None and data.repeated != "keep":
+        remedy = "name other files, or leave out --data to take the events that the run has set aside"
+        for part in (training, validation):
+            _check_unseen(Digests.of(reference), part, name="--data", remedy=remedy)
+    return reference, training if with_training else None
+
+
+def _check_held_out(data: DataConfig, data_sha256: object) -> None:
+    """Check that a model was not trained on its test files, as version 0.1 did if a glob of the files has them too.
+
+    Raises:
+        DataError: If it was.
+    """
+    files = expand(data.files) if data.test_files else []
+    if files and training_files(data) != files and digest(files) == data_sha256:
+        raise DataError(
+            f"data.test_files {list(data.test_files)}: expected events that the training has not seen, got a model "
+            "that was trained on all of data.files, these included; train it again, or name other events with --data"
+        )

@@ -1,6 +1,8 @@
 """A configuration to start from: the TOML text that trains on the showers or tracks of a ROOT file.
 
-Showers are recognised by their layout (`hepgan.data.branches`), tracks by the names that ntuples give to observables.
+Showers are recognised by their layout (`hepgan.data.recognition`), tracks by the names that ntuples give to
+observables. Both are guesses, and the text says so; numbers that may be conditions too are there as commented-out
+tables.
 """
 
 from __future__ import annotations
@@ -15,16 +17,25 @@ import numpy as np
 import tomli_w
 
 from hepgan.config import SHOWERS, TRACKS, TrainingConfig, load
-from hepgan.data.branches import LAYOUTS, TRACK_LAYOUTS, Suggestion
+from hepgan.data.branches import LAYOUTS, TRACK_LAYOUTS
 from hepgan.data.expressions import quoted
 from hepgan.data.inspection import inspect
-from hepgan.data.summaries import SENTINELS, Branch, Tree
+from hepgan.data.recognition import Suggestion, positions
+from hepgan.data.summaries import SENTINELS, Branch, Tree, numbered
 from hepgan.errors import DataError
 from hepgan.files import PACKAGE
 from hepgan.geometry import CALOGAN
 
 __all__ = ["starting_config"]
 
+_MOST_CANDIDATES = 12  # conditions that are listed as tables; more are named only
+_SERIES = 8  # numbered branches from which on they are the cells of something, not conditions
+_WIDE = 10.0  # ratio of the largest to the smallest value from which on a condition is taken in its logarithm
+_ENERGETIC = r"energy|mom|(^|[_.])(e|p_?t?)$"
+_BOOKKEEPING = (
+    r"(^|[_.])(n_?(hit|cell)\w*|n?(event|run|entry|job|seed|evt)\w*|number|index|id|cpu\w*|time|\w*weights?|sw\w*)"
+    "($|[_.])"
+)
 _GEV_RATIO = 10.0  # cells above this multiple of the incident energy are in MeV, the incident energy in GeV
 
 _ENERGY_NAMES = (  # of the incident particle, best first
@@ -33,7 +44,7 @@ _ENERGY_NAMES = (  # of the incident particle, best first
 )  # fmt: skip
 
 # Observables of tracks, by the names that ntuples give them; best first, case does not matter
-_TARGETS = "dll|pid|probnn"
+_TARGETS = "dll|(?<!ra)pid|probnn"  # rapidity is none
 _MOMENTUM = (r"(^|[_.])p$", "momentum", r"(^|[_.])ptot")
 _ETA = (r"(^|[_.])eta($|[_.])", "pseudorapidity", "eta$")
 _OCCUPANCY = ("ntracks", "nspdhits", "nvelotracks", r"(^|[_.])n\w*(tracks|hits|clusters|pvs)")
@@ -49,36 +60,89 @@ def _toml(value: str | Sequence[str] | Mapping[str, str]) -> str:
     return json.dumps(value, ensure_ascii=False)  # for these TOML has the notation of JSON
 
 
-def _showers(tree: Tree, path: str) -> list[str] | None:
-    """Lines that follow the tree in ``[data]`` and the training, if a tree holds showers and an incident energy."""
-    suggestions = (layout.suggest(tree, path) for layout in LAYOUTS.values())
-    calorimeter = next((suggestion for suggestion in suggestions if suggestion is not None), None)
+def _showers(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
+    """Read a tree as showers, if it holds them and an incident energy.
+
+    Returns:
+        Lines that follow the tree in ``[data]`` and the training; other layouts in which the showers can be read.
+    """
+    found = {
+        name: suggestion for name, layout in LAYOUTS.items() if (suggestion := layout.suggest(tree, path))
+    }
     energy = _incident_energy(tree)
-    if calorimeter is None or energy is None:
+    if not found or energy is None:
         return None
+    chosen, *others = found
+    calorimeter = found[chosen]
     unit = "GeV" if calorimeter.visible > _GEV_RATIO * energy.mean else "MeV"
     lines = []
     if energy.minimum <= 0 or energy.n_nan:
         lines.append(f"cut = {_toml(f'{quoted(energy.name)} > 0')}  # some values are not")
+    known = energy.name.lower().rpartition("/")[2] in _ENERGY_NAMES[:2]
+    scalars = [b for b in tree.branches if TRACK_LAYOUTS["scalars"].holds(b) and b is not energy]
     return [
         *lines,
         "",
         "[[data.conditions]]",
         'name = "incident_energy"',
-        f"branch = {_toml(energy.name)}",
-        f"unit = {_toml(unit)}  # guessed from the energy in the cells, taken as MeV",
+        f"branch = {_toml(energy.name)}{'' if known else '  # guess: by its name'}",
+        f"unit = {_toml(unit)}  # guess: from the energy in the cells, taken as MeV",
         'transform = "log"',
+        *_candidates(scalars, tree, "shower"),
         "",
         "[data.calorimeter]",
         *_calorimeter_lines(calorimeter),
-        'unit = "MeV"  # of the cells; a ROOT file does not say it: check',
+        'unit = "MeV"  # guess: a ROOT file does not say the unit of the cells',
         "",
         *_layer_lines(calorimeter.shapes),
         "[training]",
         f"steps = {TrainingConfig().steps}",
         f"seed = {TrainingConfig().seed}",
         "",
+    ], [f"layout = {_toml(name)}: {', '.join(_calorimeter_lines(found[name])[1:])}" for name in others]
+
+
+def _candidates(branches: Sequence[Branch], tree: Tree, row: str) -> list[str]:
+    """Commented-out conditions: numbers that are not used, apart from constants, bookkeeping, counters and series."""
+    series = {
+        b.name for members in numbered(tree.branches).values() if len(members) >= _SERIES for b in members
+    }
+    counters = {f"n{b.name}" for b in tree.branches if b.shape is None}
+    fitting = [
+        b
+        for b in branches
+        if b.numeric
+        and b.minimum < b.maximum
+        and b.name not in series | counters
+        and not re.search(_BOOKKEEPING, b.name.lower().rpartition("/")[2])
     ]
+    if not fitting:
+        return []
+    lines = [
+        "",
+        f"# Other numbers of a {row}. Uncomment those that it depends on (angle, position, particle, ...) and that",
+    ]
+    lines += ["# are known before the simulation; leave results of the simulation out."]
+    for b in fitting[:_MOST_CANDIDATES]:
+        codes = {code: name for code, name in _PDG.items() if {code, -code} & set(b.few)}
+        if len(b.few) > 1 and {abs(v) for v in b.few} <= set(_PDG):
+            table = [
+                *([f"branch = {_toml(f'abs({b.name})')}"] if min(b.few) < 0 else []),
+                'transform = "category"',
+            ]
+            table.append(
+                f"categories = {{ {', '.join(f'{name} = {code}' for code, name in codes.items())} }}"
+            )
+        else:
+            wide = re.search(_ENERGETIC, b.name.lower()) and 0 < _WIDE * b.minimum < b.maximum
+            table = [
+                f"transform = {_toml('log' if wide else 'linear')}",
+                *(["integer = true"] if b.integer else []),
+            ]
+        lines += [f"# {line}".rstrip() for line in _table("conditions", b, *table)]
+    if rest := fitting[_MOST_CANDIDATES:]:
+        lines += [f"# and {', '.join(b.name for b in rest)}"]
+    return lines
 
 
 def _incident_energy(tree: Tree) -> Branch | None:
@@ -92,16 +156,21 @@ def _incident_energy(tree: Tree) -> Branch | None:
 
 
 def _calorimeter_lines(calorimeter: Suggestion) -> list[str]:
-    place = "the last branches: " if calorimeter.settings.get("overflow") == "tail" else ""
-    comments = {"overflow": f"  # {place}one number a layer"}
-    return [f"{key} = {_toml(value)}{comments.get(key, '')}" for key, value in calorimeter.settings.items()]
+    place = "the last branches, " if calorimeter.settings.get("overflow") == "tail" else ""
+    guess = "  # guess: by names and values"
+    comments = {
+        "overflow": f"  # guess: {place}one number a layer",
+        **dict.fromkeys(("branches", "cells", "hits"), guess),
+    }
+    lines = [f"{key} = {_toml(value)}{comments.get(key, '')}" for key, value in calorimeter.settings.items()]
+    return [*lines, *(f"# {note}" for note in calorimeter.notes)]
 
 
 def _layer_lines(shapes: tuple[tuple[int, int], ...]) -> list[str]:
     known = shapes == tuple(CALOGAN.shapes)
     if known:
         lines = [
-            "# The shapes are those of the CaloGAN calorimeter (arXiv:1705.02355), so its positions are",
+            "# guess: the shapes are those of the CaloGAN calorimeter (arXiv:1705.02355), so its positions are",
             "# filled in; replace them if your detector is another.",
         ]
     else:
@@ -126,8 +195,8 @@ def _layer_lines(shapes: tuple[tuple[int, int], ...]) -> list[str]:
     return lines
 
 
-def _tracks(tree: Tree, path: str) -> list[str] | None:
-    """Lines that follow the tree in ``[data]`` and the training, if a tree holds observables and their conditions."""
+def _tracks(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
+    """Read a tree as tracks, if it holds observables and their conditions; returns as `_showers`."""
     branches = [replace(b, name=b.name.rpartition("/")[2]) for b in tree.branches if b.minimum < b.maximum]
     scalars, jagged = (
         [b for b in branches if TRACK_LAYOUTS[layout].holds(b)] for layout in ("scalars", "jagged")
@@ -155,20 +224,21 @@ def _tracks(tree: Tree, path: str) -> list[str] | None:
     names = {b.name for b in targets}
     if any({a.rpartition("/")[2], b.rpartition("/")[2]} <= names for a, b, _ in tree.ties):
         lines.append("ties = true  # some targets are often exactly equal")
+    lines += ["", "# guess: the conditions, by their names"]
     for b in momentum:
         unit = "MeV/c" if b.mean > _MEV_MEAN else "GeV/c"
-        lines += _table(
-            "conditions", b, f"unit = {_toml(unit)}  # guessed from its size", 'transform = "log"'
-        )
+        lines += _table("conditions", b, f"unit = {_toml(unit)}  # guess: from its size", 'transform = "log"')
     for b in (*eta, *occupancy):
         count = ["integer = true  # a count"] if b.integer else []
         lines += _table("conditions", b, 'transform = "linear"', *count)
     lines += _species_lines(species) if species is not None else []
+    lines += ["", "# guess: the observables to generate, by their names"]
     for b in targets:
         counts = ", ".join(f"{n}" for _, n in b.exact)
         atoms = [f"atoms = {[v for v, _ in b.exact]}  # found {counts} times"] if b.exact else []
         lines += _table("targets", b, *atoms)
-    return [*lines, *_recipe()]
+    used = (*momentum, *eta, *occupancy, *weight, *targets, *([species] if species else []))
+    return [*lines, *_candidates([b for b in others if b not in used], tree, "track"), *_recipe()], []
 
 
 def _observables(branches: Sequence[Branch]) -> list[Branch]:
@@ -218,20 +288,21 @@ def _recipe() -> list[str]:
     return ["", "# as in hepgan/configs/rich.toml", tomli_w.dumps({k: v for k, v in values.items() if v})]
 
 
-_SUGGESTIONS: dict[str, Callable[[Tree, str], list[str] | None]] = {
-    SHOWERS.name: _showers,
-    TRACKS.name: _tracks,
+_SUGGESTIONS: dict[str, Callable[[Tree, str], tuple[list[str], list[str]] | None]] = {
+    SHOWERS.rows: _showers,
+    TRACKS.rows: _tracks,
 }
 
 
-def starting_config(path: str) -> str:
+def starting_config(path: str, *, kind: str | None = None) -> str:
     """A configuration for the showers or the observables of a file.
 
     Args:
         path: ``FILE.root`` or ``FILE.root:TREE``.
+        kind: ``showers`` or ``tracks``: read the file as these; default: as what fits, showers first.
 
     Returns:
-        TOML text that `hepgan.config.parse` accepts; guesses are marked by comments.
+        TOML text that `hepgan.config.parse` accepts; guesses and other readings of the file are marked by comments.
 
     Raises:
         NotFoundError: If there is no such file.
@@ -240,22 +311,45 @@ def starting_config(path: str) -> str:
     """
     report = inspect(path)
     trees = sorted(report.trees, key=lambda t: -t.entries)
-    for suggest in _SUGGESTIONS.values():
-        for tree in trees:
-            if (lines := suggest(tree, report.path)) is not None:
-                header = [
-                    f"# Written by hepgan inspect --config from {tree.entries} entries; complete as it is. All other",
-                    "# keys have defaults: the config.toml of a run folder lists them.",
-                    "[data]",
-                    f"files = {_toml([Path(report.path).as_posix()])}  # more files and globs may follow",
-                    f"tree = {_toml(tree.name)}",
-                ]
-                return "\n".join([*header, *lines])
+    readings = [
+        (name, tree, found)
+        for name, suggest in _SUGGESTIONS.items()
+        for tree in trees
+        if (found := suggest(tree, report.path)) is not None
+    ]
+    asked = [reading for reading in readings if kind in (None, reading[0])]
+    if asked:
+        name, tree, (lines, layouts) = asked[0]
+        location = Path(report.path).as_posix()
+        others = [f"{kind_} of tree {t.name!r}" for kind_, t, _ in readings if (kind_, t) != (name, tree)]
+        ways = [f"--kind {k}" for k in _SUGGESTIONS if k != name and any(k == r[0] for r in readings)]
+        ways += [f"{location}:TREE"] if len({t.name for _, t, _ in readings}) > 1 else []
+        header = [
+            f"# Written by hepgan inspect --config from {tree.entries} entries: {name} of tree {tree.name!r}, as their",
+            '# names and values look. Check each "guess"; all other keys have defaults, see docs/config.md.',
+        ]
+        if others:
+            header.append(
+                f"# The file can also be read as {', '.join(others)}: choose with {' or '.join(ways)}."
+            )
+        header += [f"# The showers can also be read with {layout}" for layout in layouts]
+        return "\n".join(
+            [
+                *header,
+                "[data]",
+                f"files = {_toml([location])}  # more files and globs may follow",
+                f"tree = {_toml(tree.name)}",
+                *lines,
+            ]
+        )
     names = ", ".join(f"{tree.name!r}" for tree in report.trees)
+    if hits := [name for tree in trees for name in positions(tree, report.path)]:
+        names += f" ({', '.join(hits)} are positions: add a branch with the number of each hit's cell)"
     raise DataError(
         f"{path}: expected a tree with an incident energy (a scalar named like {_ENERGY_NAMES[0]}) "
-        "and showers: 2-d array branches (one a layer), numbered scalar branches (one a cell) or "
-        "variable-length hit branches (layer, ix, iy, energy); or one with observables of tracks (numbers "
+        "and showers: array or vector branches (one a layer, always of the same length), numbered scalar branches "
+        "(one a cell) or variable-length hit branches (layer, ix, iy, energy, where the first three are whole numbers "
+        "from 0, not positions); or one with observables of tracks (numbers "
         "named like DLL, PID or ProbNN) and momentum, pseudorapidity or occupancy (P, ETA, nTracks); "
         f"got none in {names}; write [data] by hand: name, branch, unit and transform of each input in "
         "[[data.conditions]] and of each output in [[data.targets]]"

@@ -32,6 +32,7 @@ class Branch:
         few: The different values of an integer branch, if there are only a few in the first chunk.
         integer: Whether the values are integers.
         numeric: Whether the branch holds numbers.
+        problem: Why it cannot be read, such as "unsupported" or "damaged"; empty if it can.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Branch:
     few: tuple[float, ...] = ()
     integer: bool = False
     numeric: bool = True
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Tree:
         branches: Summaries of the branches.
         ties: Pairs of continuous branches that are often exactly equal, other than at an exact value, with the share
             of the first entries in which they are.
+        friends: Friend trees, which are not read.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Tree:
     entries: int
     branches: tuple[Branch, ...]
     ties: tuple[tuple[str, str, float], ...] = ()
+    friends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

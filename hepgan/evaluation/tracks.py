@@ -34,6 +34,7 @@ from hepgan.evaluation.track_numbers import (
     track_bins,
 )
 from hepgan.evaluation.verdict import Row, row
+from hepgan.files import near
 from hepgan.geometry import Calorimeter
 from hepgan.metrics import mean, quantile_edges
 from hepgan.metrics.moments import effective_size
@@ -113,7 +114,8 @@ class TrackSetup(Setup[TrackClosure]):
             for name in cut.names:
                 if name not in self.names:
                     raise ConfigError(
-                        f"evaluation.cuts: {text!r}: there is no target {name!r}; {cut.unknown(name, self.names)}"
+                        f"evaluation.cuts: {text!r}: there is no target {name!r}; "
+                        f"{near(name, self.names)}{cut.advice(self.names)}"
                     )
 
             def passed(sample: Sample) -> NDArray[np.bool_]:

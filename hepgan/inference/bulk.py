@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.errors import DataError
+from hepgan.errors import ConditionRangeError, DataError
 from hepgan.files import check_target
 from hepgan.inference import noise
 from hepgan.inference.conditions import check_names, condition_values
+from hepgan.inference.excursions import Excursions, OutOfRange, chosen
 from hepgan.inference.generator import Generator
 from hepgan.inference.metadata import Condition
 from hepgan.inference.writing import Format, Origin, check_format, root_file
@@ -102,13 +103,13 @@ def _interval(condition: Condition, value: Value) -> tuple[float, float]:
 
 
 def _intervals(
-    model: Generator, conditions: Mapping[str, Value], *, extrapolate: bool
+    model: Generator, conditions: Mapping[str, Value], *, out_of_range: OutOfRange
 ) -> list[tuple[float, float]]:
-    """(low, high) of each condition of the model; checks names and ranges."""
+    """(low, high) of each condition of the model; checks names, and ranges if values outside are refused."""
     check_names(conditions, model.conditions, option="--condition ")
     intervals = [_interval(condition, conditions[condition.name]) for condition in model.conditions]
     for end in zip(*intervals, strict=True):
-        model.check_range(np.asarray([end], np.float32), extrapolate=extrapolate)
+        model.check_range(np.asarray([end], np.float32), extrapolate=out_of_range != "error")
     return intervals
 
 
@@ -176,6 +177,7 @@ def generate(
     first_event: int = 0,
     batch_size: int | None = None,
     extrapolate: bool = False,
+    out_of_range: OutOfRange = "error",
     format: Format = "ttree",
     progress: bool = False,
 ) -> int:
@@ -192,15 +194,17 @@ def generate(
         run: Run number.
         first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
         batch_size: Events that the network computes at once; default: as many as is fast.
-        extrapolate: Accept conditions outside the trained range.
+        extrapolate: The same as ``out_of_range="extrapolate"``.
+        out_of_range: Action for conditions outside the trained range, see `Generator.generate`; logged with the number
+            of rows. With ``skip`` the file has a branch ``condition_row``, the row of the conditions of each event.
         format: Kind of the tree.
         progress: Show a progress bar.
 
     Returns:
-        The number of showers or tracks.
+        The number of showers or tracks in the file.
 
     Raises:
-        ConditionRangeError: If a condition is outside its trained range.
+        ConditionRangeError: If a condition is outside its trained range, and that is refused; or if all are skipped.
         ValueError: If a condition is missing or unknown, or an argument is wrong.
         DataError: If `conditions_from` has too few entries, or branches that cannot be used.
         NotFoundError: If there is no file `conditions_from`.
@@ -216,6 +220,7 @@ def generate(
         raise ValueError(f"n: expected a positive number of {content}, got {number}; add -n N")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
+    excursions = Excursions(model.conditions, chosen(out_of_range, extrapolate=extrapolate), content)
     check_format(format)
     check_target(out)
     seed, run, first_event = (
@@ -228,7 +233,7 @@ def generate(
     batch = batch_size or model.fastest_batch
     rows = max(1, _CHUNK // (4 * numbers * batch)) * batch  # whole batches, as without chunks
     if conditions and n is not None:
-        intervals = _intervals(model, conditions, extrapolate=extrapolate)
+        intervals = _intervals(model, conditions, out_of_range=excursions.action)
         chunks = _drawn(model, intervals, n=n, rows=rows, key=(seed, run), first_event=first_event)
     else:
         chunks = _stored(model, Path(str(conditions_from)), n=n, rows=rows)
@@ -240,17 +245,21 @@ def generate(
     ):
         done = 0
         for condition in chunks:
-            model.check_range(condition, extrapolate=extrapolate, first_row=done)
-            chunk = model.generate_rows(
+            chunk = model.generate_admitted(
                 condition,
+                excursions,
                 seed=seed,
                 run=run,
-                first_event=first_event + done,
+                first_event=first_event + excursions.n,
                 batch_size=batch,
-                extrapolate=extrapolate,
             )
-            tree.extend(chunk.branches())
-            done += len(condition)
-            show_done(done)
+            if len(chunk):
+                tree.extend(chunk.branches())
+            done += len(chunk)
+            show_done(excursions.n)
+        if not done:
+            raise ConditionRangeError(f"nothing to write; {'; '.join(excursions.sentences())}")
+    for sentence in excursions.sentences():
+        _LOG.warning("%s", sentence)
     _LOG.info("%s: %d %s", out, done, content)
     return done

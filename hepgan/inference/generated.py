@@ -18,7 +18,10 @@ from hepgan.inference.kinds import HANDLING
 from hepgan.inference.metadata import Metadata
 from hepgan.inference.writing import Format, Origin, check_format, root_file, shared_branches
 
-__all__ = ["Generated"]
+__all__ = ["ROW_BRANCH", "Generated"]
+
+ROW_BRANCH = "condition_row"
+"""Branch with the row of the conditions, in files from which rows may have been left out."""
 
 Float32 = NDArray[np.float32]
 
@@ -35,12 +38,15 @@ class Generated:
         condition_array: Conditions (N, n_conditions), in the model's order.
         arrays: What the generator gives: cells (N, n_cells) and overflow (N, n_overflow), or targets (N, n_targets).
         origin: Name of the model's file, seed, run, and event number of the first row.
+        rows: (N,) row of the given conditions to which each belongs, if some may have been skipped (the event number of
+            its noise is that of the first row plus this number); else None, and row k belongs to row k.
     """
 
     metadata: Metadata
     condition_array: Float32
     arrays: tuple[Float32, ...]
     origin: Origin
+    rows: NDArray[np.int64] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -136,7 +142,8 @@ class Generated:
     def branches(self) -> dict[str, Any]:
         """Branches of a ROOT file like the training file."""
         own = HANDLING[self.metadata.kind].branches(self.arrays, self.metadata)
-        return shared_branches(self.condition_array, self.metadata) | own
+        rows = {} if self.rows is None else {ROW_BRANCH: self.rows}
+        return shared_branches(self.condition_array, self.metadata) | own | rows
 
     def to_root(self, path: str | Path, *, format: Format = "ttree") -> Path:
         """Write a ROOT file with the tree, branches and layout of the training file, as ``hepgan generate`` does.

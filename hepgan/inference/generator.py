@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hepgan.config import KINDS, DataConfig, Kind
-from hepgan.errors import ConditionRangeError
 from hepgan.geometry import Calorimeter
 from hepgan.inference import checking, noise
 from hepgan.inference.conditions import condition_rows
+from hepgan.inference.excursions import Excursions, OutOfRange, chosen
 from hepgan.inference.generated import Generated
 from hepgan.inference.kinds import HANDLING
 from hepgan.inference.metadata import Condition, Metadata, open_model
@@ -26,6 +27,8 @@ from hepgan.inference.targets import TARGETS, lint
 from hepgan.inference.writing import Origin
 
 __all__ = ["Generator"]
+
+_LOG = logging.getLogger(__name__)
 
 Float32 = NDArray[np.float32]
 
@@ -139,37 +142,19 @@ class Generator:
         outputs = [np.empty((rows, *output.shape), np.float32) for output in self.metadata.outputs]
         return self._handling.join(outputs, self.metadata.outputs)
 
-    def check_range(self, condition: NDArray[Any], *, extrapolate: bool = False, first_row: int = 0) -> None:
+    def check_range(self, condition: NDArray[Any], *, extrapolate: bool = False) -> None:
         """Refuse conditions outside the trained range, and unknown categories.
 
         Args:
             condition: (B, n_conditions), physical units.
             extrapolate: Accept numbers outside a range with which the generator can compute.
-            first_row: Number of the first row, for the message.
 
         Raises:
             ConditionRangeError: Naming the first such condition.
+            ValueError: If the shape is wrong.
         """
-        condition = np.asarray(condition, np.float32)
-        for k, c in enumerate(self.conditions):
-            values = condition[:, k]
-            possible = np.isfinite(values) & ((values > 0) | (c.transform != "log"))
-            bad = ~possible if extrapolate and not c.categories else ~c.accepts(values)
-            if bad.any():
-                row = int(np.argmax(bad))
-                remedy = (
-                    "stay inside, or accept extrapolation with --extrapolate (in code: option extrapolate)"
-                )
-                if c.categories:
-                    remedy = "the generator was trained with no other"
-                elif not possible[row]:
-                    remedy = (
-                        "extrapolation needs a finite number, and a positive one where the logarithm is taken"
-                    )
-                raise ConditionRangeError(
-                    f"condition {c.name!r}: expected {c.expected}, got {values[row]:g}{c.unit and ' '}{c.unit} in row "
-                    f"{first_row + row}; {remedy}"
-                )
+        action = chosen("error", extrapolate=extrapolate)
+        Excursions(self.conditions, action).admit(self._rows("condition", condition, len(self.conditions)))
 
     def sample(
         self,
@@ -180,6 +165,7 @@ class Generator:
         first_event: int = 0,
         batch_size: int = 0,
         extrapolate: bool = False,
+        out_of_range: OutOfRange = "error",
     ) -> tuple[Float32, ...]:
         """Generate one shower or track for each row of conditions, from the noise of `hepgan.inference.noise`.
 
@@ -189,28 +175,31 @@ class Generator:
             run: Second part of it.
             first_event: Event number of the first row; each following row is the next event, with track 0.
             batch_size: Rows at once; default: as many as is fast.
-            extrapolate: Accept conditions outside the trained range.
+            extrapolate: The same as ``out_of_range="extrapolate"``.
+            out_of_range: Action for conditions outside the trained range; numbers of a row that is skipped are zero, as
+                in C++.
 
         Returns:
             Cells (B, n_cells) and overflow (B, n_overflow) in the calorimeter's unit; or targets (B, n_targets).
 
         Raises:
-            ConditionRangeError: If a condition is outside its trained range.
-            ValueError: If the key is outside 64 bits.
+            ConditionRangeError: If a condition is outside its trained range, and that is refused.
+            ValueError: If the shape is wrong, or the key outside 64 bits.
         """
-        if batch_size < 0:
-            raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
-        condition = self._rows("condition", condition, len(self.conditions))
-        first_event = noise.check_events(first_event, len(condition))
-        self.check_range(condition, extrapolate=extrapolate)
-        results = self._empty(len(condition))
-        batch_size = batch_size or self.fastest_batch
-        for start in range(0, len(condition), batch_size):
-            batch = condition[start : start + batch_size]
-            events = np.arange(start, start + len(batch), dtype=np.uint64) + np.uint64(first_event)
-            latent = noise.normal(seed, run, events, size=self.n_latent)
-            for result, part in zip(results, self(batch, latent), strict=True):
-                result[start : start + len(batch)] = part
+        generated = self.generate_rows(
+            condition,
+            seed=seed,
+            run=run,
+            first_event=first_event,
+            batch_size=batch_size,
+            extrapolate=extrapolate,
+            out_of_range=out_of_range,
+        )
+        if generated.rows is None:
+            return generated.arrays
+        results = tuple(np.zeros((len(condition), *a.shape[1:]), np.float32) for a in generated.arrays)
+        for result, array in zip(results, generated.arrays, strict=True):
+            result[generated.rows] = array
         return results
 
     @property
@@ -229,6 +218,7 @@ class Generator:
         first_event: int = 0,
         units: Mapping[str, str] | None = None,
         extrapolate: bool = False,
+        out_of_range: OutOfRange = "error",
         **named: ArrayLike,
     ) -> Generated:
         """Generate showers or tracks at conditions by name.
@@ -248,11 +238,14 @@ class Generator:
             run: Second part of it.
             first_event: Event number of the first row.
             units: Unit of the given values by name, if not the model's: energies from eV to TeV are converted.
-            extrapolate: Accept conditions outside the trained range.
+            extrapolate: The same as ``out_of_range="extrapolate"``.
+            out_of_range: Action for conditions outside the trained range: refuse all rows (``error``), move them to the
+                nearest end (``clamp``), leave these rows out (``skip``; ``rows`` of the result says which are left), or
+                generate outside (``extrapolate``). What was done is logged with the number of rows.
             named: For each condition one value or a list with one a row; of a category its name or its value.
 
         Raises:
-            ConditionRangeError: If a condition is outside its trained range, or no category.
+            ConditionRangeError: If a condition is outside its trained range, or no category, and that is refused.
             ValueError: If a name is unknown or missing, or values or units do not fit; if the key is outside 64 bits.
         """
         twice = [name for name in named if name in (conditions or {})]
@@ -260,7 +253,12 @@ class Generator:
             raise ValueError(f"condition {twice[0]!r}: expected one value, got two; leave one out")
         condition = condition_rows(self.conditions, {**(conditions or {}), **named}, n=n, units=units)
         return self.generate_rows(
-            condition, seed=seed, run=run, first_event=first_event, extrapolate=extrapolate
+            condition,
+            seed=seed,
+            run=run,
+            first_event=first_event,
+            extrapolate=extrapolate,
+            out_of_range=out_of_range,
         )
 
     def generate_rows(
@@ -272,11 +270,56 @@ class Generator:
         first_event: int = 0,
         batch_size: int = 0,
         extrapolate: bool = False,
+        out_of_range: OutOfRange = "error",
     ) -> Generated:
-        """The same as `sample`, with names and units."""
+        """The same as `sample`, with names and units; rows that are skipped are left out, as in `generate`."""
+        action = chosen(out_of_range, extrapolate=extrapolate)
+        excursions = Excursions(self.conditions, action, self.kind.rows)
+        generated = self.generate_admitted(
+            condition, excursions, seed=seed, run=run, first_event=first_event, batch_size=batch_size
+        )
+        for sentence in excursions.sentences():
+            _LOG.warning("%s", sentence)
+        return generated
+
+    def generate_admitted(
+        self,
+        condition: NDArray[Any],
+        excursions: Excursions,
+        *,
+        seed: int,
+        run: int = 0,
+        first_event: int = 0,
+        batch_size: int = 0,
+    ) -> Generated:
+        """The same as `generate_rows` for the next rows of many, whose excursions are counted together.
+
+        Args:
+            condition: (B, n_conditions), physical units; row 0 is the row `excursions.n` of all.
+            excursions: Decides about conditions outside the trained range.
+            seed: First part of the noise's key.
+            run: Second part of it.
+            first_event: Event number of row 0.
+            batch_size: Rows at once; default: as many as is fast.
+        """
         key = {"seed": seed, "run": run, "first_event": first_event}
         key = {name: noise.check(name, number) for name, number in key.items()}
-        arrays = self.sample(condition, **key, batch_size=batch_size, extrapolate=extrapolate)
-        return Generated(
-            self.metadata, np.asarray(condition, np.float32), arrays, Origin(self.path.name, **key)
-        )
+        if batch_size < 0:
+            raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
+        condition = self._rows("condition", condition, len(self.conditions))
+        noise.check_events(first_event, len(condition))
+        start_of_all = excursions.n
+        condition, kept = excursions.admit(condition)
+        rows = np.flatnonzero(kept)
+        condition = condition[rows] if len(rows) < len(condition) else condition
+        arrays = self._empty(len(rows))
+        batch_size = batch_size or self.fastest_batch
+        for start in range(0, len(rows), batch_size):
+            part = slice(start, start + batch_size)
+            events = rows[part].astype(np.uint64) + np.uint64(first_event)
+            latent = noise.normal(seed, run, events, size=self.n_latent)
+            for array, values in zip(arrays, self(condition[part], latent), strict=True):
+                array[part] = values
+        origin = Origin(self.path.name, **key)
+        skipping = rows + start_of_all if excursions.action == "skip" else None
+        return Generated(self.metadata, condition, arrays, origin, skipping)

@@ -84,7 +84,7 @@ class Condition(Part):
     def expected(self) -> str:
         """The values that are accepted, in words."""
         if self.categories:
-            return "one of " + ", ".join(f"{name} = {value:g}" for name, value in self.categories.items())
+            return "one of " + ", ".join(f"{name} = {value:.10g}" for name, value in self.categories.items())
         return f"{self.low:g} to {self.high:g}{self.unit and ' '}{self.unit} (the trained range)"
 
     def accepts(self, values: Float32) -> NDArray[np.bool_]:

@@ -9,10 +9,10 @@ import torch
 
 from hepgan import config as configuration
 from hepgan.config import Config
-from hepgan.data.splits import training_events
+from hepgan.data.splits import training_events, training_files
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError
-from hepgan.files import digest, expand, write_text
+from hepgan.files import digest, write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.training.run_folder import RunFolder
@@ -61,7 +61,7 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     device = _device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    data_sha256 = digest(expand(config.data.files, base=Path()))
+    data_sha256 = digest(training_files(config.data))
     saved = None
     if resume:
         folder.check_resumable(config)

@@ -357,7 +357,7 @@ def test_generate_is_seeded_and_keeps_to_the_condition(demo_run, tmp_path):
     assert (layers[0] != layers[2]).any()
 
 
-def test_generate_outside_the_trained_range(demo_run, tmp_path):
+def test_generate_outside_the_trained_range(demo_run, tmp_path, caplog):
     folder, _ = demo_run
     words = [
         "generate",
@@ -374,6 +374,8 @@ def test_generate_outside_the_trained_range(demo_run, tmp_path):
     assert "extrapolate" in message
     assert not (tmp_path / "far.root").exists()
     assert run(*words, "--extrapolate").exit_code == 0
+    assert run(*words, "--out-of-range", "clamp").exit_code == 0
+    assert "5 of 5 showers clamped to the nearest end" in caplog.text
 
 
 @pytest.mark.slow

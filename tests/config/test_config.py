@@ -248,6 +248,13 @@ def test_the_model_follows_the_data(values, tracks) -> None:
             r"categories: expected different values, got \{'K': 1\.0, 'pi': 1\.0\}",
         ),
         (
+            "data.conditions=[{ name = 'a', branch = 'pdg', transform = 'category', "
+            "categories = { He3 = 1000020030, alpha = 1000020040 } }]",
+            r"expected values that differ in single precision, .* got He3 = 1000020030, alpha = 1000020040; give them "
+            r"smaller codes: branch = '1 \* \(pdg == 1000020030\) \+ 2 \* \(pdg == 1000020040\)' and categories = "
+            r"\{ He3 = 1, alpha = 2 \}",
+        ),
+        (
             "data.conditions=[{ name = 'a', transform = 'category', categories = { K = 1 }, integer = true }]",
             r"integer = true is for counts; a category is not dithered: leave it out",
         ),

@@ -182,8 +182,8 @@ def test_names_that_need_quotes_are_proposed(text) -> None:
 
 def test_unknown_names_that_need_quotes_are_proposed() -> None:
     known = ["p-K", "p", "E[MeV]"]
-    assert Expression("p-K > 0", branches=known).unknown("K", known).endswith("in backticks: `p-K`")
-    assert "backticks" not in Expression("P > 0", branches=known).unknown("P", known)
+    assert Expression("p-K > 0", branches=known).advice(known).endswith("in backticks: `p-K`")
+    assert "backticks" not in Expression("P > 0", branches=known).advice(known)
 
 
 @pytest.mark.parametrize(

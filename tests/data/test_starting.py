@@ -1,6 +1,8 @@
 """The configuration that `hepgan inspect --config` prints: complete, and readable as it is."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -111,6 +113,138 @@ def test_config_needs_showers(tmp_path, write_tree) -> None:
     path = write_tree(tmp_path / "tracks.root", {"p": np.ones(3), "eta": np.ones(3)}, tree="tracks")
     with pytest.raises(DataError, match=r"expected a tree with an incident energy .*got none in 'tracks'"):
         starting_config(path)
+
+
+ROOT_FILES = Path(__file__).parents[1] / "root_files"
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("layouts", 4), ("snapshot", 3), ("importer", 4)]
+)  # as the tree was filled, after RDataFrame's Snapshot, and after the RNTupleImporter
+def test_config_of_layers_in_any_kind_of_array(name, layers) -> None:
+    config, events = started(str(ROOT_FILES / f"{name}.root"))
+    shapes = [layer.shape for layer in config["data"].calorimeter.layers]
+    matrix = (3, 4) if name == "layouts" else (1, 12)  # the converters flatten arrays of two axes
+    assert shapes == [(1, 12), matrix, (1, 8), (2, 4)][:layers]
+    assert config["data"].calorimeter.branches == tuple(f"layer_{k}" for k in range(layers))
+    assert "shape = [1, n] is a list of n cells" in config["text"]
+    assert "as tracks of tree 'showers': choose with --kind tracks" in config["text"]
+    cells = [np.arange(n) / 64 for n in (12, 12, 8, 8)[:layers]]
+    expected = np.arange(8)[:, None] + np.concatenate(cells)
+    np.testing.assert_array_equal(events.cells, expected)
+    tracks = starting_config(str(ROOT_FILES / f"{name}.root"), kind="tracks")
+    assert "as showers of tree 'showers': choose with --kind showers" in tracks
+    read_tracks = read(parse(tomllib.loads(tracks)).data)
+    np.testing.assert_array_equal(read_tracks.conditions[:, 0], np.arange(1, 17))
+    np.testing.assert_array_equal(
+        read_tracks.targets[:, 0], (np.arange(8)[:, None] - 3 + np.array([0, 0.25])).ravel()
+    )
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_config_of_calogan_in_flat_arrays(events, tmp_path, write_tree, vectors) -> None:
+    parts = np.split(events.cells[:20], [288, 432], axis=1)
+    branches = {f"layer_{k}": np.ascontiguousarray(part) for k, part in enumerate(parts)}
+    branches |= {"incident_energy": events.conditions[:20, 0], "overflow": events.overflow[:20]}
+    if vectors:
+        branches |= {k: ak.from_regular(ak.from_numpy(v)) for k, v in branches.items() if v.ndim == 2}
+    config, found = started(write_tree(tmp_path / "flat.root", branches))
+    calo = config["data"].calorimeter
+    assert [list(layer.shape) for layer in calo.layers] == [layer["shape"] for layer in CALOGAN_LAYERS]
+    assert calo.overflow == "overflow"
+    np.testing.assert_array_equal(found.cells, events.cells[:20])
+
+
+def jagged_hits(**branches: np.ndarray) -> dict[str, ak.Array]:
+    counts = np.array([3, 1, 4, 2] * 10)
+    return {name: ak.unflatten(values, counts) for name, values in branches.items()}
+
+
+RNG = np.random.default_rng(5)
+INDEX, POSITION = RNG.integers(0, 4, 100), RNG.uniform(0, 50, 100)
+HITS = {"hit_energy": RNG.exponential(size=100), "hit_layer": RNG.integers(0, 2, 100).astype(np.int32)}
+ENERGY = {"incident_energy": np.linspace(1, 9, 40)}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"hit_x": POSITION, "hit_y": POSITION - 25},
+        {"hit_x": POSITION, "hit_y": POSITION[::-1], "hit_cell": POSITION},
+        {"cell_x": POSITION, "cell_y": POSITION, "hit_cellID": RNG.integers(2**40, 2**60, 100)},  # as EDM4hep
+    ],
+)
+def test_positions_and_identifiers_are_no_cell_numbers(others, tmp_path, write_tree) -> None:
+    path = write_tree(tmp_path / "hits.root", {**ENERGY, **jagged_hits(**HITS, **others)})
+    with pytest.raises(
+        DataError, match=r"whole numbers from 0, not positions.*_y.* are positions: add a branch"
+    ):
+        starting_config(path)
+
+
+def test_cell_numbers_are_found_beside_positions(tmp_path, write_tree) -> None:
+    others = {"hit_x": POSITION, "hit_y": POSITION, "hit_ix": INDEX.astype(np.float32), "hit_iy": INDEX}
+    muon = {"mu_energy": RNG.exponential(size=100), "mu_layer": INDEX}
+    path = write_tree(tmp_path / "hits.root", {**ENERGY, **jagged_hits(**muon, **HITS, **others)})
+    config, _ = started(path)
+    hits = config["data"].calorimeter.hits
+    assert (hits.layer, hits.i, hits.j, hits.energy) == ("mu_layer", "hit_ix", "hit_iy", "mu_energy")
+    assert "# other energies of hits are 'hit_energy'" in config["text"]
+    assert "}  # guess: by names and values" in config["text"]
+
+
+def test_layers_from_one_are_said(tmp_path, write_tree) -> None:
+    hits = HITS | {"hit_layer": HITS["hit_layer"] + 1, "hit_ix": INDEX, "hit_iy": INDEX}
+    config, _ = started(write_tree(tmp_path / "hits.root", {**ENERGY, **jagged_hits(**hits)}))
+    assert "# 'hit_layer' starts at 1, so layer 0 is empty: write hit_layer - 1 and drop it" in config["text"]
+
+
+def test_arrays_of_positions_are_no_layers(tiny_file, tiny_events) -> None:
+    rng = np.random.default_rng(1)
+    positions = {"hit_pos": rng.uniform(0, 9, (50, 20, 3)), "track": rng.normal(size=(50, 4, 3))}
+    config, _ = started(tiny_file(**positions))
+    assert config["data"].calorimeter.branches == ("layer_0", "layer_1")
+
+
+def test_other_numbers_are_commented_out_conditions(tiny_file, tiny_events) -> None:
+    rng = np.random.default_rng(1)
+    scalars = {
+        "theta": rng.uniform(0, 1, 50),
+        "x0": rng.normal(size=50),
+        "run": np.arange(50),
+        "one": np.ones(50),
+    }
+    scalars |= {
+        "pdg": rng.choice([11, -11, 211], 50),
+        "gun_p": np.geomspace(1, 50, 50),
+        "n_tracks": np.arange(50),
+    }
+    scalars |= {f"probe_{k}": rng.normal(size=50) for k in range(10)}
+    config, _ = started(tiny_file(**scalars))
+    assert len(config["data"].conditions) == 1
+    text = config["text"]
+    uncommented = "\n".join(
+        line.removeprefix("# ") if re.match(r"# (\[\[|\w+ = )", line) else line for line in text.splitlines()
+    )
+    conditions = {c.name: c for c in parse(tomllib.loads(uncommented)).data.conditions}
+    assert set(conditions) == {"incident_energy", "theta", "x0", "pdg", "gun_p", "n_tracks"}
+    assert conditions["theta"].transform == conditions["x0"].transform == "linear"
+    assert conditions["gun_p"].transform == "log"
+    assert conditions["n_tracks"].integer
+    assert (conditions["pdg"].branch, conditions["pdg"].categories) == ("abs(pdg)", {"e": 11, "pi": 211})
+
+
+def test_other_layouts_and_kinds_are_said(tiny_file) -> None:
+    rng = np.random.default_rng(1)
+    cells = {f"cell_{k}": rng.exponential(size=50) for k in range(10)}
+    path = tiny_file(
+        **cells, DLLk=rng.normal(size=50), P=rng.exponential(size=50), rapidity=rng.normal(size=50)
+    )
+    text = starting_config(path)
+    assert '# The showers can also be read with layout = "cells": cells = "cell_{}"' in text
+    assert "# The file can also be read as tracks of tree 'showers': choose with --kind tracks." in text
+    tracks = parse(tomllib.loads(starting_config(path, kind="tracks"))).data
+    assert [target.name for target in tracks.targets] == ["DLLk"]  # rapidity is no PID
 
 
 # Observables

@@ -11,6 +11,7 @@ import pytest
 import uproot
 from conftest import STORAGES, TRACK_COUNTS
 
+from hepgan.config import parse
 from hepgan.data.reading import iterate, iterate_conditions, read
 from hepgan.errors import ConfigError, DataError
 
@@ -110,6 +111,23 @@ def test_categories(tiny_tracks, track_file, track_data) -> None:
     )
     with pytest.raises(DataError, match=message):
         read(track_data([path], conditions=[species | {"categories": {"K": 321}}]))
+
+
+def test_categories_that_single_precision_does_not_tell_apart(tiny_tracks, track_file, track_data) -> None:
+    he3, alpha = 1000020030, 1000020040
+    nuclei = np.where(tiny_tracks["track_ID"] == 211, he3, alpha).astype(np.int32)
+    path = track_file(track_ID=nuclei)
+    species = {"name": "species", "branch": "track_ID", "transform": "category"}
+    alone = track_data([path], cut=None, conditions=[species | {"categories": {"alpha": alpha}}])
+    with pytest.raises(DataError, match=r"one of the categories alpha = 1000020040, got \d+ other values"):
+        read(alone)
+    numbers = np.concatenate(list(iterate_conditions(alone, path)))[:, 0]
+    np.testing.assert_array_equal(np.isnan(numbers), nuclei == he3)
+    codes = f"1 * (track_ID == {he3}) + 2 * (track_ID == {alpha})"  # as the message for both of them says
+    both = track_data(
+        [path], cut=None, conditions=[species | {"branch": codes, "categories": {"He3": 1, "alpha": 2}}]
+    )
+    np.testing.assert_array_equal(read(both).conditions[:, 0], np.where(nuclei == he3, 1, 2))
 
 
 @pytest.mark.parametrize("storage", ["scalars", "jagged", "half"])
@@ -316,3 +334,30 @@ def test_thousands_of_unreconstructed_rows(track_data, write_tree, tmp_path) -> 
     events = read(track_data([path]))
     assert len(events) == (~lost).sum()
     np.testing.assert_array_equal(events.targets[:, 0], branches["track_DLLk"][~lost].astype(np.float32))
+
+
+def test_arrays_of_fixed_length_are_tracks_if_all_targets_are(tmp_path, write_tree) -> None:
+    rng = np.random.default_rng(1)
+    branches = {
+        "P": rng.random((5, 3)),
+        "n": np.arange(5.0),
+        "x": rng.normal(size=(5, 3)),
+        "y": rng.normal(size=5),
+    }
+    path = write_tree(tmp_path / "fixed.root", branches, tree="tracks")
+    conditions = [{"name": "P", "transform": "linear"}, {"name": "n", "transform": "linear"}]
+    table = {
+        "files": [path],
+        "conditions": conditions,
+        "targets": [{"name": "x"}],
+        "cut": "P > 0.2",
+    }
+    events = read(parse({"data": table}).data)
+    kept = branches["P"] > 0.2
+    np.testing.assert_array_equal(events.conditions[:, 0], branches["P"][kept].astype(np.float32))
+    np.testing.assert_array_equal(events.conditions[:, 1], np.nonzero(kept)[0])
+    np.testing.assert_array_equal(events.targets[:, 0], branches["x"][kept].astype(np.float32))
+    with pytest.raises(
+        DataError, match=r"'x': expected one number for each track, got \[3\]; take one of them"
+    ):
+        read(parse({"data": table | {"cut": None, "targets": [{"name": "x"}, {"name": "y"}]}}).data)

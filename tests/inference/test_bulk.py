@@ -18,6 +18,7 @@ from tiny_generator import TinyGenerator, tiny_data
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
 from hepgan.data.reading import read
+from hepgan.errors import ConditionRangeError
 from hepgan.exporting.onnx import write
 from hepgan.inference import bulk as generation
 from hepgan.inference.bulk import generate, parse_condition
@@ -240,7 +241,10 @@ def test_the_last_event_is_written_and_none_begins_again_at_zero(model: Generato
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        ({"incident_energy": 100.0, "eta": 0}, r"expected 1 to 65 GeV .*got 100 GeV .*--extrapolate"),
+        (
+            {"incident_energy": 100.0, "eta": 0},
+            r"expected 1 to 65 GeV .*got 100 GeV .*--out-of-range clamp, skip or ext",
+        ),
         ({"incident_energy": (1.0, 66.0), "eta": 0}, "got 66 GeV"),
         ({"incident_energy": 10.0}, r"got none for \['eta'\]; add --condition eta=VALUE"),
         (
@@ -318,6 +322,71 @@ def test_bad_conditions_files(model: Generator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got 500 GeV in row 13"):
         generate(model, out, conditions_from=wild, batch_size=4)
     assert list(out.parent.iterdir()) == [], "no half-written file"
+
+
+@pytest.fixture
+def wild(tmp_path: Path) -> Path:
+    """Conditions of 20 rows, of which rows 3, 7 and 13 are outside the trained range; row 13 is NaN."""
+    energy, angle = np.geomspace(1.5, 60, 20), np.linspace(-0.4, 0.4, 20)
+    energy[3], energy[13], angle[7] = 70, np.nan, -2
+    return conditions_file(tmp_path / "wild.root", energy, angle=angle)
+
+
+@pytest.mark.parametrize("format", ["ttree", "rntuple"])
+def test_rows_outside_the_range_are_skipped_and_said(
+    format: Any, wild: Path, model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(generation, "_CHUNK", 400)
+    out = tmp_path / "g.root"
+    settings = {"conditions_from": wild, "batch_size": 4, "format": format}
+    assert generate(model, out, out_of_range="skip", **settings) == 17
+    assert (
+        "condition 'incident_energy': 2 of 20 showers skipped: expected 1 to 65 GeV (the trained"
+        in caplog.text
+    )
+    assert (
+        "condition 'eta': 1 of 20 showers skipped: expected -0.5 to 0.5 (the trained range), got -2"
+        in caplog.text
+    )
+    left = np.delete(np.arange(20), [3, 7, 13])
+    with uproot.open(out) as file:
+        np.testing.assert_array_equal(file[model.metadata.tree]["condition_row"].array(library="np"), left)
+    sound = conditions_file(tmp_path / "s.root", np.geomspace(1.5, 60, 20), angle=np.linspace(-0.4, 0.4, 20))
+    generate(model, tmp_path / "all.root", conditions_from=sound)
+    all_rows, kept = (read(model.data, files=[str(tmp_path / name)]) for name in ("all.root", "g.root"))
+    np.testing.assert_allclose(
+        kept.cells, all_rows.cells[left], rtol=1e-5, atol=1e-3
+    )  # each has its own noise
+
+
+@pytest.mark.parametrize(("action", "ends"), [("clamp", (65.0, -0.5)), ("extrapolate", (70.0, -2.0))])
+def test_rows_outside_the_range_are_generated_and_said(
+    action: Any, ends: tuple[float, float], wild: Path, model: Generator, tmp_path: Path, caplog: Any
+) -> None:
+    out = tmp_path / "g.root"
+    with pytest.raises(
+        ConditionRangeError, match=r"got nan GeV in row 13; extrapolation needs .*skip leaves such rows"
+    ):
+        generate(model, out, conditions_from=wild, out_of_range=action)
+    assert not out.exists()
+    assert generate(model, out, n=13, conditions_from=wild, out_of_range=action) == 13
+    conditions = read(model.data, files=[str(out)]).conditions
+    np.testing.assert_allclose((conditions[3, 0], conditions[7, 1]), ends, rtol=1e-4)
+    done = {"clamp": "clamped to the nearest end", "extrapolate": "extrapolated"}[action]
+    assert f"1 of 13 showers {done}: expected 1 to 65 GeV (the trained range), got 70" in caplog.text
+
+
+def test_values_to_draw_from_may_be_clamped_or_skipped(model: Generator, tmp_path: Path) -> None:
+    out, ranges = tmp_path / "g.root", {"incident_energy": (20.0, 200.0), "eta": 0.0}
+    assert generate(model, out, n=50, conditions=ranges, out_of_range="clamp") == 50
+    assert read(model.data, files=[str(out)]).conditions[:, 0].max() == pytest.approx(65, rel=1e-4)
+    assert 10 < generate(model, out, n=50, conditions=ranges, out_of_range="skip") < 40
+    with pytest.raises(ConditionRangeError, match=r"nothing to write; .* 50 of 50 showers skipped"):
+        generate(model, out, n=50, conditions={"incident_energy": 70.0, "eta": 0.0}, out_of_range="skip")
+    with pytest.raises(ConditionRangeError, match="got -1 GeV in row 0; extrapolation needs"):
+        generate(
+            model, out, n=50, conditions={"incident_energy": (-1.0, 5.0), "eta": 0.0}, out_of_range="skip"
+        )
 
 
 def test_a_late_error_keeps_the_old_file(

@@ -81,7 +81,7 @@ def test_runs_on_one_thread_unless_asked(model: Generator, model_path: Path) -> 
         (
             [[10, 0.6]],
             False,
-            r"'eta': expected -0.5 to 0.5 .the trained range., got 0.6 in row 0; .*--extrapolate",
+            r"'eta': expected -0.5 to 0.5 .the trained range., got 0.6 in row 0; .*--out-of-range clamp, skip or ext",
         ),
         ([[np.nan, 0]], False, "got nan GeV in row 0; extrapolation needs a finite number"),
         ([[10, np.inf]], True, "got inf in row 0; extrapolation needs a finite number"),
@@ -99,6 +99,65 @@ def test_extrapolation_is_possible(model: Generator) -> None:
     cells, overflow = model.sample(np.array([[100.0, -0.7]]), seed=1, extrapolate=True)
     assert np.isfinite(cells).all()
     assert overflow.shape == (1, 2)
+
+
+def test_rows_that_are_skipped_are_zero_or_left_out(model: Generator, rich: Generator, caplog: Any) -> None:
+    condition = np.array([[10.0, 0.0], [70.0, 0.0], [20.0, 0.1]])
+    sound = np.array([[10.0, 0.0], [60.0, 0.0], [20.0, 0.1]])
+    cells, overflow = model.sample(condition, seed=1, first_event=5, out_of_range="skip")
+    expected, _ = model.sample(sound, seed=1, first_event=5)
+    assert not cells[1].any()
+    assert not overflow[1].any()
+    np.testing.assert_allclose(cells[[0, 2]], expected[[0, 2]], rtol=1e-5, atol=1e-3)
+    assert "1 of 3 showers skipped: expected 1 to 65 GeV (the trained range), got 70" in caplog.text
+    showers = model.generate(
+        {"incident_energy": condition[:, 0], "eta": condition[:, 1]},
+        seed=1,
+        first_event=5,
+        out_of_range="skip",
+    )
+    assert showers.rows is not None
+    assert showers.rows.tolist() == [0, 2]
+    np.testing.assert_allclose(showers.arrays[0], expected[[0, 2]], rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(showers.branches()["condition_row"], [0, 2])
+    assert len(model.generate_rows(condition[1:2], seed=1, out_of_range="skip")) == 0
+    unknown = np.array([[30e3, 13, 3.5, 150], [30e3, 211, 3.5, 150]])  # no muons in the training
+    assert rich.generate_rows(unknown, seed=1, out_of_range="skip")["RichDLLk"].shape == (1,)
+    for action in ("clamp", "extrapolate"):
+        with pytest.raises(ConditionRangeError, match="trained with no other; --out-of-range skip"):
+            rich.sample(unknown, seed=1, out_of_range=action)
+
+
+def test_conditions_are_clamped_to_the_ends_of_the_range(model: Generator) -> None:
+    condition = np.array([[10.0, 0.0], [70.0, -0.9]])
+    cells, _ = model.sample(condition, seed=1, out_of_range="clamp")
+    c, eta = model.conditions
+    ends, _ = model.sample(np.array([[10.0, 0.0], [c.high, eta.low]], np.float32), seed=1)
+    np.testing.assert_array_equal(cells, ends)
+    assert condition[1, 0] == 70, "the caller's array is not changed"
+
+
+def test_contradicting_actions_are_refused(model: Generator) -> None:
+    row = np.array([[10.0, 0.0]])
+    with pytest.raises(
+        ValueError, match=r"out_of_range: expected one of \['error', .*\], got 'ignore'; choose one"
+    ):
+        model.sample(row, seed=1, out_of_range="ignore")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected one action, got 'skip' and extrapolate; leave one out"):
+        model.sample(row, seed=1, extrapolate=True, out_of_range="skip")
+
+
+@pytest.mark.parametrize("call", ["sample", "generate_rows", "check_range", "__call__"])
+@pytest.mark.parametrize(
+    "condition", [np.full(3, 10.0), np.float32(10), np.zeros((2, 3)), np.zeros((1, 2, 2)), []]
+)
+def test_conditions_of_another_shape_are_named(call: str, condition: Any, model: Generator) -> None:
+    arguments: dict[str, Any] = {"sample": {"seed": 1}, "generate_rows": {"seed": 1}}.get(call, {})
+    arguments |= {"latent": np.zeros((1, 5))} if call == "__call__" else {}
+    with pytest.raises(
+        ValueError, match=r"condition: expected shape \(\d, 2\), got \([\d, ]*\); give one row"
+    ):
+        getattr(model, call)(condition, **arguments)
 
 
 def test_samples_are_reproducible_in_any_batch(model: Generator) -> None:

@@ -1,0 +1,262 @@
+"""Columns of a tree: each member of each branch that holds one number, text or list, under one full name.
+
+A branch may hold numbers, a list of them, or records: a leaf list (``kin.P``), a split object (``trk/P``), an object that
+is stored whole (``event.hits.energy``), a struct of an RNTuple (``trk.P``). A column is one member of it, with the lists
+around it. Columns are always read by the branch itself and the path in it, so that equal names elsewhere do not matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from uproot.interpretation.numerical import AsDtype
+from uproot.interpretation.objects import AsObjects, AsStridedObjects
+
+from hepgan.data.interpretations import interpretation_of
+
+__all__ = ["Column", "Streams", "columns", "short_names"]
+
+_TEXTS = ("string", "bytestring", "char", "byte")
+_DIMENSIONS = re.compile(r"(\[\d*\])+$")  # uproot keeps those of arrays in the names of split members
+_NUMBERS = "biuf"  # kinds of NumPy types
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One member of one branch.
+
+    Args:
+        name: Full name: path of the branch (as uproot gives it), and of the member in it, separated by dots.
+        branch: uproot's branch of a TTree, or field of an RNTuple.
+        members: Path to the column in the records of the branch.
+        type: Type as ROOT or C++ calls it.
+        numeric: Whether it holds numbers.
+        interpretation: How uproot reads the branch of a TTree.
+        error: Why it cannot be read, if that is known without reading.
+    """
+
+    name: str
+    branch: Any
+    members: tuple[str, ...] = ()
+    type: str = ""
+    numeric: bool = False
+    interpretation: Any = None
+    error: Exception | None = None
+
+    @property
+    def kind(self) -> str:
+        """Whether the branch holds "numbers" (or lists of them), or "objects" of a class."""
+        content = getattr(self.interpretation, "content", self.interpretation)
+        objects = self.error is not None or isinstance(content, (AsObjects, AsStridedObjects))
+        return "objects" if objects else "numbers"
+
+
+def columns(tree: Any, names: Collection[str] | None = None) -> dict[str, Column]:
+    """Columns of a TTree or RNTuple by their full names, in the order of the file.
+
+    Args:
+        tree: uproot's tree.
+        names: Look only at branches that may hold these; default: all.
+    """
+    found: dict[str, Column] = {}
+    branches = list(tree.items())
+    if names is not None:
+        branches = [(name, branch) for name, branch in branches if any(n.startswith(name) for n in names)]
+    for column in (_of_fields if hasattr(tree, "cluster_summaries") else _of_branches)(branches):
+        found.setdefault(column.name, column)  # as TTree::GetBranch, the first of several with the same name
+    return found
+
+
+def _of_branches(branches: Sequence[tuple[str, Any]]) -> Iterator[Column]:
+    for name, branch in branches:
+        parent = len(branch.branches) > 0
+        try:
+            interpretation = interpretation_of(branch)
+            if parent and hasattr(interpretation, "subbranches"):
+                continue  # its columns are those of its members
+            form = _form(interpretation, branch)
+        except Exception as error:  # uproot raises nearly everything for types that it does not know
+            if not parent:
+                yield Column(name, branch, type=_typename(branch), error=error)
+            continue
+        kind = "" if form.is_record else interpretation.typename
+        yield from _of_form(name, form, branch, kind, interpretation)
+
+
+def _form(interpretation: Any, branch: Any) -> Any:
+    """The form of the arrays of a branch."""
+    dtype = interpretation.to_dtype if type(interpretation) is AsDtype else None
+    if dtype is not None and dtype.names:  # a leaf list, with members that may be arrays
+        forms = [ak.forms.NumpyForm(dtype[name].base.name, dtype[name].shape) for name in dtype.names]
+        return ak.forms.RecordForm(forms, dtype.names)
+    return interpretation.awkward_form(branch.file)
+
+
+def _of_fields(fields: Sequence[tuple[str, Any]]) -> Iterator[Column]:
+    parents = {name.rpartition(".")[0] for name, _ in fields}
+    for name, field in fields:
+        if name in parents:
+            continue
+        try:
+            form = field.to_akform()
+            form = form[0] if isinstance(form, tuple) else form
+            leaves = list(_leaves(form))
+        except Exception as error:
+            yield Column(name, field, type=_typename(field), error=error)
+            continue
+        numeric = len(leaves) == 1 and _is_numeric(leaves[0][1])
+        problem = None if len(leaves) == 1 else NotImplementedError(f"{len(leaves)} alternatives")
+        yield Column(name, field, type=_typename(field), numeric=numeric, error=problem)
+
+
+def _of_form(name: str, form: Any, branch: Any, kind: str, interpretation: Any) -> Iterator[Column]:
+    for members, leaf in _leaves(form):
+        error = None
+        if isinstance(leaf, ak.forms.UnionForm):
+            error = NotImplementedError("values of several types")
+        yield Column(
+            ".".join((name, *members)),
+            branch,
+            members,
+            kind if not members else str(getattr(leaf, "primitive", "text")),
+            _is_numeric(leaf),
+            interpretation,
+            error,
+        )
+
+
+def _leaves(form: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Paths of the members in a form that are no records."""
+    if form.is_record:
+        for field, content in zip(form.fields, form.contents, strict=True):
+            yield from _leaves(content, (*path, field))
+    elif form.parameter("__array__") not in _TEXTS and hasattr(form, "content"):
+        yield from _leaves(form.content, path)
+    else:
+        yield path, form
+
+
+def _is_numeric(form: Any) -> bool:
+    return isinstance(form, ak.forms.NumpyForm) and form.parameter("__array__") is None and (
+        np.dtype(form.primitive).kind in _NUMBERS
+    )  # fmt: skip
+
+
+def _typename(branch: Any) -> str:
+    """The type of a branch that uproot may not know."""
+    try:
+        name = str(branch.typename)
+        if "unknown" not in name:
+            return name
+    except Exception:  # such as an invalid range of a Float16_t
+        name = "unknown"
+    streamer = getattr(branch, "streamer", None)
+    named = streamer.typename if streamer is not None else branch.member("fClassName", none_if_missing=True)
+    leaves = [leaf.classname for leaf in branch.member("fLeaves")]
+    return str(named or ", ".join(leaves) or name)
+
+
+def short_names(full: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Full names by each way to write them: with dots or slashes, without dimensions, and every end of the path.
+
+    A full name stands for itself alone, a whole path before ends of others; a text that still stands for several is
+    ambiguous.
+    """
+    written: tuple[dict[str, dict[str, None]], ...] = ({}, {}, {})  # full names, whole paths, ends of paths
+    for name in full:
+        plain = _DIMENSIONS.sub("", name)
+        parts = [part for part in re.split(r"[./]+", plain) if part]
+        # a member of the branch "calo." is "calo./calo.energy": what is repeated counts once
+        once = [part for k, part in enumerate(parts) if k in (0, len(parts) - 1) or part != parts[k - 1]]
+        ends = [separator.join(once[k:]) for k in range(len(once)) for separator in "./"]
+        whole = [plain, ".".join(parts), "/".join(parts), *ends[:2]]
+        for level, texts in zip(written, ([name], whole, [*ends[2:], name.rpartition("/")[2]]), strict=True):
+            for text in texts:
+                level.setdefault(text, {})[name] = None
+    return {text: tuple(names) for level in reversed(written) for text, names in level.items()}
+
+
+class Streams:
+    """Consecutive entries of some columns; each basket or cluster is decompressed once.
+
+    Args:
+        read: The columns.
+    """
+
+    def __init__(self, read: Iterable[Column]) -> None:
+        self._columns: dict[int, list[Column]] = {}
+        for column in read:
+            self._columns.setdefault(id(column.branch), []).append(column)
+        self._streams: dict[int, _Stream] = {}
+
+    def take(self, stop: int) -> Iterator[tuple[Column, Any]]:
+        """The entries from the end of the last call to `stop`: each column, and its values or the exception.
+
+        A column that failed is left out from then on.
+        """
+        for key, read in list(self._columns.items()):
+            try:
+                known = next((column.error for column in read if column.error is not None), None)
+                if known is not None:
+                    raise known
+                if key not in self._streams:
+                    self._streams[key] = _Stream(read[0])
+                values = self._streams[key].take(stop)
+                parts = [_member(values, column) for column in read]
+            except Exception as error:  # uproot raises nearly everything
+                del self._columns[key]
+                self._streams.pop(key, None)
+                parts = [error] * len(read)
+            yield from zip(read, parts, strict=True)
+
+
+class _Stream:
+    """Consecutive entries of one branch."""
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._start = self._stop = 0  # entries in memory
+        self._kept: Any = None
+        branch = column.branch
+        if hasattr(branch, "entry_offsets"):
+            ends = list(branch.entry_offsets)
+        else:
+            ends = [cluster.num_first_entry for cluster in branch.ntuple.cluster_summaries]
+        self._ends = np.unique(np.asarray([*ends, branch.num_entries], np.int64))
+
+    def take(self, stop: int) -> Any:
+        """The entries from the end of the last call to `stop`, as an awkward array of the whole branch."""
+        if stop > self._stop:
+            end = max(stop, int(self._ends[self._ends >= stop].min(initial=self._ends[-1])))
+            more = self._read(self._stop, end)
+            kept = self._kept is not None and len(self._kept)
+            self._kept = ak.concatenate([self._kept, more]) if kept else more
+            self._stop = end
+        n = stop - self._start
+        part, self._kept = self._kept[:n], self._kept[n:]
+        self._start = stop
+        if len(part) != n:
+            raise ValueError(f"expected {n} entries, got {len(part)}")
+        return part
+
+    def _read(self, start: int, stop: int) -> Any:
+        column = self._column
+        options = {} if column.interpretation is None else {"interpretation": column.interpretation}
+        values = column.branch.array(
+            entry_start=start, entry_stop=stop, library="ak", array_cache=None, **options
+        )
+        return values if isinstance(values, ak.Array) else ak.Array(values)
+
+
+def _member(values: Any, column: Column) -> Any:
+    """The values of a column in those of its branch; numbers that are missing become NaN."""
+    for name in column.members:
+        values = values[name]
+    if column.numeric and "?" in str(values.type):
+        return ak.fill_none(ak.values_astype(values, np.float64), np.nan)
+    return values

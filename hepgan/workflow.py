@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepgan.errors import DataError, NotFoundError
+from hepgan.trees import COMPRESSION
 
 if TYPE_CHECKING:
     from hepgan.config import Config, Settings
@@ -290,6 +291,7 @@ def generate(
     batch_size: int | None = None,
     extrapolate: bool = False,
     format: Literal["ttree", "rntuple"] = "ttree",
+    compression: str = COMPRESSION,
     progress: bool = True,
 ) -> Path:
     """Generate in bulk into a ROOT file with the names of the training file; memory does not grow with `n`.
@@ -306,6 +308,7 @@ def generate(
         batch_size: Rows that the network computes at once; default: what is fastest.
         extrapolate: Accept conditions outside the trained range.
         format: Kind of the tree.
+        compression: Name and, after a colon, level: ``"zstd:5"``, ``"lz4"``, ``"zlib"``, ``"lzma"``, ``"none"``.
         progress: Show a progress bar on the standard error.
 
     Returns:
@@ -334,6 +337,7 @@ def generate(
         batch_size=batch_size,
         extrapolate=extrapolate,
         format=format,
+        compression=compression,
         progress=progress,
     )
     return Path(out)

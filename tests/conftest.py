@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,19 @@ LAYOUTS: dict[str, dict[str, Any]] = {
         "overflow": "overflow",
     },
 }
+
+
+@pytest.fixture(scope="session")
+def root_python() -> str:
+    """A Python that can import ROOT: HEPGAN_ROOT_PYTHON, else that of scripts/root.sh, else python3."""
+    named, own = os.environ.get("HEPGAN_ROOT_PYTHON"), Path(__file__).parents[1] / "build/root/bin/python"
+    python = named or (str(own) if own.exists() else "python3")
+    command = [python, "-W", "ignore", "-c", "import ROOT"]
+    if shutil.which(python) is None or subprocess.run(command, capture_output=True).returncode:
+        if named:
+            pytest.fail(f"HEPGAN_ROOT_PYTHON: expected a Python that can import ROOT, got {named}")
+        pytest.skip("no ROOT: run scripts/root.sh, or name a Python with ROOT in HEPGAN_ROOT_PYTHON")
+    return python
 
 
 @pytest.fixture(scope="session")

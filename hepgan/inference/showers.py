@@ -75,3 +75,19 @@ class Showers:
         if n_overflow and not tail:
             branches[calo.overflow or "overflow"] = overflow
         return branches
+
+    def branch_units(self, metadata: Metadata) -> dict[str, str]:
+        """The unit of the cells, for all branches with energies."""
+        from hepgan.data.branches import LAYOUTS
+
+        calo, calorimeter = metadata.data.calo, metadata.calorimeter
+        energies = LAYOUTS[calo.layout].energies(calo, calorimeter)
+        if not calo.has_tail and any(output.role == "overflow" for output in metadata.outputs):
+            energies = [*energies, calo.overflow or "overflow"]
+        return dict.fromkeys(energies, calo.unit)
+
+    def counters(self, metadata: Metadata) -> dict[str, str]:
+        """Of hits: one counter for all their branches, named as in the training file."""
+        from hepgan.data.branches import LAYOUTS
+
+        return LAYOUTS[metadata.data.calo.layout].counters(metadata.data.calo)

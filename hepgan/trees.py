@@ -14,8 +14,9 @@ around.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -159,11 +160,23 @@ class TreeWriter:
         else:  # an RNTuple has fixed-size arrays only if the type says so
             import awkward as ak
 
+            _check_fields(branches)
+
             regular = {
                 name: values if isinstance(values, ak.Array) else ak.from_numpy(values, regulararray=True)
                 for name, values in branches.items()
             }
             self._tree = self._file.mkrntuple(self._name, regular, description=self._title)
+
+
+def _check_fields(names: Iterable[str]) -> None:
+    """Refuse names that an RNTuple cannot have, though a TTree can."""
+    refused = [name for name in names if re.search(r"[./\\\s]", name)]
+    if refused:
+        raise ValueError(
+            f"format: an RNTuple cannot have fields with dots, slashes or spaces in their names, got {refused}; take "
+            "'ttree'"
+        )
 
 
 def _joined(first: Any, second: Any) -> Any:

@@ -154,6 +154,41 @@ def test_lists_of_different_lengths_have_no_common_counter(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+NAMES = (
+    "kin.P",
+    "event/hits.E",
+    "E[MeV]",
+    "track-pt",
+    "énergie",
+    "class",
+    "Aux::pt",
+    "a b",
+    "K+_DLL",
+    "1st",
+    "x" * 300,
+)
+
+
+def test_names_are_kept_as_they_are(tmp_path: Path) -> None:
+    columns = {name: np.full(5, k, np.float32) for k, name in enumerate(NAMES)}
+    with tree_file(tmp_path / "t.root", "a b/é.t", content="rows", rows=3) as tree:
+        tree.extend(columns)
+    with uproot.open(tmp_path / "t.root") as file:
+        assert file["a b/é.t"].keys() == [*NAMES]
+        for k, name in enumerate(NAMES):
+            np.testing.assert_array_equal(file["a b/é.t"][name].array(), k)
+
+
+@pytest.mark.parametrize("name", ["kin.P", "event/hits", "a b", "a\\b"])
+def test_names_that_an_rntuple_cannot_have(name: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=r"an RNTuple cannot have fields .*; take 'ttree'"),
+        tree_file(tmp_path / "t.root", "t", content="rows", rows=3, format="rntuple") as tree,
+    ):
+        tree.extend({"x": np.ones(2), name: np.ones(2)})
+    assert not list(tmp_path.iterdir())
+
+
 def test_rows_of_a_cluster() -> None:
     assert cluster_rows(3) == 10_000
     assert cluster_rows(504) == 3968
@@ -273,6 +308,20 @@ slots = ROOT.RDataFrame(tree).DefinePerSample("first", "(ULong64_t) rdfsampleinf
 ranges = sorted(set(slots.Take["ULong64_t"]("first").GetValue()))
 print(json.dumps([starts, counted, scanned, titles, ranges]))
 """
+
+
+BY_NAME = """
+file = ROOT.TFile(files[0])
+tree = file.Get(tree)
+names = [str(branch.GetName()) for branch in tree.GetListOfBranches()]
+print(json.dumps({name: float(ROOT.RDataFrame(tree).Sum["float"](name).GetValue()) for name in names}))
+"""
+
+
+def test_root_finds_every_name(root: Callable[..., Any], tmp_path: Path) -> None:
+    with tree_file(tmp_path / "t.root", "t", content="rows", rows=3) as tree:
+        tree.extend({name: np.full(5, k, np.float32) for k, name in enumerate(NAMES)})
+    assert root(BY_NAME, tmp_path / "t.root", tree="t") == {name: 5 * k for k, name in enumerate(NAMES)}
 
 
 def test_root_sees_the_clusters(root: Callable[..., Any], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tiny_generator import TinyGenerator, tiny_data
 
 import hepgan
 from hepgan.exporting.onnx import write
+from hepgan.inference.branches import branch_name
 from hepgan.inference.bulk import generate
 from hepgan.inference.generator import Generator
 
@@ -35,6 +36,26 @@ def exported(folder: Path, **calorimeter: Any) -> Generator:
     data = tiny_data(**calorimeter).model_copy(update={"output_tree": "sim/Events"})
     write(TinyGenerator(data), folder / "model.onnx", data=data, provenance={}, metrics={})
     return Generator(folder / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("angle", "angle"),
+        (" kin.P ", "kin.P"),
+        ("Aux::pt", "Aux::pt"),
+        ("énergie", "énergie"),
+        ("`E[MeV]`", "E[MeV]"),
+        ("`a``b`", "a`b"),
+        ("abs(angle)", "name"),
+        ("x - y", "name"),
+        ("`x` - `y`", "name"),
+        ("2", "name"),
+        ("x[0]", "name"),
+    ],
+)
+def test_a_branch_alone_keeps_its_name(expression: str, expected: str) -> None:
+    assert branch_name(expression, "name") == expected
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

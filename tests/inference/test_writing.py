@@ -66,6 +66,16 @@ def test_branches_of_the_training_file_and_no_others(layout: str, tmp_path: Path
         assert file["sim/Events"].keys() == ["incident_energy", "angle", *names]
 
 
+def test_quoted_names_are_written_without_the_quotes(tmp_path: Path) -> None:
+    hits = {"cell": "`hit id`", "energy": "`hit E[MeV]`", "count": "n hits"}
+    model = exported(tmp_path, layout="hits", hits=hits, overflow="`out[2]`")
+    generate(model, tmp_path / "g.root", n=5, conditions=RANGES)
+    with uproot.open(tmp_path / "g.root") as file:
+        names = file["sim/Events"].keys()
+        assert json.loads(file["units"])["out[2]"] == "MeV"
+    assert names == ["incident_energy", "angle", "n hits", "hit id", "hit E[MeV]", "out[2]"]
+
+
 def test_file_says_what_it_is_and_in_which_units(tmp_path: Path) -> None:
     expected = {
         "arrays": {"front": "MeV", "back": "MeV", "leak": "MeV"},

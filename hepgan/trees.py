@@ -29,6 +29,7 @@ __all__ = [
     "FORMATS",
     "Format",
     "TreeWriter",
+    "branch_name",
     "check_compression",
     "check_format",
     "cluster_rows",
@@ -43,12 +44,26 @@ CODECS: dict[str, tuple[int, int]] = {"zstd": (1, 22), "lz4": (4, 12), "zlib": (
 COMPRESSION = "zstd"
 """Default: 4 times faster than ROOT's default (zlib) at the same size; ROOT reads it since 6.20."""
 
+_NAME = re.compile(r"[^\W\d]\w*((\.|::)\w+)*|`([^`]|``)+`")
 _CLUSTER_ROWS = 10_000  # a basket of a number an event then has 40 kB, about ROOT's own size
 _CLUSTER_BYTES = 8_000_000  # of float32 events in a cluster, and in memory, at most
 _SAVED = (
     100  # clusters after which ROOT saves a tree that it copies (hadd); each time leaves a cycle of the key
 )
 _BASKETS = 100  # of each branch, before the description of the tree is written again with more room
+
+
+def branch_name(expression: str, name: str) -> str:
+    """The branch to write: the same as in the training file unless it was computed from several branches.
+
+    Args:
+        expression: A name, with dots (``kin.P``) or in backticks too, or an expression of branches.
+        name: The name to take for an expression.
+    """
+    text = expression.strip()
+    if not _NAME.fullmatch(text):
+        return name
+    return text[1:-1].replace("``", "`") if text.startswith("`") else text
 
 
 def cluster_rows(numbers: int, *, batch: int = 1) -> int:

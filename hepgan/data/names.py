@@ -8,6 +8,7 @@ from typing import Any
 from hepgan.config import DataConfig, HitsConfig
 from hepgan.data.root import branch_keys, find_trees, open_file, open_tree
 from hepgan.files import expand
+from hepgan.trees import branch_name
 
 __all__ = ["completed"]
 
@@ -42,6 +43,6 @@ def completed(data: DataConfig) -> DataConfig:
 
 def _counter(tree: Any, hits: HitsConfig) -> str | None:
     """Name of the branch with the lengths of the branch of the energies; None for a vector, or an RNTuple."""
-    key = branch_keys(tree).get(hits.energy)
+    key = branch_keys(tree).get(branch_name(hits.energy, hits.energy))
     counter = None if key is None else getattr(tree[key], "count_branch", None)
     return None if counter is None else str(counter.name)

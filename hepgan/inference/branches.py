@@ -5,32 +5,17 @@ A program that reads the full simulation then reads the generated file.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.inference.metadata import Metadata
+from hepgan.trees import branch_name
 
-__all__ = ["branch_name", "shared_branches", "shared_units"]
+__all__ = ["shared_branches", "shared_units"]
 
 Float32 = NDArray[np.float32]
-
-_NAME = re.compile(r"[^\W\d]\w*((\.|::)\w+)*|`([^`]|``)+`")
-
-
-def branch_name(expression: str, name: str) -> str:
-    """The branch to write: the same as in the training file unless it was computed from several branches.
-
-    Args:
-        expression: A name, with dots (``kin.P``) or in backticks too, or an expression of branches.
-        name: The name to take for an expression.
-    """
-    text = expression.strip()
-    if not _NAME.fullmatch(text):
-        return name
-    return text[1:-1].replace("``", "`") if text.startswith("`") else text
 
 
 def shared_branches(condition: Float32, metadata: Metadata) -> dict[str, NDArray[Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.inference.branches import branch_name
 from hepgan.inference.metadata import Metadata, Output
+from hepgan.trees import branch_name
 
 __all__ = ["Showers"]
 

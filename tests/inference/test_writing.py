@@ -15,9 +15,9 @@ from tiny_generator import TinyGenerator, tiny_data
 
 import hepgan
 from hepgan.exporting.onnx import write
-from hepgan.inference.branches import branch_name
 from hepgan.inference.bulk import generate
 from hepgan.inference.generator import Generator
+from hepgan.trees import branch_name
 
 RANGES = {"incident_energy": (1.0, 65.0), "eta": (-0.5, 0.5)}
 HITS = {"layer": "hit_layer", "i": "hit_ix", "j": "hit_iy", "energy": "hit_energy"}

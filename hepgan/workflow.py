@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepgan.errors import NotFoundError
+from hepgan.trees import COMPRESSION
 
 if TYPE_CHECKING:
     from hepgan.config import Config, Settings
@@ -303,6 +304,7 @@ def generate(
     extrapolate: bool = False,
     out_of_range: Literal["error", "clamp", "skip", "extrapolate"] = "error",
     format: Literal["ttree", "rntuple"] = "ttree",
+    compression: str = COMPRESSION,
     progress: bool = True,
 ) -> Path:
     """Generate in bulk into a ROOT file with the names of the training file; memory does not grow with `n`.
@@ -322,6 +324,7 @@ def generate(
             (``clamp``), leave such rows out (``skip``; the branch ``condition_row`` says which are left), or generate
             outside (``extrapolate``). What was done is logged, with the number of rows.
         format: Kind of the tree.
+        compression: Name and, after a colon, level: ``"zstd:5"``, ``"lz4"``, ``"zlib"``, ``"lzma"``, ``"none"``.
         progress: Show a progress bar on the standard error.
 
     Returns:
@@ -351,6 +354,7 @@ def generate(
         extrapolate=extrapolate,
         out_of_range=out_of_range,
         format=format,
+        compression=compression,
         progress=progress,
     )
     return Path(out)

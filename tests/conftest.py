@@ -56,13 +56,15 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def root_python() -> str:
-    """A Python that can import ROOT; tests that need it are skipped where there is none."""
-    installed = Path(__file__).parents[1] / "build" / "root" / "bin" / "python"
-    for python in (os.environ.get("HEPGAN_ROOT_PYTHON", ""), str(installed), "python3"):
-        command = [python, "-W", "ignore", "-c", "import ROOT"]
-        if shutil.which(python) and not subprocess.run(command, capture_output=True, check=False).returncode:
-            return python
-    pytest.skip("no ROOT: set HEPGAN_ROOT_PYTHON to a Python that can import it")
+    """A Python that can import ROOT: HEPGAN_ROOT_PYTHON, else that of scripts/root.sh, else python3."""
+    named, own = os.environ.get("HEPGAN_ROOT_PYTHON"), Path(__file__).parents[1] / "build/root/bin/python"
+    python = named or (str(own) if own.exists() else "python3")
+    command = [python, "-W", "ignore", "-c", "import ROOT"]
+    if shutil.which(python) is None or subprocess.run(command, capture_output=True).returncode:
+        if named:
+            pytest.fail(f"HEPGAN_ROOT_PYTHON: expected a Python that can import ROOT, got {named}")
+        pytest.skip("no ROOT: run scripts/root.sh, or name a Python with ROOT in HEPGAN_ROOT_PYTHON")
+    return python
 
 
 @pytest.fixture(scope="session")

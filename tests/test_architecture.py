@@ -14,6 +14,7 @@ ORDER = {
     "errors": "errors that callers catch apart",
     "files": "paths, digests, the one atomic writer",
     "progress": "the progress bar of writing events",
+    "trees": "the one writer of ROOT trees",
     "geometry": "cells of the calorimeter",
     "config": "the TOML file as frozen models",
     "toys": "toy Monte Carlo",

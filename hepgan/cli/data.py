@@ -9,6 +9,8 @@ import typer
 
 from hepgan import workflow
 from hepgan.cli.app import app
+from hepgan.cli.options import Compression
+from hepgan.trees import COMPRESSION
 
 __all__ = ["convert", "inspect", "toy"]
 
@@ -41,11 +43,12 @@ def convert(
     out: Annotated[Path, typer.Argument(metavar="OUT.root", help="file to write")],
     binning: Annotated[Path | None, typer.Option(help="CaloChallenge binning XML")] = None,
     particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
+    compression: Compression = COMPRESSION,
 ) -> None:
     """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
     from hepgan.data.convert import convert_hdf5
 
-    number = convert_hdf5(source, out, binning=binning, particle=particle)
+    number = convert_hdf5(source, out, binning=binning, particle=particle, compression=compression)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
     if binning is not None:
         typer.echo(
@@ -73,11 +76,12 @@ def toy(
         float | None, typer.Option(help="of rich, fraction of tracks that sWeights subtract; default: 0")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
+    compression: Compression = COMPRESSION,
 ) -> None:
     """Write toy Monte Carlo with known truth."""
     from hepgan import toys
 
     given = {"species": species or None, "background": background}
     options = {key: value for key, value in given.items() if value is not None}
-    toys.write(name, out, n=number, seed=seed, progress=True, **options)
+    toys.write(name, out, n=number, seed=seed, compression=compression, progress=True, **options)
     typer.echo(f"{out}\nNext: hepgan inspect {out}")

@@ -9,7 +9,8 @@ import typer
 
 from hepgan import workflow
 from hepgan.cli.app import app
-from hepgan.cli.options import Model
+from hepgan.cli.options import Compression, Model
+from hepgan.trees import COMPRESSION
 
 __all__ = ["check", "export", "generate"]
 
@@ -82,7 +83,11 @@ def generate(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="the same as --out-of-range extrapolate")
     ] = False,
-    format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
+    format_: Annotated[
+        Literal["ttree", "rntuple"],
+        typer.Option("--format", help="kind of tree; ROOT's hadd merges ttree only, see docs/root.md"),
+    ] = "ttree",
+    compression: Compression = COMPRESSION,
 ) -> None:
     """Generate events in bulk into a ROOT file with the branch names of the training file."""
     from hepgan.inference.bulk import parse_condition
@@ -107,5 +112,6 @@ def generate(
         extrapolate=extrapolate,
         out_of_range=out_of_range,
         format=format_,
+        compression=compression,
     )
     typer.echo(str(out))

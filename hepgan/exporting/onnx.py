@@ -178,7 +178,7 @@ def describe(
     return Description(
         schema_version=SCHEMA,
         kind=data.kind.name,
-        tree=data.tree or data.kind.rows,
+        tree=data.output_tree or data.tree or data.kind.rows,
         conditions=tuple(_conditions(data, generator)),
         latent=Latent(size=int(generator.n_latent), distribution="normal"),  # type: ignore[arg-type]
         outputs=outputs,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import uproot
 from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
@@ -40,10 +39,10 @@ from hepgan.evaluation.sample import Sample, Setup, Step
 from hepgan.evaluation.setups import SETUPS
 from hepgan.evaluation.verdict import summary
 from hepgan.files import check_target, write_text
-from hepgan.files import written as written_file
 from hepgan.metrics.moments import effective_size
 from hepgan.report.drawing import REPORTS, Line, draw, read_history
 from hepgan.report.page import render
+from hepgan.trees import cluster_rows, tree_file
 
 if TYPE_CHECKING:
     from hepgan.inference.generator import Generator
@@ -219,8 +218,10 @@ def _write_weights(path: Path, weights: Array, sample: Sample, setup: Setup[Any]
     conditions = zip(setup.data.conditions, sample.events.conditions.T, strict=True)
     columns = {condition.name: values for condition, values in conditions}
     columns |= {"weight_before": sample.weights, "weight": weights}
-    with written_file(path, "weights") as temporary, uproot.recreate(temporary) as file:
-        file["weights"] = columns
+    title = "weight: imitates the reference with the sample; weight_before: as read"
+    rows = cluster_rows(len(columns))
+    with tree_file(path, "weights", content="weights", rows=rows, title=title) as tree:
+        tree.extend(columns)
 
 
 def _within_range(model: Generator, reference: Events) -> Events:

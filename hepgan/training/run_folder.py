@@ -24,6 +24,7 @@ __all__ = ["RunFolder", "export_run", "load_generator"]
 logger = logging.getLogger(__name__)
 
 _FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
+_FREE_TO_CHANGE |= {"data.output_tree", "data.calorimeter.hits.count"}  # filled in from the training file
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 
 from hepgan import config as configuration
 from hepgan.config import Config
+from hepgan.data.names import completed
 from hepgan.data.splits import training_events, training_files
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError
@@ -62,6 +63,7 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     if settings.threads:
         torch.set_num_threads(settings.threads)
     data_sha256 = digest(training_files(config.data))
+    config = config.model_copy(update={"data": completed(config.data)})
     saved = None
     if resume:
         folder.check_resumable(config)

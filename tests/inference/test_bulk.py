@@ -15,6 +15,7 @@ import torch
 import uproot
 from tiny_generator import TinyGenerator, tiny_data
 
+from hepgan import trees
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
 from hepgan.data.reading import read
@@ -161,7 +162,7 @@ def test_every_layout_gives_the_same_showers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 1000)  # several chunks
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 1000)  # several chunks
     other = exported(tiny_data(**table))
     showers: list[Events] = []
     for number, generator in enumerate((model, other)):
@@ -198,7 +199,7 @@ def test_seed_decides_and_batches_do_not(
         return read(model.data, files=[str(tmp_path / "g.root")])
 
     first = showers(1, 256)
-    monkeypatch.setattr(generation, "_CHUNK", 400)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 400)
     for batch_size in (1, 7, 50):
         again = showers(1, batch_size)
         np.testing.assert_array_equal(again.conditions, first.conditions)
@@ -294,7 +295,7 @@ def conditions_file(path: Path, energy: Any, *, tree: str = "other", **branches:
 
 
 def test_conditions_from_a_file(model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 400)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 400)
     energy = np.geomspace(1, 65, 50)
     path = conditions_file(tmp_path / "c.root", energy, angle=np.linspace(-0.5, 0.5, 50))
     out = tmp_path / "g.root"
@@ -392,7 +393,7 @@ def test_values_to_draw_from_may_be_clamped_or_skipped(model: Generator, tmp_pat
 def test_a_late_error_keeps_the_old_file(
     model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 100)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 100)
     out = tmp_path / "g.root"
     generate(model, out, n=5, conditions=POINT)
     before = out.read_bytes()
@@ -430,7 +431,7 @@ def test_place_that_cannot_be_written(model: Generator, tmp_path: Path) -> None:
 def test_full_disk_leaves_nothing(
     format: Any, model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 4000)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 4000)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
@@ -451,7 +452,7 @@ def test_memory_does_not_grow_with_the_number(
 ) -> None:
     layers = [{"shape": [12, 12], "x": [-1, 1], "y": [-1, 1], "z": [k, k + 1]} for k in range(2)]
     model = exported(tiny_data(layers=layers))
-    monkeypatch.setattr(generation, "_CHUNK", 1_000_000)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 1_000_000)
     out = tmp_path / "g.root"
     generate(model, out, n=1000, conditions=POINT)  # what is allocated once
     peaks = []
@@ -523,7 +524,7 @@ def test_tracks_look_like_the_training_file(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 4000)  # several chunks
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 4000)  # several chunks
     out = tmp_path / "g.root"
     with caplog.at_level("INFO", logger="hepgan.inference.bulk"):
         assert generate(tracks, out, n=3000, conditions=TRACK, format=format) == 3000

@@ -13,6 +13,7 @@ import pytest
 import uproot
 from tiny_generator import TinyGenerator, tiny_data
 
+from hepgan import trees
 from hepgan.config import DataConfig
 from hepgan.data.reading import read
 from hepgan.errors import ConditionRangeError
@@ -83,7 +84,7 @@ def test_the_same_numbers_as_sample(model: Generator) -> None:
 def test_bulk_generation_gives_the_same_bits(
     layout: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "_CHUNK", 8000)  # several chunks
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 8000)  # several chunks
     data = tiny_data(**layout)
     write(TinyGenerator(data), tmp_path / "m.onnx", data=data, provenance={}, metrics={})
     model = Generator(tmp_path / "m.onnx")
@@ -111,7 +112,7 @@ def test_bulk_generation_gives_the_same_bits(
 def test_tracks_of_bulk_generation_have_the_same_bits(
     rich: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "_CHUNK", 15_000)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 15_000)
     bulk.generate(rich, tmp_path / "g.root", n=2500, conditions=TRACK | {"Brunel_P": (3e3, 9e4)}, seed=2)
     from_bulk = read(rich.data, files=[str(tmp_path / "g.root")])
     tracks = rich.generate(**TRACK | {"Brunel_P": from_bulk.conditions[:, 0]}, seed=2)

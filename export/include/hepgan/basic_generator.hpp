@@ -104,8 +104,8 @@ class BasicGenerator {
       throw InputError("hepgan: Options::not_finite: expected fail or skip");
     if (!options_.self_test) return;
     const double difference = self_test();
-    if (difference > tolerance)
-      throw ModelFileError("hepgan: " + path + ": expected the reference vectors within " + detail::short_number(tolerance) +
+    if (difference > model_.allowed)
+      throw ModelFileError("hepgan: " + path + ": expected the reference vectors within " + detail::short_number(model_.allowed) +
                            ", got a difference of " + detail::short_number(difference) +
                            "; the file was altered, or this machine computes otherwise: export the model again");
   }
@@ -205,7 +205,7 @@ class BasicGenerator {
   const Model& model() const { return model_; }
 
   /// Compute the reference vectors in the file on this machine and return the largest relative difference
-  /// (Model::difference). The model passes if this is at most `tolerance`.
+  /// (Model::difference). The model passes if this is at most Model::allowed.
   double self_test() const {
     return detail::name_file(path_, [&] {
       const std::vector<float> conditions = model_.reference("condition", model_.conditions.size());

@@ -29,7 +29,7 @@ namespace hepgan {
 /// Newest schema of the metadata that this header can read.
 inline constexpr std::size_t schema = 1;
 
-/// Largest relative difference from the reference vectors that passes, see BasicGenerator::self_test().
+/// Largest relative difference from the reference vectors that passes, if the metadata do not say another one.
 inline constexpr double tolerance = 1e-5;
 
 /// A view of consecutive numbers: of a vector, an array, a std::span, or of pointer and size.
@@ -194,6 +194,7 @@ struct Model {
   std::string kind;  ///< "calorimeter" or "observables"
   std::string unit;  ///< of the energies of showers
   std::size_t latent = 0, width = 0, n_cells = 0;  ///< numbers of an event: latent numbers, outputs, cells
+  double allowed = tolerance;  ///< largest relative difference from the reference vectors that passes
 
   /// Throw ModelFileError if a description comes from a newer hepgan.
   static void check_schema(const json::Value& metadata) {
@@ -215,6 +216,8 @@ struct Model {
     for (const json::Value& c : metadata.at("conditions").items()) model.conditions.push_back(condition(c));
     model.latent = small(metadata.at("latent").at("size"));
     model.read_outputs();
+    if (const json::Value* reference = metadata.find("reference"))
+      if (const json::Value* allowed = reference->find("tolerance")) model.allowed = allowed->real();
     if (model.kind == "calorimeter") model.read_layers();
     if (model.conditions.empty() || model.latent == 0 || model.width == 0)
       throw ModelFileError("metadata: expected conditions, latent numbers and outputs, got none of one of them");

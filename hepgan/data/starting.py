@@ -19,7 +19,7 @@ from hepgan.data.branches import LAYOUTS, TRACK_LAYOUTS, Suggestion
 from hepgan.data.inspection import inspect
 from hepgan.data.summaries import SENTINELS, Branch, Tree
 from hepgan.errors import DataError
-from hepgan.files import PACKAGE
+from hepgan.files import PACKAGE, is_url
 from hepgan.geometry import CALOGAN
 
 __all__ = ["starting_config"]
@@ -242,11 +242,12 @@ def starting_config(path: str) -> str:
     for suggest in _SUGGESTIONS.values():
         for tree in trees:
             if (lines := suggest(tree, report.path)) is not None:
+                file = report.path if is_url(report.path) else Path(report.path).as_posix()
                 header = [
                     f"# Written by hepgan inspect --config from {tree.entries} entries; complete as it is. All other",
                     "# keys have defaults: the config.toml of a run folder lists them.",
                     "[data]",
-                    f"files = {_toml([Path(report.path).as_posix()])}  # more files and globs may follow",
+                    f"files = {_toml([file])}  # more files and globs may follow",
                     f"tree = {_toml(tree.name)}",
                 ]
                 return "\n".join([*header, *lines])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepgan.errors import NotFoundError
+from hepgan.files import expand
 from hepgan.trees import COMPRESSION
 
 if TYPE_CHECKING:
@@ -394,11 +395,12 @@ def read(
     return read_events(recipe.data, files=_files(files), progress=progress)
 
 
-def inspect(path: str | Path) -> Report:
+def inspect(path: str | Path, *, progress: bool = False) -> Report:
     """Summarise the trees and branches of a ROOT file.
 
     Args:
-        path: ``FILE.root`` or ``FILE.root:TREE``.
+        path: ``FILE.root`` or ``FILE.root:TREE``; the file may be a URL.
+        progress: Show a progress bar on the standard error.
 
     Returns:
         For each tree its branches with types, shapes, ranges, NaN and sentinel counts.
@@ -413,11 +415,11 @@ def inspect(path: str | Path) -> Report:
     """
     from hepgan.data.inspection import inspect as summarise
 
-    return summarise(str(path))
+    return summarise(path, progress=progress)
 
 
 def _files(files: Sequence[str | Path] | str | Path) -> list[str]:
-    return [str(files)] if isinstance(files, (str, Path)) else [str(file) for file in files]
+    return expand([files] if isinstance(files, (str, Path)) else [*files])
 
 
 def _configuration(config: str | Path | Config, settings: Settings) -> Config:

@@ -337,7 +337,7 @@ def wild(tmp_path: Path) -> Path:
 def test_rows_outside_the_range_are_skipped_and_said(
     format: Any, wild: Path, model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 400)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 400)
     out = tmp_path / "g.root"
     settings = {"conditions_from": wild, "batch_size": 4, "format": format}
     assert generate(model, out, out_of_range="skip", **settings) == 17

@@ -19,15 +19,21 @@ def inspect(
     config: Annotated[bool, typer.Option("--config", help="print a starting configuration instead")] = False,
 ) -> None:
     """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
+    from hepgan.progress import shown, stage
+
     if config:
         from hepgan.data.starting import starting_config
 
-        typer.echo(starting_config(file), nl=False)
+        with shown(True), stage("inspecting"):
+            text = starting_config(file)
+        typer.echo(text, nl=False)
     else:
         from hepgan.data.inspection import render
         from hepgan.report.tables import console
 
-        console().print(render(workflow.inspect(file)))
+        with shown(True), stage("inspecting"):
+            report = workflow.inspect(file)
+        console().print(render(report))
 
 
 @app.command(
@@ -41,8 +47,10 @@ def convert(
 ) -> None:
     """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
     from hepgan.data.convert import convert_hdf5
+    from hepgan.progress import shown, stage
 
-    number = convert_hdf5(source, out, binning=binning, particle=particle)
+    with shown(True), stage("converting"):
+        number = convert_hdf5(source, out, binning=binning, particle=particle)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
     if binning is not None:
         typer.echo(

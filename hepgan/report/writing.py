@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import uproot
 from pydantic import JsonValue
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from hepgan import __version__
 from hepgan.config import DataConfig, EvaluationConfig
@@ -42,6 +40,7 @@ from hepgan.evaluation.verdict import summary
 from hepgan.files import check_target, write_text
 from hepgan.files import written as written_file
 from hepgan.metrics.moments import effective_size
+from hepgan.progress import shown, stage
 from hepgan.report.drawing import REPORTS, Line, draw, read_history
 from hepgan.report.page import render
 
@@ -88,15 +87,13 @@ def _subset(events: Events, most: int, rng: np.random.Generator) -> Events:
 @contextmanager
 def _steps(total: int, *, progress: bool) -> Iterator[Step]:
     """Give a function to call at the start of each step, which moves a progress bar."""
-    columns = (SpinnerColumn(), *Progress.get_default_columns()[:2], TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("evaluate", total=total)
-        begun = False
+    with shown(progress), stage("evaluate", total=total) as update:
+        begun = 0
 
         def step(description: str) -> None:
             nonlocal begun
-            bar.update(task, description=description, advance=int(begun))
-            begun = True
+            update(begun, note=description)
+            begun += 1
 
         yield step
 
@@ -176,9 +173,9 @@ def _finish(
     numbers, page = output.folder / "metrics.json", output.folder / "report.html"
     write_text(numbers, results.to_json() + "\n")
     page.unlink(missing_ok=True)  # of an earlier evaluation: it would not belong to these numbers
-    if output.weights is not None and outcome.weights is not None:
-        _write_weights(output.weights, outcome.weights, sample, setup)
     try:
+        if output.weights is not None and outcome.weights is not None:
+            _write_weights(output.weights, outcome.weights, sample, setup)
         step("figures")
         sections = draw(sample, reference, setup, outcome=outcome, history=output.history)
         step("report")

@@ -15,6 +15,7 @@ from hepgan.errors import ConfigError
 from hepgan.files import digest, expand, write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
+from hepgan.progress import stage
 from hepgan.training.run_folder import RunFolder
 from hepgan.training.state import RunState
 from hepgan.training.validation import ValidationDistance
@@ -61,7 +62,8 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     device = _device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    data_sha256 = digest(expand(config.data.files, base=Path()))
+    with stage("digest of the files"):
+        data_sha256 = digest(expand(config.data.files, base=Path()))
     saved = None
     if resume:
         folder.check_resumable(config)
@@ -75,12 +77,14 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     _check(config, events)
     if saved is None:
         on_cpu = TensorEvents.of(training, config.data)
-        state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256)
+        with stage("fitting the start"):
+            state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256)
     else:
         state = RunState.restore(config, saved)
-    distance = ValidationDistance(
-        reference, state.average, kind=config.data.kind, threshold=config.evaluation.threshold
-    )
+    with stage("preparing the validation"):
+        distance = ValidationDistance(
+            reference, state.average, kind=config.data.kind, threshold=config.evaluation.threshold
+        )
     folder.path.mkdir(parents=True, exist_ok=True)
     write_text(folder.config, configuration.dump(config))
     return Run(config, folder, state, events, distance)

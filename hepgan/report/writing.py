@@ -23,7 +23,7 @@ from pydantic import JsonValue
 from hepgan import __version__
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.data.events import Events
-from hepgan.errors import ConfigError, DataError
+from hepgan.errors import ConfigError, DataError, ReportError
 from hepgan.evaluation.measuring import Outcome, check_settings, measure
 from hepgan.evaluation.records import Array
 from hepgan.evaluation.results import (
@@ -167,6 +167,7 @@ def _finish(
 
     Raises:
         DataError: If weights were to be written and there are none.
+        ReportError: If the page, or the file of weights, cannot be made; the numbers are written.
     """
     outcome = measure(sample, reference, setup, seed=output.seed, step=step, training=training)
     results = _results(sample, reference, setup, outcome, output)
@@ -181,9 +182,11 @@ def _finish(
         step("report")
         note = REPORTS[setup.data.kind.name].note
         write_text(page, render(results, sections, title=output.title, note=note))
-    except Exception:
-        _LOG.error("the report could not be made; the numbers are in %s", numbers)
-        raise
+    except Exception as error:
+        raise ReportError(
+            f"{page}: the report could not be made ({type(error).__name__}: {error}); nothing that was measured is "
+            f"lost: the numbers are in {numbers}"
+        ) from error
     if output.weights is not None and outcome.weights is None:
         reweighting = outcome.metrics.classifier.reweighting
         reason = reweighting.reason if reweighting else "a fast evaluation finds none"

@@ -10,6 +10,7 @@ error                        is also a             raised for
 `NotFoundError`              `FileNotFoundError`   a file or run folder that does not exist
 `TrainingDiverged`           `FloatingPointError`  a training whose loss became infinite or NaN
 `ExportError`                `ValueError`          an exported model that is not its generator, or cannot be written
+`ReportError`                `ValueError`          a report page that cannot be made; the numbers are on the disk
 `Interrupted`                `KeyboardInterrupt`   a training stopped by Ctrl-C or SIGTERM, after its state was saved
 ============================ ===================== =================================================================
 
@@ -30,6 +31,7 @@ __all__ = [
     "Interrupted",
     "ModelFileError",
     "NotFoundError",
+    "ReportError",
     "TrainingDiverged",
 ]
 
@@ -72,6 +74,10 @@ class ExportError(HepganError, ValueError):
     def __init__(self, message: str, *, content: bytes | None = None) -> None:
         super().__init__(message)
         self.content = content
+
+
+class ReportError(HepganError, ValueError):
+    """A report page, or a file of weights, that cannot be made; the measured numbers are in ``metrics.json``."""
 
 
 class Interrupted(HepganError, KeyboardInterrupt):

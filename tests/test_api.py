@@ -37,6 +37,8 @@ ERRORS = {
     "ModelFileError": ValueError,
     "ConditionRangeError": ValueError,
     "NotFoundError": FileNotFoundError,
+    "ExportError": ValueError,
+    "ReportError": ValueError,
     "TrainingDiverged": FloatingPointError,
     "Interrupted": KeyboardInterrupt,
 }

@@ -24,10 +24,14 @@ def inspect(
     ] = None,
 ) -> None:
     """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
+    from hepgan.progress import shown, stage
+
     if config:
         from hepgan.data.starting import starting_config
 
-        typer.echo(starting_config(file, kind=kind), nl=False)
+        with shown(True), stage("inspecting"):
+            text = starting_config(file, kind=kind)
+        typer.echo(text, nl=False)
     else:
         from hepgan.data.inspection import render
         from hepgan.report.tables import console
@@ -47,8 +51,10 @@ def convert(
 ) -> None:
     """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
     from hepgan.data.convert import convert_hdf5
+    from hepgan.progress import shown, stage
 
-    number = convert_hdf5(source, out, binning=binning, particle=particle, compression=compression)
+    with shown(True), stage("converting"):
+        number = convert_hdf5(source, out, binning=binning, particle=particle, compression=compression)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
     if binning is not None:
         typer.echo(

@@ -28,7 +28,10 @@ def export(
     ] = None,
 ) -> None:
     """Write one self-describing file that C++ frameworks run."""
-    written = workflow.export(run, out, format=format_, batch=batch)
+    from hepgan.progress import shown, stage
+
+    with shown(True), stage("exporting the model"):
+        written = workflow.export(run, out, format=format_, batch=batch)
     typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))
 
 
@@ -41,10 +44,12 @@ def check(
     ] = None,
 ) -> None:
     """Print the description of a model, and re-run the reference vectors that it carries."""
+    from hepgan.progress import shown, stage
     from hepgan.report import tables
 
-    generator = workflow.load(model)
-    results = generator.check(target=target)
+    with shown(True), stage("checking"):
+        generator = workflow.load(model)
+        results = generator.check(target=target)
     tables.console().print(tables.description(generator.metadata), tables.checks(results))
     if not all(result.passed for result in results):
         typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)

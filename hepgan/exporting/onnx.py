@@ -262,8 +262,8 @@ def build(
             condition, latent, expected = comparison(run, description, rows=PARITY_ROWS)
             reference = comparison(run, description)
             exact = double_precision(module)
-            rounding = Rounding(run, exact, condition, latent, description)
-            tolerance = Rounding(run, exact, *reference[:2], description).tolerance
+            rounding = Rounding(expected, exact, condition, latent, outputs)
+            tolerance = Rounding(reference[2], exact, *reference[:2], outputs).tolerance
             compact = _Outputs(kind.compact(generator), kind.split).to(device).eval()
             rows = batch or 2
             model = _trace(

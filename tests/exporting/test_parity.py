@@ -145,13 +145,14 @@ def nudged(model: Any) -> None:
 def test_a_wrong_translation_is_found_in_any_output_and_at_its_node(
     fault: Callable[[Any], None], output: str, node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, fold = tiny_data(), exporting.fold
+    data, trace = tiny_data(), exporting._trace
 
-    def wrong(model: Any) -> None:
-        fold(model)
+    def wrong(*args: Any, **options: Any) -> Any:
+        model = trace(*args, **options)
         fault(model)
+        return model
 
-    monkeypatch.setattr(exporting, "fold", wrong)
+    monkeypatch.setattr(exporting, "_trace", wrong)
     with pytest.raises(ExportError, match=rf"output '({output})': expected .*node '({node})'") as caught:
         exporting.write(_Uneven(data), tmp_path / "m.onnx", data=data, provenance={}, metrics={})
     assert list(tmp_path.iterdir()) == []

@@ -25,6 +25,7 @@ from hepgan.models import CaloGenerator
 from hepgan.training import loop
 from hepgan.training.loop import train
 from hepgan.training.run_folder import load_generator
+from hepgan.training.signals import stop_signals
 from hepgan.training.validation import ValidationDistance
 
 
@@ -273,6 +274,24 @@ def test_an_interrupted_training_is_saved_exported_and_resumed(recipe, tmp_path,
     assert all(passed for _, passed, _ in Generator(run / "model.onnx").check())
     train(recipe(), run, resume=True, progress=False)
     assert differing_tensors(straight, run) == []
+
+
+def test_a_second_signal_stops_at_once():
+    with stop_signals() as received:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert received == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interrupt_of_the_fit_leaves_nothing_behind(recipe, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("hepgan.models.copula.factor_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 # -- bad input

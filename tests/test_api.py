@@ -196,3 +196,16 @@ def hepgan_entry(path: Path) -> str:
     import onnx
 
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}["hepgan"]
+
+
+def test_compare_says_that_samples_share_events(tiny_file, tiny_data, monkeypatch, caplog):
+    from hepgan.config import parse
+    from hepgan.report import writing
+
+    monkeypatch.setattr(writing, "compare_events", lambda *args, **options: None)
+    first, second = tiny_file(name="a.root"), tiny_file(name="b.root")
+    recipe = parse({"data": tiny_data([first]).model_dump(mode="json", exclude_none=True)})
+    hepgan.compare(sample=first, reference=second, config=recipe, progress=False)
+    assert (
+        "50 of 50 events of the sample are equal to one of the reference: every number will be" in caplog.text
+    )

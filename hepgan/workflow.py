@@ -79,9 +79,7 @@ def evaluate(
     weights: str | Path | None = None,
     progress: bool = True,
 ) -> Results:
-    """Compare a generator with full simulation that its training never saw.
-
-    Writes ``metrics.json`` and ``report.html``.
+    """Compare a generator with full simulation that its training never saw: ``metrics.json`` and ``report.html``.
 
     Args:
         model: A run folder or an exported file.
@@ -260,8 +258,6 @@ def load(model: str | Path, *, threads: int = 1) -> Generator:
         >>> showers = generator.generate(incident_energy=[10, 20], seed=1)
         >>> showers["layer_0"].shape
         (2, 3, 4)
-        >>> bool((showers["layer_0"] >= 0).all())
-        True
     """
     from hepgan.inference.generator import Generator
 
@@ -321,9 +317,8 @@ def generate(
         first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
         batch_size: Rows that the network computes at once; default: what is fastest.
         extrapolate: The same as ``out_of_range="extrapolate"``.
-        out_of_range: Action for conditions outside the trained range: refuse (``error``), move them to the nearest end
-            (``clamp``), leave such rows out (``skip``; the branch ``condition_row`` says which are left), or generate
-            outside (``extrapolate``). What was done is logged, with the number of rows.
+        out_of_range: Refuse conditions outside the trained range (``error``), ``clamp`` them to its nearest end, ``skip``
+            their rows (the branch ``condition_row`` says which are left), or ``extrapolate``; logged with their number.
         format: Kind of the tree.
         compression: Name and, after a colon, level: ``"zstd:5"``, ``"lz4"``, ``"zlib"``, ``"lzma"``, ``"none"``.
         progress: Show a progress bar on the standard error.

@@ -2,6 +2,9 @@
 
 The tracer writes shape arithmetic (Shape, Slice, Concat, Reshape) and slices of size zero into the graph. ONNX Runtime
 computes or skips them; programs that turn a graph into C or C++ stop at them. No number of the outputs changes.
+
+Such programs need a fixed batch size. A graph for any batch size keeps its shape arithmetic, and so its digest: two
+versions of hepgan write the same one from a run.
 """
 
 from __future__ import annotations
@@ -34,10 +37,10 @@ def _evaluated(node: Any, known: dict[str, NDArray[Any]], shapes: dict[str, Shap
     return [np.asarray(value) for value in ReferenceEvaluator(node).run(None, inputs)]
 
 
-def _fold_once(model: Any) -> bool:
+def _fold_once(model: Any, *, with_shapes: bool) -> bool:
     """Replace nodes that do not depend on the inputs by their values. Returns whether there were any."""
     graph = model.graph
-    shapes, types = tensor_shapes(model), element_types(model)
+    shapes, types = (tensor_shapes(model), element_types(model)) if with_shapes else ({}, {})
     known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     renamed: dict[str, str] = {}
@@ -63,7 +66,7 @@ def _fold_once(model: Any) -> bool:
     kept = _used(nodes, outputs)
     read = outputs.union(*(node.input for node in kept))
     for node in kept:
-        if node.op_type == "Split" and len(node.input) > 1 and node.input[1] in known:
+        if with_shapes and node.op_type == "Split" and len(node.input) > 1 and node.input[1] in known:
             read |= _without_empty_parts(node, known, read)
     changed = len(kept) < len(graph.node)
     del graph.node[:], graph.initializer[:]
@@ -97,14 +100,16 @@ def _used(nodes: Sequence[Any], outputs: set[str]) -> list[Any]:
 
 
 def fold(model: Any) -> None:
-    """Replace in place what does not depend on the inputs by its values, and leave out tensors without numbers.
+    """Replace in place what does not depend on the inputs by its values.
+
+    With a fixed batch size that includes all shapes, and tensors without numbers are left out.
 
     Args:
-        model: The ONNX model (`onnx.ModelProto`). With a fixed batch size all shapes are known, and none are computed
-            in the graph that is left.
+        model: The ONNX model (`onnx.ModelProto`).
     """
     del model.graph.value_info[:]
-    while _fold_once(model):
+    fixed = model.graph.input[0].type.tensor_type.shape.dim[0].HasField("dim_value")
+    while _fold_once(model, with_shapes=fixed):
         pass
     for node in model.graph.node:
         node.doc_string = ""  # the tracer's source lines, with paths of this machine

@@ -15,6 +15,7 @@ from hepgan.config import CaloModelConfig
 from hepgan.exporting.folding import fold
 from hepgan.exporting.onnx import build
 from hepgan.exporting.spelling import spell
+from hepgan.inference.metadata import weights_digest
 from hepgan.inference.shapes import tensor_shapes
 from hepgan.inference.targets import lint
 
@@ -62,7 +63,7 @@ SHAPE_ARITHMETIC = [
     node("Concat", "none first three two", "target", axis=0),
     node("Reshape", "x target", "y"),
 ]
-NUMBERS = {"zero": [0], "one": [1], "two": [2], "three": [3], "six": [6]}
+NUMBERS = {"zero": [0], "one": [1], "two": [2], "three": [3]}
 
 
 def test_shapes_of_a_fixed_batch_are_constants() -> None:
@@ -72,21 +73,30 @@ def test_shapes_of_a_fixed_batch_are_constants() -> None:
     assert [t.name for t in model.graph.initializer] == ["target"]
 
 
-def test_shapes_of_any_batch_stay_but_for_what_is_known() -> None:
+def test_shapes_of_any_batch_stay_and_so_does_the_digest() -> None:
     model = graph(SHAPE_ARITHMETIC, ranks={"y": 3}, batch="batch", **NUMBERS)
+    digest = weights_digest(model)
     same_after(model, fold)
-    assert kinds(model) == ["Shape", "Slice", "Concat", "Reshape"]
+    assert kinds(model) == ["Shape", "Slice", "Slice", "Concat", "Reshape"]
+    assert weights_digest(model) == digest
 
 
-@pytest.mark.parametrize("batch", [2, "batch"])
-def test_tensors_without_numbers_are_left_out(batch: int | str) -> None:
+def test_constants_are_computed_for_any_batch() -> None:
+    nodes = [node("Add", "one two", "three"), node("Mul", "x three", "y")]
+    model = graph(nodes, ranks={"y": 2}, batch="batch", one=np.float32(1), two=np.float32(2))
+    same_after(model, fold)
+    assert kinds(model) == ["Mul"]
+    assert [t.name for t in model.graph.initializer] == ["three"]
+
+
+def test_tensors_without_numbers_are_left_out() -> None:
     nodes = [
         node("Slice", "x zero zero one", "none"),
         node("Concat", "none x none", "all", axis=1),
         node("Split", "all sizes", "left nothing right", axis=1),
         node("Concat", "right nothing left none", "y", axis=1),
     ]
-    model = graph(nodes, ranks={"y": 2}, batch=batch, sizes=[2, 0, 4], **NUMBERS)
+    model = graph(nodes, ranks={"y": 2}, sizes=[2, 0, 4], **NUMBERS)
     same_after(model, fold)
     assert kinds(model) == ["Split", "Concat"]
     assert [*model.graph.node[0].output] == ["left", "right"]

@@ -317,8 +317,8 @@ def generate(
         first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
         batch_size: Rows that the network computes at once; default: what is fastest.
         extrapolate: The same as ``out_of_range="extrapolate"``.
-        out_of_range: Refuse conditions outside the trained range (``error``), ``clamp`` them to its nearest end, ``skip``
-            their rows (the branch ``condition_row`` says which are left), or ``extrapolate``; logged with their number.
+        out_of_range: Refuse conditions outside the trained range (``error``), ``clamp`` them to its nearest end,
+            ``skip`` their rows (the branch ``condition_row`` says which are left), or ``extrapolate``; this is said.
         format: Kind of the tree.
         compression: Name and, after a colon, level: ``"zstd:5"``, ``"lz4"``, ``"zlib"``, ``"lzma"``, ``"none"``.
         progress: Show a progress bar on the standard error.

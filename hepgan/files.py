@@ -168,7 +168,13 @@ def check_target(path: str | Path) -> None:
 
     Raises:
         FileExistsError: If `path` exists and is no file.
+        ValueError: If it is a URL, or has a zero byte.
     """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) or "\0" in str(path):
+        got = "a zero byte in it" if "\0" in str(path) else "a URL"
+        raise ValueError(
+            f"cannot write {str(path)!r}: expected the name of a local file, got {got}; name a file"
+        )
     path = Path(path)
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device or pipe"

@@ -9,7 +9,7 @@ import inspect
 import sys
 import types
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -131,6 +131,8 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 def _kind(annotation: Any) -> str:
     """The values that a key takes, in TOML's words."""
     origin, arguments = get_origin(annotation), _arguments(annotation)
+    if origin is Annotated:  # limits of one entry
+        return _kind(arguments[0])
     if origin is Literal:
         return ", ".join(f'`"{value}"`' for value in arguments)
     if origin in (Union, types.UnionType):

@@ -29,10 +29,28 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt as stop:
             number = signal.SIGTERM if stop.args else signal.SIGINT
             fail("stopped by request; no file is left half-written", code=128 + number)
-        except (ValueError, OSError, FloatingPointError) as error:
-            if ctx.params.get("debug"):
-                raise
-            fail(str(error), code=1 if isinstance(error, (FloatingPointError, ExportError)) else 2)
+        except Exception as error:
+            if ctx.params.get("debug") or isinstance(error, typer.Abort) or hasattr(error, "exit_code"):
+                raise  # the latter two are typer's own
+            fail(_message(error), code=1 if isinstance(error, (FloatingPointError, ExportError)) else 2)
+
+
+def _message(error: Exception) -> str:
+    """What to say of an error."""
+    from hepgan.errors import HepganError
+
+    text = str(error).strip()
+    if isinstance(error, (HepganError, ValueError, OSError, FloatingPointError)):
+        return text
+    if isinstance(error, MemoryError) or "allocate memory" in text:  # torch raises RuntimeError
+        return (
+            f"not enough memory ({text.splitlines()[0] if text else 'the machine has no more'}); take fewer events, or "
+            "a smaller batch or model"
+        )
+    return (
+        f"{type(error).__name__}: {text or 'without a message'}; hepgan did not expect this: please report it with "
+        "what HEPGAN_DEBUG=1 prints"
+    )
 
 
 app = typer.Typer(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hepgan.config.kinds import KINDS
 from hepgan.errors import ConfigError, NotFoundError
@@ -18,22 +18,38 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Table", "read_toml", "tomllib", "validated"]
+__all__ = ["Table", "read_toml", "shown", "tomllib", "validated"]
+
+_SHOWN = 200  # characters of a wrong value in a message
+_LONG_INTEGER = 10**100  # Python refuses to write much longer ones
 
 _TAGS = [
     name for kind in KINDS.values() for name in kind.models
 ]  # pydantic adds them to the place of an error
 
-_MOST_SHOWN = 200  # characters of a wrong value in a message
-
 
 class Table(BaseModel):
-    """A table of the TOML file: frozen, without unknown keys, and with finite numbers."""
+    """A table of the TOML file: frozen, without unknown keys, NaN, infinity, or integers of more than 64 bits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @model_validator(mode="after")
+    def _machine_integers(self) -> Table:
+        for key, value in self:
+            if isinstance(value, int) and abs(value) >= 2**63:
+                raise ValueError(f"{key}: expected a whole number below 2^63, got {shown(value)}; correct it")
+        return self
+
 
 AnyTable = TypeVar("AnyTable", bound=Table)
+
+
+def shown(value: object) -> str:
+    """A value for a message, shortened in the middle if it is long."""
+    text = (
+        repr(value) if not isinstance(value, int) or abs(value) < _LONG_INTEGER else "a number of many digits"
+    )
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -51,7 +67,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, UTF-8, a number of many digits, deep nesting
         raise ConfigError(
             f"{path}: not a TOML file ({error}); repair it, or hepgan inspect FILE.root --config writes one"
         ) from error
@@ -75,12 +91,6 @@ def _types(annotation: Any) -> list[Any]:
     """An annotation and all that it contains."""
     arguments = [t for a in getattr(annotation, "__args__", ()) for t in _types(a)]
     return [annotation, *arguments]
-
-
-def _shown(value: object) -> str:
-    """A value of the file, in a message that can be read."""
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def validated(table: type[AnyTable], values: Mapping[str, Any], *, source: str) -> AnyTable:
@@ -109,12 +119,14 @@ def validated(table: type[AnyTable], values: Mapping[str, Any], *, source: str) 
                 lines.append(f"{source}: unknown key {key!r}; {hint}")
             elif problem["type"] == "union_tag_invalid":
                 expected, tag = (problem["ctx"][name] for name in ("expected_tags", "tag"))
-                lines.append(f"{source}: {key}.name: expected one of {expected}, got {tag!r}; correct it")
+                lines.append(
+                    f"{source}: {key}.name: expected one of {expected}, got {shown(tag)}; correct it"
+                )
             elif problem["type"] == "missing":
                 lines.append(f"{source}: {key!r} is missing; add it")
             else:
                 message = problem["msg"].removeprefix("Value error, ")
                 message = message.replace("Input should be a valid tuple", "Expected a list [...]")
-                got = "" if problem["type"] == "value_error" else f", got {_shown(problem['input'])}"
+                got = "" if problem["type"] == "value_error" else f", got {shown(problem['input'])}"
                 lines.append(f"{source}: {key or 'file'}: {message[0].lower() + message[1:]}{got}")
         raise ConfigError("\n".join(lines)) from None

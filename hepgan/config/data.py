@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from hepgan.config.checking import Table, read_toml, validated
+from hepgan.config.checking import Table, read_toml, shown, validated
 from hepgan.config.kinds import SHOWERS, TRACKS, Kind
 from hepgan.errors import ConfigError
 from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
@@ -18,7 +18,10 @@ from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
 __all__ = ["CalorimeterConfig", "ConditionConfig", "DataConfig", "HitsConfig", "LayerConfig", "TargetConfig"]
 
 
-def _shown(categories: dict[str, float]) -> str:
+_Cells = Annotated[int, Field(gt=0, le=100_000)]
+
+
+def _listed(categories: dict[str, float]) -> str:
     return ", ".join(f"{name} = {value:.10g}" for name, value in categories.items())
 
 
@@ -62,7 +65,7 @@ class ConditionConfig(Table):
             names = ", ".join(f"{name} = {k}" for k, name in enumerate(self.categories, 1))
             raise ValueError(
                 "categories: expected values that differ in single precision, in which the generator takes them, got "
-                f"{_shown(self.categories)}; give them smaller codes: branch = {' + '.join(codes)!r} and categories = "
+                f"{_listed(self.categories)}; give them smaller codes: branch = {' + '.join(codes)!r} and categories = "
                 f"{{ {names} }}"
             )
         if self.integer and self.transform == "category":
@@ -131,7 +134,7 @@ class HitsConfig(Table):
 class LayerConfig(Table):
     """One calorimeter layer: segmentation and position (mm)."""
 
-    shape: tuple[int, int] = Field(description="cells along the first and the second axis")
+    shape: tuple[_Cells, _Cells] = Field(description="cells along the first and the second axis")
     x: tuple[float, ...] = Field(
         description="[low, high] range or all edges of the first axis: mm, angle in rad (polar), or pseudorapidity "
         "(eta-phi)"
@@ -145,6 +148,14 @@ class LayerConfig(Table):
         "cartesian",
         description="axes: x by y, angle by radius, or pseudorapidity by azimuth (the cells hold transverse momenta)",
     )
+
+
+def _numbered(pattern: str) -> bool:
+    """Whether a pattern gives another name for each number."""
+    try:
+        return pattern.format(0) != pattern.format(1)
+    except (LookupError, AttributeError, ValueError):
+        return False
 
 
 class CalorimeterConfig(Table):
@@ -191,6 +202,13 @@ class CalorimeterConfig(Table):
             raise ValueError(
                 f"{len(self.branches)} branches for {len(self.layers)} layers; list one branch a layer"
             )
+        if not _numbered(self.cells):
+            raise ValueError(
+                "cells: expected a name with {} for the number of the cell, as in 'cell_{}', got "
+                f"{shown(self.cells)}"
+            )
+        if self.layers:
+            self.calorimeter()  # checks the edges
         return self
 
     def calorimeter(self, *, base: str | Path = ".") -> Calorimeter:
@@ -316,15 +334,15 @@ class DataConfig(Table):
     def _one_incident_energy(self, name: str, names: list[str]) -> None:
         if name not in names:
             raise ValueError(
-                f"calorimeter.incident_energy is {name!r}, but the conditions are {names}; name the condition that is "
-                "the incident energy"
+                f"calorimeter.incident_energy is {shown(name)}, but the conditions are {shown(names)}; name the "
+                "condition that is the incident energy"
             )
         units = get_args(CalorimeterConfig.model_fields["unit"].annotation)
         for condition in self.conditions:
             if condition.name == name and condition.unit not in (*units, ""):
                 raise ValueError(
                     f"unit of condition {condition.name!r}: expected one of {list(units)}, got "
-                    f"{condition.unit!r}; change the unit"
+                    f"{shown(condition.unit)}; change the unit"
                 )
 
     @property

@@ -58,7 +58,7 @@ def override(values: dict[str, Any], setting: str) -> None:
         raise ConfigError(f"--set {setting!r}: expected section.key=value, such as training.steps=1000")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML
         value = text.strip()
     _assign(values, key.strip(), value, setting=f"--set {setting!r}")
 

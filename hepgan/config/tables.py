@@ -125,6 +125,9 @@ class ObjectiveConfig(Table):
     )
 
 
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class TrainingConfig(Table):
     """Length, step sizes and device of the training."""
 
@@ -135,7 +138,7 @@ class TrainingConfig(Table):
     )
     lr_generator: float = Field(5e-5, gt=0, description="learning rate of the generator (Adam)")
     lr_critic: float = Field(5e-4, gt=0, description="learning rate of the critic (Adam)")
-    betas: tuple[float, float] = Field((0.0, 0.9), description="Adam's beta1 and beta2")
+    betas: tuple[_Beta, _Beta] = Field((0.0, 0.9), description="Adam's beta1 and beta2")
     decay: float = Field(0.1, gt=0, le=1, description="fraction to which the learning rates fall (cosine)")
     pretrain: int = Field(
         0,
@@ -207,7 +210,7 @@ class EvaluationConfig(Table):
     networks: bool = Field(
         False, description="train CaloChallenge's two classifier networks too (hours without a GPU)"
     )
-    limits: dict[str, float] = Field(
+    limits: dict[str, Annotated[float, Field(allow_inf_nan=True)]] = Field(
         LIMITS,
         description="largest size that the verdict calls good, as in `{ response = 0.02, classifier_auc = 0.8 }`: of "
         "the defaults, which stay where they are not named, or of any row of the verdict by its key in metrics.json",

@@ -219,8 +219,9 @@ def generate(
     if (n is None and conditions) or (n is not None and n < 1):
         number = "none" if n is None else n
         raise ValueError(f"n: expected a positive number of {content}, got {number}; add -n N")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
+    if batch_size is not None and not 1 <= batch_size < 2**31:
+        size = batch_size if batch_size < 1 else "2^31 or more"
+        raise ValueError(f"batch_size: expected a positive number, got {size}; 128 is a good one")
     excursions = Excursions(model.conditions, chosen(out_of_range, extrapolate=extrapolate), content)
     check_format(format)
     check_compression(compression)

@@ -91,8 +91,9 @@ def write(
                 f"leave it out, only {' and '.join(map(repr, having))} has it" if having else "leave it out"
             )
             raise ValueError(f"{option}: the toy {name!r} has no such option; {remedy}")
-    if n < 1:
-        raise ValueError(f"n: expected a positive number of events, got {n}; add -n N")
+    if not 1 <= n < 2**63:
+        got = n if n < 1 else "2^63 or more"
+        raise ValueError(f"n: expected a positive number of events, got {got}; add -n N")
     check_compression(compression)
     toy, seeds = TOYS[name], np.random.SeedSequence(seed)
     samples = (

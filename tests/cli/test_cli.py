@@ -469,3 +469,150 @@ def test_an_interrupt_ends_with_a_sentence_and_its_own_code(monkeypatch, argumen
     result = run("inspect", "any.root")
     assert result.exit_code == code
     assert result.stderr == "hepgan: stopped by request; no file is left half-written\n"
+
+
+WRONG_FILES = (
+    "absent",
+    "folder",
+    "empty",
+    "junk.root",
+    "text.toml",
+    "",
+    "\0",
+    "x" * 5000,
+    "-",
+    "http://127.0.0.1:1/a.root",
+)
+WRONG_TEXTS = (
+    "",
+    "=",
+    "a=b",
+    "nan",
+    "inf",
+    "-1",
+    "1e400",
+    "9" * 400,
+    "\0",
+    "[",
+    ".=",
+    "\u00b2",
+    "__class__=1",
+)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory, rich):
+    """A folder with files that are none of what a command expects, and a model."""
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "folder").mkdir()
+    (folder / "empty").touch()
+    (folder / "junk.root").write_bytes(b"root" + bytes(range(256)) * 8)
+    (folder / "text.toml").write_text("a = [1,")
+    (folder / "models").mkdir()
+    (folder / "models" / "tracks.onnx").write_bytes(rich.path.read_bytes())
+    return folder
+
+
+def harmless(result, out):
+    """Whether a command refused its input by a message of ours, and left nothing behind."""
+    said = "did not expect" not in result.stderr and "Traceback" not in result.stderr
+    ours = isinstance(result.exception, SystemExit) and result.exit_code == 2 and result.stderr.strip()
+    return said and ours and not out.exists()
+
+
+TRACK = ("Brunel_P=30000", "probe_PDG=K", "Brunel_ETA=3", "nTracks_Brunel=100")
+GIVEN = [word for text in TRACK for word in ("--condition", text)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "FILE"),
+        ("inspect", "FILE", "--config"),
+        ("check", "FILE"),
+        ("convert", "FILE", "OUT"),
+        ("train", "FILE", "--out", "OUT"),
+        ("evaluate", "FILE", "--out", "OUT"),
+        ("evaluate", "models/tracks.onnx", "--data", "FILE", "--out", "OUT"),
+        ("export", "FILE", "--out", "OUT"),
+        ("compare", "junk.root", "junk.root", "--config", "FILE", "--out", "OUT"),
+        ("generate", "FILE", "-n", "1", *GIVEN, "--out", "OUT"),
+        ("generate", "models/tracks.onnx", "--conditions-from", "FILE", "--out", "OUT"),
+    ],
+    ids=" ".join,
+)
+def test_files_that_are_none_of_what_is_expected(words, odd, monkeypatch):
+    monkeypatch.chdir(odd)
+    for name in WRONG_FILES:
+        result = run(*(name if word == "FILE" else word for word in words))
+        assert harmless(result, odd / "OUT"), (name[:40], result.output, result.exception)
+
+
+@pytest.mark.parametrize(
+    "name", ["folder", "", "\0", "x" * 5000, "http://127.0.0.1:1/a.root", "empty/a.root"]
+)
+def test_places_that_cannot_be_written(name, odd, monkeypatch):
+    monkeypatch.chdir(odd)
+    before = sorted(path.name for path in odd.rglob("*"))
+    for words in (("generate", "models/tracks.onnx", "-n", "1", *GIVEN), ("toy", "ring", "-n", "1")):
+        result = run(*words, "--out", name)
+        assert harmless(result, odd / "OUT"), (words[0], result.output, result.exception)
+    assert sorted(path.name for path in odd.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            ("generate", "models/tracks.onnx", "-n", "1", *GIVEN, "--out", "OUT", option)
+            for option in (
+                "-n",
+                "--condition",
+                "--seed",
+                "--run",
+                "--first-event",
+                "--batch-size",
+                "--format",
+                "--compression",
+            )
+        ),
+        *(
+            ("toy", "rich", "-n", "1", "--out", "OUT", option)
+            for option in ("-n", "--species", "--background", "--compression")
+        ),
+        ("toy", "-n", "1", "--out", "OUT"),
+        ("export", "folder", "--out", "OUT", "--format"),
+        ("export", "folder", "--out", "OUT", "--batch"),
+        ("check", "models/tracks.onnx", "--target"),
+        ("convert", "empty", "OUT", "--binning"),
+        ("train", str(DEMO), "--out", "OUT", "--set", "data.files=['absent']", "--set"),
+        ("evaluate", "models/tracks.onnx", "--out", "OUT", "--data", "absent", "--fail-above"),
+        (),
+    ],
+    ids=lambda words: " ".join((*words[:1], *words[-1:])),
+)
+def test_options_with_wrong_values(words, odd, monkeypatch):
+    monkeypatch.chdir(odd)
+    for text in WRONG_TEXTS:
+        result = run(*words, text)
+        assert harmless(result, odd / "OUT"), (text[:40], result.output, result.exception)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("name"), "KeyError: 'name'; hepgan did not expect this: please report it"),
+        (MemoryError(), "not enough memory (the machine has no more); take fewer events"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 TB"),
+            "not enough memory (DefaultCPUAlloc",
+        ),
+    ],
+)
+def test_unexpected_errors_are_one_message_too(error, message, monkeypatch):
+    def broken(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("hepgan.workflow.inspect", broken)
+    assert message in refused("inspect", "any.root")
+    assert isinstance(run("--debug", "inspect", "any.root").exception, type(error))

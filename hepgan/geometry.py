@@ -261,11 +261,17 @@ class Calorimeter:
             )
         layers = []
         for element in bins[0].iter("Layer"):
-            number = int(element.get("id", "-1"))
-            radii = [float(r) for r in element.get("r_edges", "").split(",") if r]
+            try:
+                number = int(element.get("id", "-1"))
+                radii = [float(r) for r in element.get("r_edges", "").split(",") if r.strip()]
+                alphas = int(element.get("n_bin_alpha", "1"))
+            except ValueError as error:
+                raise DataError(
+                    f"{path}: layer {element.attrib}: expected whole numbers id and n_bin_alpha, and numbers r_edges, "
+                    f"got something else ({error}); correct the file"
+                ) from error
             if len(radii) < 2:
                 continue
-            alphas = int(element.get("n_bin_alpha", "1"))
             layers.append(
                 CaloLayer(
                     shape=(alphas, len(radii) - 1),

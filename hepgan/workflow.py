@@ -5,12 +5,12 @@ Heavy imports are inside the functions: a program that only generates never impo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hepgan.errors import NotFoundError
+from hepgan.files import expand
 
 if TYPE_CHECKING:
     from hepgan.config import Config, Settings
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from hepgan.inference.generator import Generator
 
 __all__ = ["check", "compare", "evaluate", "export", "generate", "inspect", "load", "read", "train"]
-
-_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -176,7 +174,7 @@ def compare(
         'report.html'
     """
     from hepgan.data.reading import read as read_events
-    from hepgan.data.repeats import Digests, shared
+    from hepgan.data.splits import warn_of_shared
     from hepgan.files import digest
     from hepgan.report.writing import compare_events
 
@@ -186,12 +184,7 @@ def compare(
     if names["sample"] == names["reference"]:
         names = {role: ", ".join(group) for role, group in files.items()}
     events = {role: read_events(recipe.data, files=group, progress=progress) for role, group in files.items()}
-    if number := shared(*(Digests.of(events[role]) for role in ("sample", "reference"))):
-        _LOG.warning(
-            "%d of %d events of the sample are equal to one of the reference: every number will be too good",
-            number,
-            len(events["sample"]),
-        )
+    warn_of_shared(events["sample"], events["reference"])
     return compare_events(
         events["sample"],
         events["reference"],
@@ -390,11 +383,12 @@ def read(
     return read_events(recipe.data, files=_files(files), progress=progress)
 
 
-def inspect(path: str | Path) -> Report:
+def inspect(path: str | Path, *, progress: bool = False) -> Report:
     """Summarise the trees and branches of a ROOT file.
 
     Args:
-        path: ``FILE.root`` or ``FILE.root:TREE``.
+        path: ``FILE.root`` or ``FILE.root:TREE``; the file may be a URL.
+        progress: Show a progress bar on the standard error.
 
     Returns:
         For each tree its branches with types, shapes, ranges, NaN and sentinel counts.
@@ -409,11 +403,11 @@ def inspect(path: str | Path) -> Report:
     """
     from hepgan.data.inspection import inspect as summarise
 
-    return summarise(str(path))
+    return summarise(path, progress=progress)
 
 
 def _files(files: Sequence[str | Path] | str | Path) -> list[str]:
-    return [str(files)] if isinstance(files, (str, Path)) else [str(file) for file in files]
+    return expand([files] if isinstance(files, (str, Path)) else [*files])
 
 
 def _configuration(config: str | Path | Config, settings: Settings) -> Config:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,20 @@ LAYOUTS: dict[str, dict[str, Any]] = {
         "overflow": "overflow",
     },
 }
+
+
+@pytest.fixture(scope="session")
+def root_python() -> str:
+    """A Python that can import ROOT: HEPGAN_ROOT_PYTHON, else build/root/bin/python, else the one on the path."""
+    built = Path(__file__).parents[1] / "build" / "root" / "bin" / "python"
+    for python in (os.environ.get("HEPGAN_ROOT_PYTHON"), str(built), shutil.which("python3")):
+        if python and shutil.which(python):
+            found = subprocess.run(
+                [python, "-W", "ignore", "-c", "import ROOT"], capture_output=True, check=False
+            )
+            if found.returncode == 0:
+                return python
+    pytest.skip("needs ROOT: HEPGAN_ROOT_PYTHON=/path/of/its/python, or ROOT in build/root")
 
 
 @pytest.fixture(scope="session")

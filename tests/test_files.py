@@ -1,8 +1,39 @@
-"""Writing files: completely or not at all."""
+"""Paths and URLs, and writing files: completely or not at all."""
+
+from pathlib import Path
 
 import pytest
 
-from hepgan.files import write_text
+from hepgan.files import digest, expand, is_url, location, write_text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:8080/a/b.root",
+        "https://user@host/a.root?key=1",
+        "root://host:1094//store/a.root",
+        "s3://bucket/a.root",
+    ],
+)
+def test_a_url_keeps_its_slashes(url):
+    assert location(url) == location(Path(url)) == url
+    assert is_url(url)
+    assert is_url(Path(url))
+    assert expand([url]) == expand([Path(url)]) == [url]
+    assert digest([Path(url)]) == digest([url])
+
+
+def test_paths_are_no_urls(tmp_path):
+    path = tmp_path / "a b:c.root"
+    path.write_bytes(b"x")
+    for text in (str(path), path, path.as_uri(), Path(path.as_uri())):
+        assert location(text) == str(path)
+        assert not is_url(text)
+        assert expand([text]) == [str(path)]
+        assert digest([text]) == digest([path])
+    assert location("C:/data/a.root") == "C:/data/a.root"
+    assert location("a.root:tree") == "a.root:tree"
 
 
 def test_write_text_is_all_or_nothing(tmp_path):

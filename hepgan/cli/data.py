@@ -30,7 +30,7 @@ def inspect(
         from hepgan.data.inspection import render
         from hepgan.report.tables import console
 
-        console().print(render(workflow.inspect(file)))
+        console().print(render(workflow.inspect(file, progress=True)))
 
 
 @app.command(

@@ -72,8 +72,8 @@ def evaluate(
 
 @app.command(epilog="Example: hepgan compare fast.root geant4.root --config my.toml --out comparison")
 def compare(
-    sample: Annotated[Path, typer.Argument(metavar="A.root", help="sample under test")],
-    reference: Annotated[Path, typer.Argument(metavar="B.root", help="reference sample")],
+    sample: Annotated[str, typer.Argument(metavar="A.root", help="sample under test")],
+    reference: Annotated[str, typer.Argument(metavar="B.root", help="reference sample")],
     config: Annotated[Path, typer.Option(metavar="CONFIG.toml", help="says how to read both files")],
     out: Annotated[Path, typer.Option(help="folder of the report")] = Path("comparison"),
     fast: Fast = False,

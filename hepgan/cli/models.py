@@ -62,7 +62,7 @@ def generate(
         typer.Option(metavar="NAME=VALUE", help="a value, or a range LOW:HIGH; once a condition"),
     ] = None,
     conditions_from: Annotated[
-        Path | None, typer.Option(metavar="FILE.root", help="take the conditions of these events")
+        str | None, typer.Option(metavar="FILE.root", help="take the conditions of these events")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
     run: Annotated[int, typer.Option(min=0, help="run number, the other half of the noise's key")] = 0,

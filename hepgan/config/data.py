@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -188,16 +189,19 @@ class CalorimeterConfig(Table):
         if self.geometry is not None:
             path = Path(base, self.geometry)
             if path.suffix.lower() == ".xml":
-                return Calorimeter.from_xml(path, particle=self.particle, unit=self.unit)
+                calorimeter = Calorimeter.from_xml(path, particle=self.particle, unit=self.unit)
+                self._one_branch_a_layer(path, calorimeter.names)
+                return calorimeter
             tables = read_toml(path).get("layers", [])
+            if not isinstance(tables, list):
+                raise ConfigError(
+                    f"{path}: layers: expected tables [[layers]], got {tables!r}; write one a layer"
+                )
+            self._one_branch_a_layer(path, [f"layer_{k}" for k in range(len(tables))])
             layers = tuple(validated(LayerConfig, table, source=f"{path}: layers") for table in tables)
         else:
             layers = self.layers
         names = self.branches if self.layout == "arrays" else tuple(f"layer_{k}" for k in range(len(layers)))
-        if len(names) != len(layers):
-            raise ConfigError(
-                f"{self.geometry}: {len(layers)} layers for {len(names)} branches; list one branch a layer"
-            )
         return Calorimeter(
             tuple(
                 CaloLayer(
@@ -212,6 +216,14 @@ class CalorimeterConfig(Table):
             ),
             self.unit,
         )
+
+    def _one_branch_a_layer(self, path: Path, layers: Sequence[str]) -> None:
+        """Compare the number of branches with the layers of a geometry file."""
+        if self.layout == "arrays" and len(layers) != len(self.branches):
+            raise ConfigError(
+                f"data.calorimeter.branches: expected {len(layers)} branches, one for each layer of {path} "
+                f"({', '.join(layers)}), got {len(self.branches)}: {', '.join(self.branches)}; list one branch a layer"
+            )
 
 
 class DataConfig(Table):

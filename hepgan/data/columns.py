@@ -1,8 +1,8 @@
 """Columns of a tree: each member of each branch that holds one number, text or list, under one full name.
 
-A branch may hold numbers, a list of them, or records: a leaf list (``kin.P``), a split object (``trk/P``), an object that
-is stored whole (``event.hits.energy``), a struct of an RNTuple (``trk.P``). A column is one member of it, with the lists
-around it. Columns are always read by the branch itself and the path in it, so that equal names elsewhere do not matter.
+A branch may hold numbers, a list of them, or records: a leaf list (``kin.P``), a split object (``trk/P``), an object
+that is stored whole (``event.hits.energy``), a struct of an RNTuple (``trk.P``). A column is one member of it, with the
+lists around it. It is always read by the branch itself and the path in it, so that equal names elsewhere do not matter.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def _leaves(form: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
     """Paths of the members in a form that are no records."""
     if form.is_record:
         for field, content in zip(form.fields, form.contents, strict=True):
-            yield from _leaves(content, (*path, field))
+            if not field.startswith("@"):  # what ROOT's streams hold beside the members
+                yield from _leaves(content, (*path, field))
     elif form.parameter("__array__") not in _TEXTS and hasattr(form, "content"):
         yield from _leaves(form.content, path)
     else:
@@ -207,12 +208,12 @@ class Streams:
                 if key not in self._streams:
                     self._streams[key] = _Stream(read[0])
                 values = self._streams[key].take(stop)
-                parts = [_member(values, column) for column in read]
             except Exception as error:  # uproot raises nearly everything
                 del self._columns[key]
                 self._streams.pop(key, None)
-                parts = [error] * len(read)
-            yield from zip(read, parts, strict=True)
+                yield from ((column, error) for column in read)
+            else:
+                yield from ((column, _member(values, column)) for column in read)
 
 
 class _Stream:

@@ -35,12 +35,45 @@ _Arrays = dict[str, NDArray[np.float32]]
 _Showers = Callable[[slice], _Arrays]  # reads the branches of some showers
 
 
-def _expect_length(source: Path, name: str, data: Any, n: int) -> None:
-    if len(data) != n:
+def _data_set(file: h5py.File, source: Path, name: str, n: int | None = None) -> Any:
+    """A data set of numbers, with `n` showers.
+
+    Raises:
+        DataError: If it is something else.
+    """
+    data = file[name]
+    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "biuf" or not data.shape:
+        got = f"{data.dtype} {list(data.shape)}" if isinstance(data, h5py.Dataset) else "a group"
+        raise DataError(
+            f"{source}: {name!r}: expected a data set of numbers, one row a shower, got {got}; name another file"
+        )
+    if n is not None and len(data) != n:
         raise DataError(
             f"{source}: data set {name!r}: expected {n} showers as in the energies, got {len(data)}; "
             "the file is incomplete: copy or make it again"
         )
+    return data
+
+
+def _rows(source: Path, name: str, data: Any, place: slice) -> NDArray[np.float32]:
+    """Some rows of a data set.
+
+    Raises:
+        DataError: If they cannot be decompressed.
+    """
+    try:
+        return np.asarray(data[place], np.float32)
+    except (OSError, RuntimeError, ValueError) as error:  # what h5py raises for a chunk
+        unknown = "plugin" in str(error) or "registered" in str(error)
+        remedy = (
+            "its compression needs a plugin: pip install hdf5plugin, or repack it with h5repack -f GZIP=4"
+            if unknown
+            else "the file is damaged: copy or make it again"
+        )
+        stop = min(place.stop, len(data))
+        raise DataError(
+            f"{source}: data set {name!r}: cannot read showers {place.start} to {stop - 1} ({error}); {remedy}"
+        ) from error
 
 
 def _calogan(file: h5py.File, source: Path) -> _Showers:
@@ -53,14 +86,13 @@ def _calogan(file: h5py.File, source: Path) -> _Showers:
             "name a CaloGAN or CaloChallenge file"
         )
     names += ["overflow"] if "overflow" in file else []
-    for name in names:
-        _expect_length(source, name, file[name], len(file["energy"]))
+    energies = _data_set(file, source, "energy")
+    data = {name: _data_set(file, source, name, len(energies)) for name in names}
 
     def showers(place: slice) -> _Arrays:
-        energy = np.asarray(file["energy"][place], np.float32).reshape(-1)
         return {
-            "incident_energy": energy,
-            **{name: np.asarray(file[name][place], np.float32) for name in names},
+            "incident_energy": _rows(source, "energy", energies, place).reshape(-1),
+            **{name: _rows(source, name, layer, place) for name, layer in data.items()},
         }
 
     return showers
@@ -68,8 +100,8 @@ def _calogan(file: h5py.File, source: Path) -> _Showers:
 
 def _calochallenge(file: h5py.File, source: Path, calorimeter: Calorimeter) -> _Showers:
     """The showers of a CaloChallenge file: flat voxels become one (alpha, r) array a layer."""
-    voxels, energies = file["showers"], file["incident_energies"]
-    _expect_length(source, "showers", voxels, len(energies))
+    energies = _data_set(file, source, "incident_energies")
+    voxels = _data_set(file, source, "showers", len(energies))
     if voxels.shape[1:] != (calorimeter.n_cells,):
         raise DataError(
             f"{source}: data set 'showers': expected {calorimeter.n_cells} voxels as in the binning file "
@@ -78,10 +110,10 @@ def _calochallenge(file: h5py.File, source: Path, calorimeter: Calorimeter) -> _
         )
 
     def showers(place: slice) -> _Arrays:
-        flat = np.asarray(voxels[place], np.float32)
+        flat = _rows(source, "showers", voxels, place)
         layers = zip(calorimeter.layers, calorimeter.slices(), strict=True)
         return {
-            "incident_energy": np.asarray(energies[place], np.float32).reshape(-1),
+            "incident_energy": _rows(source, "incident_energies", energies, place).reshape(-1),
             **{layer.name: flat[:, cells].reshape(-1, *layer.shape) for layer, cells in layers},
         }
 

@@ -1,8 +1,8 @@
 """Why a file, tree or branch cannot be read, and what to do: one table for everything that uproot raises.
 
 uproot and the libraries below it (fsspec, cramjam, awkward) raise many types of exceptions. Only what is certain to be
-damage is called so: a decompression that fails, a checksum that differs, bytes that end too early. Any other failure of a
-branch is a type that uproot does not read.
+damage is called so: a decompression that fails, a checksum that differs, a basket that ends too early. Any other
+failure of a branch is a type that uproot does not read.
 """
 
 from __future__ import annotations
@@ -68,10 +68,20 @@ _DAMAGED = Cause(
     "copy or make it again",
 )
 _CAUSES = (
-    Cause(_kind(ImportError), "package missing", "a Python package is missing", "install it with pip install {package}"),
-    Cause(_kind(text="protocol not known"), "unknown scheme", "URLs of this scheme are unknown", "copy the file and name the copy"),
     Cause(
-        _kind(text=r"rather than 206|range requests"),
+        _kind(ImportError),
+        "package missing",
+        "a Python package is missing",
+        "install it with pip install {package}",
+    ),
+    Cause(
+        _kind(text="protocol not known"),
+        "unknown scheme",
+        "URLs of this scheme are unknown",
+        "copy the file and name the copy",
+    ),
+    Cause(
+        _kind(text=r"status 2\d\d, rather than 206|support range requests"),
         "no range requests",
         "the server does not support range requests, which reading parts of a file needs",
         "download the file and name the copy",
@@ -94,11 +104,17 @@ _CAUSES = (
             ConnectionError,
             TimeoutError,
             text=r"cannot connect|connection (?:refused|reset|error|timed out)|timed out|unreachable|name or service|"
-            r"name resolution|getaddrinfo|nodename|\b50\d\b",
+            r"name resolution|getaddrinfo|nodename|status [345]\d\d",
         ),
         "no answer",
         "the server cannot be reached or does not answer",
         "check host, port and network",
+    ),
+    Cause(
+        _kind(text=r"expected \d+ entries, got"),
+        "incomplete",
+        "it has fewer entries than its tree",
+        "name another branch",
     ),
     _DAMAGED,
 )  # fmt: skip
@@ -106,7 +122,7 @@ _UNSUPPORTED = Cause(
     _kind(Exception),
     "unsupported",
     f"unsupported: uproot {uproot.__version__} cannot decode it",
-    "store it as plain numbers, arrays or vectors (ROOT's RDataFrame writes them with Snapshot), or name another branch",
+    "store it as plain numbers, arrays or vectors (as RDataFrame's Snapshot does), or name another branch",
 )
 _UNKNOWN_FILE = Cause(
     _kind(Exception),

@@ -31,7 +31,7 @@ from hepgan.progress import event_bar
 
 __all__ = ["inspect", "render"]
 
-_STEP = 64 * 10**6  # bytes of a branch that are read at once
+_STEP = 64 * 10**6  # bytes of all branches of a tree in one step; the first is compared between branches
 _SAMPLE = 100_000  # values of each branch in which exact values and equalities are searched
 # An exact value is a point mass if it is at least _OFTEN of the values, occurs at least _FEWEST times, and _EXCESS
 # times more often than its _AROUND neighbours (median). Branches with fewer distinct values count as discrete.
@@ -78,13 +78,19 @@ class _Summary:
 
     def add(self, values: Any) -> None:
         """Include the values of the branch in the next entries."""
-        shape = ak.to_numpy(values[:1]).shape[1:] if "var" not in str(values.type) else None
-        flat = np.ma.filled(ak.to_numpy(ak.flatten(values, axis=None)), np.nan)
+        layout = values.layout
+        if layout.is_numpy:  # much faster than the general case
+            flat, shape = np.asarray(layout.data).ravel(), layout.data.shape[1:]
+        else:
+            flat = np.ma.filled(ak.to_numpy(ak.flatten(values, axis=None)), np.nan)
+            shape = ak.to_numpy(values[:1]).shape[1:] if "var" not in str(values.type) else None
         first, self.shape = not self.lengths, shape
         if shape is None:
-            per_event = ak.from_regular(values, axis=None)
-            while per_event.ndim > 2:
-                per_event = ak.flatten(per_event, axis=2)
+            per_event = values
+            if values.ndim > 2:
+                per_event = ak.from_regular(values, axis=None)
+                while per_event.ndim > 2:
+                    per_event = ak.flatten(per_event, axis=2)
             counts = ak.to_numpy(ak.num(per_event))
             self.lengths += [int(counts.min()), int(counts.max())]
         else:
@@ -165,7 +171,7 @@ def _tree(tree: Any, name: str, kind: str, done: Callable[[], None]) -> Tree:
     known = columns(tree).values()
     summaries = {column.name: _Summary() for column in known}
     numeric = [column for column in known if column.numeric]
-    first = entry_steps(tree, numeric, size=_STEP)[:1]  # entries that are compared with each other
+    stops = entry_steps(tree, numeric, size=_STEP)
     branches: dict[int, list[Column]] = {}
     for column in known:
         if column.error is not None:
@@ -174,7 +180,7 @@ def _tree(tree: Any, name: str, kind: str, done: Callable[[], None]) -> Tree:
             branches.setdefault(id(column.branch), []).append(column)
     for read in branches.values():
         streams = Streams(read)
-        for stop in sorted({*first, *entry_steps(tree, read, size=_STEP)}):
+        for stop in stops:
             for column, values in streams.take(stop):
                 if isinstance(values, Exception):
                     summaries[column.name].problem = _problem(column, values)

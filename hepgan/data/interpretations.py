@@ -1,10 +1,12 @@
 """How the bytes of a TTree's branch become numbers, where uproot's own reading is wrong or missing.
 
-An object that is stored whole has no header in front if ROOT streams it (``TBranchElement::ReadLeavesMember``), and a
-vector of structs that is stored whole has one member after the other (``TBufferFile::ReadVersionForMemberWise``); uproot
-expects a header and one struct after the other. `Double32_t` and `Float16_t` are stored as a float, as an integer in a range, or with a short mantissa. Their title says
-which (``/d[0,80000,24]``, ``//[0,20]``), after the dimensions of an array; the rules are those of ROOT
-(``TStreamerElement::GetRange``, ``TBuffer::WriteDouble32``). Everything else is left to uproot.
+* An object that is stored whole has no header in front if ROOT streams it (``TBranchElement::ReadLeavesMember``).
+* A vector of structs that is stored whole has one member after the other (``TBufferFile::ReadVersionForMemberWise``).
+* `Double32_t` and `Float16_t` are a float, an integer in a range, or a float with a short mantissa. Their title says
+  which (``/d[0,80000,24]``, ``//[0,20]``), behind the dimensions of an array (``TStreamerElement::GetRange``,
+  ``TBuffer::WriteDouble32``).
+
+Everything else is left to uproot.
 """
 
 from __future__ import annotations
@@ -55,9 +57,13 @@ def interpretation_of(branch: Any) -> Any:
         _refuse_ranges(branch, interpretation.typename)
     if isinstance(interpretation, AsJagged) and isinstance(interpretation.content, AsStridedObjects):
         return _Structs(interpretation.content, header_bytes=interpretation.header_bytes)
-    if isinstance(interpretation, (AsObjects, AsStridedObjects)) and branch.top_level:
-        if branch.member("fType", none_if_missing=True) == 0 and branch.member("fID") == -1:
-            return _Whole(usual_interpretation_of(branch, {}, simplify=False).model, branch)
+    if (
+        isinstance(interpretation, (AsObjects, AsStridedObjects))
+        and branch.top_level
+        and branch.member("fType", none_if_missing=True) == 0
+        and branch.member("fID") == -1
+    ):
+        return _Whole(usual_interpretation_of(branch, {}, simplify=False).model, branch)
     return interpretation
 
 

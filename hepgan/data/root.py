@@ -1,7 +1,7 @@
 """ROOT files and their trees: find, open and iterate, with errors that say what to do.
 
-A file that is missing, truncated, never closed, or no ROOT file is recognised before uproot parses it; what uproot raises
-later is sorted by `hepgan.data.failures`. `hepgan.data.columns` says which numbers a tree holds, and under which names.
+A file that is missing, truncated, never closed, or no ROOT file is recognised before uproot parses it; what uproot
+raises later is sorted by `hepgan.data.failures`. `hepgan.data.columns` says which numbers a tree holds, by which names.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ __all__ = [
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _HEADER = 64  # bytes of TFile's header
 _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 bytes
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # a name that an expression needs not quote
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -143,15 +144,19 @@ def find_branch(tree: Any, name: str, *, label: str) -> str:
         DataError: If there is no such column, or several.
     """
     known = columns(tree)
-    full = short_names(known).get(name, ())
+    written = short_names(known)
+    full = written.get(name, ())
     if len(full) > 1:
+        dotted = [text for text, names in written.items() if len(names) == 1 and _DOTTED.fullmatch(text)]
+        plain = {each: [text for text in dotted if written[text] == (each,)] for each in full}
+        shown = ", ".join(repr(max(plain[each], key=len, default=each)) for each in full)
         raise DataError(
-            f"{tree.file.file_path}: tree {tree.name!r}: {name!r} ({label}) stands for {', '.join(map(repr, full))}; "
-            "write one of these names"
+            f"{tree.file.file_path}: tree {tree.name!r}: {name!r} ({label}) stands for {shown}; write one of these"
         )
     if not full:
         raise DataError(
-            f"{tree.file.file_path}: tree {tree.name!r} has no branch {name!r} ({label}); {near(name, known)}{unread(tree)}"
+            f"{tree.file.file_path}: tree {tree.name!r} has no branch {name!r} ({label}); "
+            f"{near(name, known)}{unread(tree)}"
         )
     return full[0]
 
@@ -175,11 +180,15 @@ def entry_steps(tree: Any, read: Collection[Column], *, size: int, entry_bytes: 
     """
     n = int(tree.num_entries)
     if hasattr(tree, "cluster_summaries"):
-        step = tree.num_entries_for(size, filter_name={column.name for column in read}.__contains__)
+        step = (
+            tree.num_entries_for(size, filter_name={column.name for column in read}.__contains__)
+            if read
+            else n
+        )
     else:
         branches = {id(column.branch): column.branch for column in read}.values()
         step = size * n // max(1, n, sum(branch.uncompressed_bytes for branch in branches))
-    step = max(1, min(int(step), size // max(1, entry_bytes)))
+    step = max(1, min(int(step or n), size // max(1, entry_bytes)))
     return [*range(step, n, step), n] if n else []
 
 

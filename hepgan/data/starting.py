@@ -22,7 +22,7 @@ from hepgan.data.inspection import inspect
 from hepgan.data.recognition import Suggestion, positions
 from hepgan.data.summaries import SENTINELS, Branch, Tree, numbered
 from hepgan.errors import DataError
-from hepgan.files import PACKAGE
+from hepgan.files import PACKAGE, is_url
 from hepgan.geometry import CALOGAN
 
 __all__ = ["starting_config"]
@@ -319,7 +319,7 @@ def starting_config(path: str, *, kind: str | None = None) -> str:
     asked = [reading for reading in readings if kind in (None, reading[0])]
     if asked:
         name, tree, (lines, layouts) = asked[0]
-        location = Path(report.path).as_posix()
+        location = report.path if is_url(report.path) else Path(report.path).as_posix()
         others = [f"{kind_} of tree {t.name!r}" for kind_, t, _ in readings if (kind_, t) != (name, tree)]
         ways = [f"--kind {k}" for k in _SUGGESTIONS if k != name and any(k == r[0] for r in readings)]
         ways += [f"{location}:TREE"] if len({t.name for _, t, _ in readings}) > 1 else []

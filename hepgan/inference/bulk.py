@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.errors import ConditionRangeError, DataError
-from hepgan.files import check_target
+from hepgan.files import check_target, location
 from hepgan.inference import noise
 from hepgan.inference.conditions import check_names, condition_values
 from hepgan.inference.excursions import Excursions, OutOfRange, chosen
@@ -140,7 +140,7 @@ def _drawn(
         yield chunk.astype(np.float32)
 
 
-def _stored(model: Generator, path: Path, *, n: int | None, rows: int) -> Iterating[Float32, None, None]:
+def _stored(model: Generator, path: str, *, n: int | None, rows: int) -> Iterating[Float32, None, None]:
     """Conditions (rows, n_conditions), and fewer at the end, of the first `n` entries of a file (default: of all)."""
     from hepgan.data.reading import iterate_conditions
 
@@ -236,7 +236,7 @@ def generate(
         intervals = _intervals(model, conditions, out_of_range=excursions.action)
         chunks = _drawn(model, intervals, n=n, rows=rows, key=(seed, run), first_event=first_event)
     else:
-        chunks = _stored(model, Path(str(conditions_from)), n=n, rows=rows)
+        chunks = _stored(model, location(str(conditions_from)), n=n, rows=rows)
 
     with (
         event_bar("generating", total=n, show=progress) as show_done,

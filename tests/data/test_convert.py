@@ -172,3 +172,63 @@ def test_nothing_is_left_half_written(calogan, tmp_path, monkeypatch) -> None:
         convert_hdf5(calogan, out)
     assert out.read_bytes() == b"the old file"
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_damaged_chunk_is_named(tmp_path) -> None:
+    path = tmp_path / "a.hdf5"
+    rng = np.random.default_rng(1)
+    with h5py.File(path, "w") as file:
+        file["energy"] = np.ones((100, 1))
+        layer = file.create_dataset(
+            "layer_0", data=rng.random((100, 3, 4)), chunks=(50, 3, 4), compression="gzip"
+        )
+        second = layer.id.get_chunk_info(1)
+    with path.open("r+b") as file:
+        file.seek(second.byte_offset + second.size // 2)
+        file.write(b"\xff" * 40)
+    out = tmp_path / "a.root"
+    with pytest.raises(
+        DataError,
+        match=r"a\.hdf5: data set 'layer_0': cannot read showers 0 to 99 .*the file is damaged: copy or make",
+    ):
+        convert_hdf5(path, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("name", "got"), [("layer_0", "a group"), ("energy", r"object \[\]")])
+def test_other_things_than_numbers(tmp_path, name, got) -> None:
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        if name == "energy":
+            file["energy"] = "text"
+            file["layer_0"] = np.ones((3, 2, 2))
+        else:
+            file["energy"] = np.ones((3, 1))
+            file.create_group(name)
+    with pytest.raises(DataError, match=rf"a\.hdf5: '{name}': expected a data set of numbers, .*got {got}"):
+        convert_hdf5(path, tmp_path / "a.root")
+
+
+def test_branches_that_do_not_fit_the_binning(calochallenge, binning, tmp_path) -> None:
+    out = tmp_path / "photons.root"
+    convert_hdf5(calochallenge, out, binning=binning, particle="photon")
+    names = Calorimeter.from_xml(binning, particle="photon").names
+    conditions = [{"name": "incident_energy", "unit": "MeV"}]
+    for branches in (names[:-1], [*names, "more"]):
+        calorimeter = {"branches": list(branches), "geometry": str(binning), "particle": "photon"}
+        data = parse(
+            {"data": {"files": [str(out)], "conditions": conditions, "calorimeter": calorimeter}}
+        ).data
+        with pytest.raises(
+            ConfigError,
+            match=rf"data\.calorimeter\.branches: expected {len(names)} branches, one for each layer of .*xml .*"
+            rf"got {len(branches)}: .*; list one branch a layer",
+        ):
+            read(data)
+
+
+def test_a_binning_with_text_for_numbers(tmp_path) -> None:
+    path = tmp_path / "binning.xml"
+    path.write_text('<Bins><Bin name="photon"><Layer id="0" r_edges="0,wide" n_bin_alpha="1"/></Bin></Bins>')
+    with pytest.raises(DataError, match=r"binning\.xml: layer .*expected whole numbers id .*'wide'"):
+        Calorimeter.from_xml(path)

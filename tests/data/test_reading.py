@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import uproot
 from conftest import LAYOUTS, branches_of
+from root_files.make import ENTRIES, FOLDER, truth, whole
 
+from hepgan.config import DataConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.reading import iterate, read
 from hepgan.data.root import open_file, open_tree
 from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.files import digest, expand
+
+OBJECTS = FOLDER / "objects.root"
 
 
 def assert_same(a: Events, b: Events) -> None:
@@ -300,6 +304,109 @@ def test_missing_trees(tiny_file, tiny_data, tmp_path) -> None:
 def test_missing_branches(tiny_file, tiny_data, layout, settings, message) -> None:
     with pytest.raises(DataError, match=message):
         read(tiny_data([tiny_file(layout)], layout, **settings))
+
+
+def test_a_tree_without_entries_and_branches_among_others(tiny_file, tiny_events, tiny_data, caplog) -> None:
+    path = tiny_file(name="other.root")
+    empty = str(FOLDER / "empty.root")
+    with open_file(empty) as file:
+        assert not open_tree(file).keys()
+    with caplog.at_level(logging.WARNING):
+        assert_same(read(tiny_data([empty, path])), tiny_events)
+    assert "empty.root: tree 'showers' has no entries and no branches" in caplog.text
+    with pytest.raises(DataError, match=r"empty\.root: expected showers, got zero entries; name other files"):
+        read(tiny_data([empty]))
+
+
+# Shapes of the data models of experiments
+
+
+def test_collections_of_structs_as_hits(tmp_path, tiny_events, tiny_data) -> None:
+    """As EDM4hep has them in RNTuples."""
+    event, cell = np.nonzero(tiny_events.cells)
+    counts = np.bincount(event, minlength=len(tiny_events))
+    position = ak.zip({axis: np.zeros(len(cell), np.float32) for axis in "xyz"})
+    hit = ak.zip(
+        {"cellID": cell.astype(np.uint64), "energy": tiny_events.cells[event, cell], "position": position},
+        depth_limit=1,
+    )
+    other = ak.zip({"cellID": cell.astype(np.uint64), "energy": np.zeros(len(cell), np.float32)})
+    with uproot.recreate(tmp_path / "edm.root") as file:
+        file.mkrntuple(
+            "events",
+            {
+                "ECalBarrelCollection": ak.unflatten(hit, counts),
+                "HCalBarrelCollection": ak.unflatten(other, counts),
+                "MCParticle": ak.zip({"energy": tiny_events.conditions[:, 0]}),
+            },
+        )
+    calorimeter = {
+        "layout": "hits",
+        "branches": [],
+        "overflow": None,
+        "hits": {"cell": "ECalBarrelCollection.cellID", "energy": "ECalBarrelCollection.energy"},
+    }
+    conditions = [{"name": "incident_energy", "branch": "MCParticle.energy", "unit": "GeV"}]
+    data = tiny_data([str(tmp_path / "edm.root")], calorimeter=calorimeter, conditions=conditions)
+    events = read(data)
+    np.testing.assert_array_equal(events.cells, tiny_events.cells)
+    np.testing.assert_array_equal(events.conditions, tiny_events.conditions)
+    for branch, message in {
+        "energy": r"'energy' .* stands for 'ECalBarrelCollection\.energy', 'HCalBarrelCollection\.energy', 'MCParticle",
+        "MCParticle": r"no branch 'MCParticle' .*did you mean 'MCParticle\.energy'",
+    }.items():
+        bad = [{"name": "incident_energy", "branch": branch, "unit": "GeV"}]
+        with pytest.raises(DataError, match=message):
+            read(data.model_copy(update={"conditions": tiny_data(["a"], conditions=bad).conditions}))
+
+
+def test_split_collections_of_a_ttree_as_hits(tiny_data) -> None:
+    """As EDM4hep has them in TTrees, here from ROOT: ``hits/hits.e_1``."""
+    layers = [{"shape": [8, 8], "x": [0.0, 1.0], "y": [0.0, 1.0], "z": [0.0, 1.0]}]
+    hits = {"cell": "hits.c_2", "energy": "hits.e_1"}
+    calorimeter = {"layout": "hits", "hits": hits, "layers": layers, "branches": [], "overflow": None}
+    conditions = [{"name": "incident_energy", "branch": "kin.P_1 + 1", "unit": "GeV"}]
+    events = read(tiny_data([str(OBJECTS)], calorimeter=calorimeter, conditions=conditions))
+    for i in range(ENTRIES):
+        cells = np.zeros(64)
+        for k in range(i % 4):
+            cells[whole(i, k, 2)] += truth(i, k, 1)
+        np.testing.assert_array_equal(events.cells[i], cells)
+        assert events.conditions[i, 0] == truth(i, 0, 1) + 1
+
+
+def test_tracks_of_clones_and_of_counted_arrays(tmp_path) -> None:
+    """As Delphes (``Track.PT`` in a TClonesArray, here from ROOT) and NanoAOD (``Jet_pt[nJet]``) have them."""
+
+    def data(path: str, prefix: str, pt: str, eta: str) -> DataConfig:
+        conditions = [{"name": "eta", "branch": prefix + eta, "transform": "linear"}]
+        return parse(
+            {
+                "data": {
+                    "files": [path],
+                    "conditions": conditions,
+                    "targets": [{"name": "pt", "branch": prefix + pt}],
+                }
+            }
+        ).data
+
+    pairs = [(truth(i, k, 1), truth(i, k, 2)) for i in range(ENTRIES) for k in range(i % 4)]
+    counts = np.arange(ENTRIES) % 4
+    jets = {
+        name: ak.unflatten(np.asarray(v, np.float32), counts)
+        for name, v in (("pt", [pt for pt, _ in pairs]), ("eta", [eta for _, eta in pairs]))
+    }
+    with uproot.recreate(tmp_path / "nano.root") as file:
+        branches = {"run": np.ones(ENTRIES, np.uint32), "Jet": ak.zip(jets)}
+        file.mktree("Events", {"run": "u4", "Jet": branches["Jet"].type.content}).extend(branches)
+    for config in (
+        data(str(OBJECTS), "Track.", "PT", "Eta"),
+        data(str(tmp_path / "nano.root"), "Jet_", "pt", "eta"),
+    ):
+        tracks = read(config)
+        np.testing.assert_array_equal(np.c_[tracks.targets, tracks.conditions], pairs)
+    with uproot.open(tmp_path / "nano.root") as file:
+        assert {"nJet", "Jet_pt"} <= set(file["Events"].keys())
 
 
 # What is wrong with the events

@@ -95,6 +95,11 @@ void fill_objects(const char *path) {
   }
   t.Write();
 }
+void fill_empty(const char *path) {
+  TFile f(path, "RECREATE"); TTree t("showers", "");
+  t.Write();
+}
+
 void fill_fields(const char *path) {
   auto model = ROOT::RNTupleModel::Create();
   auto f = model->MakeField<float>("f_1");

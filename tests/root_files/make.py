@@ -1,4 +1,4 @@
-"""Writes the ROOT files of this folder with ROOT itself (6.36 or newer): ``python make.py``, where ROOT can be imported.
+"""Writes the ROOT files of this folder with ROOT itself (6.36 or newer): ``python make.py [FOLDER]`` where ROOT is.
 
 Number k of column c in entry i is `truth`, a multiple of 1/4 from 0 to 15.75 that every type of float holds exactly, so
 that tests know each value without ROOT. Columns are numbered by the last digits of their names: ``f_17`` is column 17.
@@ -7,6 +7,7 @@ that tests know each value without ROOT. Columns are numbered by the last digits
 import math
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -66,19 +67,20 @@ def fill_leaves() -> str:
     ])  # fmt: skip
 
 
-def main() -> None:
-    """Write ``leaves.root``, ``objects.root`` and ``fields.root``."""
+def main(out: Path = FOLDER) -> None:
+    """Write ``leaves.root``, ``objects.root``, ``fields.root`` and ``empty.root``, a tree without branches."""
     import ROOT
 
+    out = out.resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         shutil.copy(FOLDER / "classes.h", "classes.h")
         Path("fill.C").write_text((FOLDER / "fill.C").read_text() + fill_leaves())
         if ROOT.gROOT.LoadMacro("fill.C+"):
             raise SystemExit("fill.C could not be compiled")
-        for name in ("leaves", "objects", "fields"):
-            getattr(ROOT, f"fill_{name}")(str(FOLDER / f"{name}.root"))
+        for name in ("leaves", "objects", "fields", "empty"):
+            getattr(ROOT, f"fill_{name}")(str(out / f"{name}.root"))
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:2]))

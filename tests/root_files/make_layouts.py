@@ -46,7 +46,15 @@ if __name__ == "__main__":
     for path in names.values():
         Path(path).unlink(missing_ok=True)
     ROOT.fill(names["layouts"])
-    kept = ["incident_energy", "theta", "layer_0", "layer_1", "layer_2", "track_P", "track_DLLk"]  # no RVec of vectors
+    kept = [
+        "incident_energy",
+        "theta",
+        "layer_0",
+        "layer_1",
+        "layer_2",
+        "track_P",
+        "track_DLLk",
+    ]  # no RVec of vectors
     ROOT.RDataFrame("showers", names["layouts"]).Snapshot("showers", names["snapshot"], kept)
     importer = ROOT.Experimental.RNTupleImporter.Create(names["layouts"], "showers", names["importer"])
     importer.Import()

@@ -53,8 +53,9 @@ format: install ## rewrite the sources in the project's style
 benchmark: install ## run the benchmarks
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-docs: install ## rewrite the generated pages: docs/config.md, and the schema in docs/metrics.md
+docs: install ## rewrite the generated pages: docs/config.md, docs/expressions.md, the schema in docs/metrics.md
 	$(BIN)/python scripts/document_config.py --write
+	$(BIN)/python scripts/document_expressions.py --write
 	$(BIN)/python scripts/document_results.py --write
 
 clean: ## remove the environment, builds and caches; runs and reports stay

@@ -9,6 +9,8 @@ error                        is also a             raised for
 `ConditionRangeError`        `ValueError`          a condition outside its trained range
 `NotFoundError`              `FileNotFoundError`   a file or run folder that does not exist
 `TrainingDiverged`           `FloatingPointError`  a training whose loss became infinite or NaN
+`ExportError`                `ValueError`          an exported model that is not its generator, or cannot be written
+`ReportError`                `ValueError`          a report page that cannot be made; the numbers are on the disk
 `Interrupted`                `KeyboardInterrupt`   a training stopped by Ctrl-C or SIGTERM, after its state was saved
 ============================ ===================== =================================================================
 
@@ -24,10 +26,12 @@ __all__ = [
     "ConditionRangeError",
     "ConfigError",
     "DataError",
+    "ExportError",
     "HepganError",
     "Interrupted",
     "ModelFileError",
     "NotFoundError",
+    "ReportError",
     "TrainingDiverged",
 ]
 
@@ -58,6 +62,22 @@ class NotFoundError(HepganError, FileNotFoundError):
 
 class TrainingDiverged(HepganError, FloatingPointError):
     """A training whose loss became infinite or NaN; the last checkpoint is kept."""
+
+
+class ExportError(HepganError, ValueError):
+    """An exported model that does not compute what its generator does, or cannot be written; the checkpoint is kept.
+
+    Attributes:
+        content: The ONNX file that failed its comparison; None if there is none.
+    """
+
+    def __init__(self, message: str, *, content: bytes | None = None) -> None:
+        super().__init__(message)
+        self.content = content
+
+
+class ReportError(HepganError, ValueError):
+    """A report page, or a file of weights, that cannot be made; the measured numbers are in ``metrics.json``."""
 
 
 class Interrupted(HepganError, KeyboardInterrupt):

@@ -74,6 +74,9 @@ AXES: dict[Coordinates, Axes] = {
 }
 """The axes of each kind of coordinates."""
 
+_MOST_CELLS = 100_000_000  # of a layer; more is a mistake, and would end without memory
+_FARTHEST = 1e12  # largest coordinate (mm)
+
 
 def _edges(name: str, values: Sequence[float], bins: int) -> tuple[float, ...]:
     """Expand a (low, high) range to `bins` + 1 edges, or check explicit edges."""
@@ -85,6 +88,8 @@ def _edges(name: str, values: Sequence[float], bins: int) -> tuple[float, ...]:
             f"values; change {name} or the shape of the layer"
         )
     edges = tuple(float(v) for v in values)
+    if not all(abs(edge) <= _FARTHEST for edge in edges):
+        raise ConfigError(f"{name}: expected numbers from {-_FARTHEST:g} to {_FARTHEST:g}, got {list(edges)}")
     if not all(a < b for a, b in pairwise(edges)):
         raise ConfigError(f"{name}: edges must increase, got {list(edges)}")
     return edges
@@ -117,6 +122,10 @@ class CaloLayer:
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise ConfigError(f"{self.name}.shape: expected two positive numbers, got {self.shape}")
+        if max(self.shape) > _MOST_CELLS or self.shape[0] * self.shape[1] > _MOST_CELLS:
+            raise ConfigError(
+                f"{self.name}.shape: expected at most {_MOST_CELLS} cells, got {self.shape}; correct it"
+            )
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         object.__setattr__(self, "x", _edges(f"{self.name}.x", self.x, self.shape[0]))
         object.__setattr__(self, "y", _edges(f"{self.name}.y", self.y, self.shape[1]))

@@ -56,16 +56,15 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def root_python() -> str:
-    """A Python that can import ROOT: HEPGAN_ROOT_PYTHON, else build/root/bin/python, else the one on the path."""
-    built = Path(__file__).parents[1] / "build" / "root" / "bin" / "python"
-    for python in (os.environ.get("HEPGAN_ROOT_PYTHON"), str(built), shutil.which("python3")):
-        if python and shutil.which(python):
-            found = subprocess.run(
-                [python, "-W", "ignore", "-c", "import ROOT"], capture_output=True, check=False
-            )
-            if found.returncode == 0:
-                return python
-    pytest.skip("needs ROOT: HEPGAN_ROOT_PYTHON=/path/of/its/python, or ROOT in build/root")
+    """A Python that can import ROOT: HEPGAN_ROOT_PYTHON, else that of scripts/root.sh, else python3."""
+    named, own = os.environ.get("HEPGAN_ROOT_PYTHON"), Path(__file__).parents[1] / "build/root/bin/python"
+    python = named or (str(own) if own.exists() else "python3")
+    command = [python, "-W", "ignore", "-c", "import ROOT"]
+    if shutil.which(python) is None or subprocess.run(command, capture_output=True).returncode:
+        if named:
+            pytest.fail(f"HEPGAN_ROOT_PYTHON: expected a Python that can import ROOT, got {named}")
+        pytest.skip("no ROOT: run scripts/root.sh, or name a Python with ROOT in HEPGAN_ROOT_PYTHON")
+    return python
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ PACKAGE = ROOT / "hepgan"
 ORDER = {
     "errors": "errors that callers catch apart",
     "files": "paths, digests, the one atomic writer",
-    "progress": "the progress bar of writing events",
+    "progress": "progress of everything that takes more than a moment",
+    "trees": "the one writer of ROOT trees",
     "geometry": "cells of the calorimeter",
     "config": "the TOML file as frozen models",
     "toys": "toy Monte Carlo",

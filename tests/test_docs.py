@@ -50,6 +50,14 @@ def test_page_of_configuration_keys_is_current(monkeypatch):
     assert page == document_config.page(), "docs/config.md is not current; run: make docs"
 
 
+def test_page_of_expressions_is_current(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import document_expressions
+
+    page = document_expressions.PAGE.read_text(encoding="utf-8")
+    assert page == document_expressions.page(), "docs/expressions.md is not current; run: make docs"
+
+
 def test_page_of_configuration_keys_knows_every_key():
     page = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     for table in (

@@ -67,6 +67,12 @@ def test_plain_data_round_trip() -> None:
         (((2, 2), (0, 1), (1, 0), (0, 1)), r"layer\.y: edges must increase, got \[1\.0, 0\.5, 0\.0\]"),
         (((2, 2), (0, 1), (0, 1), (5, 4)), r"layer\.z: edges must increase"),
         (((0, 2), (0, 1), (0, 1), (0, 1)), r"layer\.shape: expected two positive numbers, got \(0, 2\)"),
+        (
+            ((10**30, 2), (0, 1), (0, 1), (0, 1)),
+            r"layer\.shape: expected at most 100000000 cells, got \(10000",
+        ),
+        (((10**5, 10**4), (0, 1), (0, 1), (0, 1)), r"layer\.shape: expected at most 100000000 cells"),
+        (((2, 2), (0, 1), (0, 1), (0, 1e308)), r"layer\.z: expected numbers from -1e\+12 to 1e\+12, got"),
     ],
 )
 def test_impossible_layers(arguments, message) -> None:

@@ -2,6 +2,8 @@
 #ifndef HEPGAN_TESTS_HARNESS_HPP
 #define HEPGAN_TESTS_HARNESS_HPP
 
+#include <cstdint>
+#include <cstring>
 #include <exception>
 #include <functional>
 #include <iostream>
@@ -9,6 +11,14 @@
 #include <string>
 
 #include "hepgan/errors.hpp"
+
+// NaN and infinity from their bits: with -ffast-math, compilers warn of those of std::numeric_limits.
+inline float from_bits(std::uint32_t bits) {
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+inline const float not_a_number = from_bits(0x7FC00000U), infinite = from_bits(0x7F800000U);
 
 inline void require(bool condition, const std::string& what) {
   if (!condition) throw std::runtime_error("expected: " + what);

@@ -287,6 +287,8 @@ void failures() {
   require(offer(model, entering()), "a shower below 50 GeV");
   require_stop([&] { static_cast<void>(offer(model, entering(60 * GeV))); }, "failures: the toy broke", EventMustBeAborted);
   require(model.counts().failed == 1 && model.counts().showers == 1, "one failure counted");
+  G4EventManager::GetEventManager()->event = G4Event(-1);
+  require_stop([&] { static_cast<void>(offer(model, entering())); }, "key: expected a number of the event from 0 on, got -1", EventMustBeAborted);
 }
 
 /// A network that does not fit its description, with an error that is not hepgan's.

@@ -60,7 +60,7 @@ void physics(const std::string& model) {
     for (std::size_t k = 0; k < generator.layers().size(); ++k) sum += showers.output(shower, k).sum();
     const hepgan::Span<const float> cells = showers.cells(shower);
     require(cells.size() == generator.n_cells(), "all cells");
-    for (const float energy : cells) require(std::isfinite(energy) && energy >= 0, "energies that are finite and >= 0");
+    for (const float energy : cells) require(hepgan::detail::is_finite(energy) && energy >= 0, "energies that are finite and >= 0");
     require(sum > 0 && std::abs(sum - cells.sum()) <= 1e-9 * sum, "layers that sum to the total");
   }
   require_message([&] { static_cast<void>(showers.output(300, 0)); }, "event 300 of 300");
@@ -102,7 +102,7 @@ void targets(const std::string& model) {
     require(output.role == "target" && output.size == 1 && output.scale > 0 && !output.atoms.empty(), "a target with its atoms");
     for (std::size_t track = 0; track < tracks.size(); ++track) {
       const float value = tracks.output(track, output.name)[0];
-      require(value == tracks.values(track)[k] && std::isfinite(value), "finite numbers, in the order of the outputs");
+      require(value == tracks.values(track)[k] && hepgan::detail::is_finite(value), "finite numbers, in the order of the outputs");
       require(value > -500 || value == -999.0F, "sentinels that are exact, got " + std::to_string(value));
       exact += value == -999.0F;
     }
@@ -126,7 +126,7 @@ void categories(const std::string& model) {
     require_message([&] { value += 1; static_cast<void>(generator.generate(row, engine)); }, name + " = ");
   }
   require_message([&] { static_cast<void>(generator.generate(row, engine)); }, "'" + species->name + "': expected one of ");
-  value = std::numeric_limits<float>::quiet_NaN();
+  value = not_a_number;
   require_message([&] { static_cast<void>(generator.generate(row, engine)); }, "the generator was trained with no other");
 }
 
@@ -144,9 +144,16 @@ void out_of_range(const std::string& model) {
                                  std::string("--extrapolate"), c.unit})
     require(contains(got, part), "a message with '" + part + "', got '" + got + "'");
   require(lenient.generate(conditions, engine).size() == 2, "two showers");
-  conditions[0] = std::numeric_limits<float>::quiet_NaN();
+  conditions[0] = not_a_number;
   require_message([&] { lenient.generate(conditions, engine); }, "finite number");
-  require_message([&] { strict.generate(std::vector<float>(), engine); }, std::string("give one row a ") + strict.row());
+  for (const float value : {infinite, -infinite}) {
+    conditions[0] = value;
+    require_message([&] { lenient.generate(conditions, engine); }, "finite number");
+    require_message([&] { strict.generate(conditions, engine); }, "(the trained range)");
+  }
+  conditions.push_back(1);
+  if (strict.conditions().size() > 1)
+    require_message([&] { strict.generate(conditions, engine); }, std::string("give one row a ") + strict.row());
   require_message([&] { strict.generate(middle(strict, 1), std::vector<float>(1)); }, "latent: expected 1 x ");
 }
 
@@ -183,7 +190,7 @@ void actions(const std::string& model) {
   require(asked == std::vector<std::size_t>{1, 2}, "to be asked once for each");
   require(chosen.values(1).sum() == 0 && chosen.values(2).sum() != 0, "one skipped, one extrapolated");
   require(asking.counts().skipped == 1 && asking.counts().extrapolated == 1, "both counted");
-  conditions[0] = std::numeric_limits<float>::quiet_NaN();
+  conditions[0] = not_a_number;
   require_message([&] { clamping.generate(conditions, keys); }, "finite number");
   require_message([&] { hepgan::Options wrong; wrong.not_finite = hepgan::Action::clamp; hepgan::Generator g(model, wrong); }, "not_finite");
 }
@@ -194,10 +201,10 @@ void not_finite(const std::string& model) {
   options.not_finite = hepgan::Action::skip;
   const hepgan::Generator lenient(model, options);
   std::vector<float> latent(3 * strict.latent_size(), 0.5F);
-  std::fill_n(latent.begin() + static_cast<std::ptrdiff_t>(strict.latent_size()), strict.latent_size(), std::numeric_limits<float>::quiet_NaN());
+  std::fill_n(latent.begin() + static_cast<std::ptrdiff_t>(strict.latent_size()), strict.latent_size(), not_a_number);
   const std::vector<float> conditions = middle(strict, 3);
   const std::string got = message([&] { strict.generate(conditions, latent); });
-  require(contains(got, "expected finite numbers, got nan in row 1 (" + strict.conditions()[0].name + " = "), "row and condition: " + got);
+  require(contains(got, "latent: expected finite numbers, got nan in row 1 (" + strict.conditions()[0].name + " = "), "row and condition: " + got);
   const hepgan::Events events = lenient.generate(conditions, latent);
   require(events.values(0).sum() != 0 && events.values(1).sum() == 0 && events.values(2).sum() != 0, "zeros in one event");
   require(lenient.counts().not_finite == 1 && strict.counts().not_finite == 1, "one counted");
@@ -216,6 +223,11 @@ void noise(const std::string&) {
     hash = (hash ^ bits) * 1099511628211U;
   }
   require(hash == 0xcf2e6cf314dab2dfU, "the knots of hepgan.inference.noise");
+  constexpr std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
+  const std::vector<hepgan::Key> keys = hepgan::consecutive({1, 2, last - 2, 4}, 3);
+  require(keys.size() == 3 && keys[0].event == last - 2 && keys[2].event == last && keys[2].track == 4, "the last event number");
+  require(hepgan::consecutive({1, 2, last, 4}, 0).empty(), "no keys");
+  require_message<hepgan::InputError>([] { hepgan::consecutive({1, 2, last - 2, 4}, 4); }, "event numbers up to 2^64 - 1, got 4 events from");
 }
 
 void keys(const std::string& model) {

@@ -64,7 +64,7 @@ void axes() {
 }
 
 void bad_directions() {
-  const double nan = std::numeric_limits<double>::quiet_NaN(), infinite = std::numeric_limits<double>::infinity();
+  const double nan = not_a_number;
   for (const hepgan::Vector3& d : {origin, hepgan::Vector3{nan, 0, 1}, hepgan::Vector3{0, 0, nan}, hepgan::Vector3{0, infinite, 1}})
     require_message([&] { hepgan::Frame(0, origin, d); }, "direction: expected three finite numbers that are not all zero");
   require_message([&] { hepgan::Frame(0, {0, nan, 0}, {0, 0, 1}); }, "entry point: expected finite numbers");

@@ -66,7 +66,7 @@ double measure(const Generator& generator, const std::vector<float>& conditions,
   };
   std::size_t calls = 1;
   while (timed(calls) < 0.05 * seconds && calls < (std::size_t{1} << 20U)) calls *= 2;
-  double best = std::numeric_limits<double>::infinity();
+  double best = std::numeric_limits<double>::max();
   for (const auto end = Clock::now() + std::chrono::duration<double>(seconds); Clock::now() < end;) best = std::min(best, timed(calls));
   return best / static_cast<double>(calls * batch * callers);
 }

@@ -80,8 +80,8 @@ int check(const std::vector<std::string>& words) {
     for (const hepgan::Output& output : generator.outputs())
       if (output.role != "target") negative = negative || *std::min_element(&single[output.offset], &single[output.offset] + output.size) < 0;
   }
-  bool passed = report("reference vectors", difference <= hepgan::tolerance, "largest difference " + hepgan::detail::short_number(difference));
-  passed &= report("one row = many rows", apart <= hepgan::tolerance, "largest difference " + hepgan::detail::short_number(apart));
+  bool passed = report("reference vectors", difference <= generator.model().allowed, "largest difference " + hepgan::detail::short_number(difference));
+  passed &= report("one row = many rows", apart <= generator.model().allowed, "largest difference " + hepgan::detail::short_number(apart));
   passed &= report("finite numbers", true, std::to_string(n) + " over the trained range");
   if (generator.kind() == "calorimeter") passed &= report("energies", !negative, negative ? "negative ones" : "none is negative");
   return passed ? EXIT_SUCCESS : EXIT_FAILURE;

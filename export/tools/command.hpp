@@ -14,13 +14,14 @@
 #include <string>
 #include <vector>
 
+#include "hepgan/finite.hpp"
 #include "hepgan/model.hpp"
 
 namespace command {
 
 /// The text after `name` as a number from `low` to `high`.
-inline double number(const std::string& name, const std::string& text, double low = -std::numeric_limits<double>::infinity(),
-                     double high = std::numeric_limits<double>::infinity()) {
+inline double number(const std::string& name, const std::string& text, double low = std::numeric_limits<double>::lowest(),
+                     double high = std::numeric_limits<double>::max()) {
   std::size_t used = 0;
   double value = 0;
   try {
@@ -29,7 +30,7 @@ inline double number(const std::string& name, const std::string& text, double lo
     used = 0;
   }
   if (used == 0 || used != text.size()) throw std::invalid_argument(name + ": expected a number, got '" + text + "'");
-  if (!(value >= low && value <= high)) {
+  if (!hepgan::detail::is_finite(value) || value < low || value > high) {
     std::ostringstream message;
     message << name << ": expected a number from " << low << " to " << high << ", got " << text;
     throw std::invalid_argument(message.str());
@@ -66,7 +67,7 @@ struct Arguments {
   /// `switches`: options without a word after them.
   void parse(const std::vector<std::string>& words, const std::map<std::string, std::function<void(const std::string&)>>& own,
              const std::map<std::string, bool*>& switches = {}) {
-    constexpr double any = std::numeric_limits<double>::infinity();
+    constexpr double any = std::numeric_limits<double>::max();
     for (std::size_t k = 0; k < words.size(); ++k) {
       const std::string& word = words[k];
       const auto value = [&]() -> const std::string& {

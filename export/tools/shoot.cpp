@@ -124,10 +124,8 @@ int shoot(const std::vector<std::string>& words) {
                    {"--rows", [&](const std::string& text) { rows = text; }}},
                   {{"--csv", &csv}});
   const hepgan::Generator generator(arguments.model, arguments.options);
-  std::vector<hepgan::Key> keys(rows.empty() ? n : 0, key);
-  for (std::size_t k = 0; k < keys.size(); ++k) keys[k].event += k;
-  const hepgan::Events events =
-      rows.empty() ? generator.generate(arguments.rows(generator, n), keys) : from_file(generator, rows);
+  const hepgan::Events events = rows.empty() ? generator.generate(arguments.rows(generator, n), hepgan::consecutive(key, n))
+                                             : from_file(generator, rows);
   if (csv || !rows.empty()) return write_csv(events), EXIT_SUCCESS;
   std::cout << arguments.model << " (" << generator.runtime() << ")\n";
   (generator.layers().empty() ? describe_tracks : describe_showers)(generator, events);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ class _Commands(TyperGroup):
     """Turns bad input into one message and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        from hepgan.errors import Interrupted
+        from hepgan.errors import ExportError, Interrupted
 
         try:
             return super().invoke(ctx)
@@ -25,10 +26,13 @@ class _Commands(TyperGroup):
             raise
         except Interrupted as stop:  # saved, and as asked for: no failure
             fail(str(stop), code=0)
+        except KeyboardInterrupt as stop:
+            number = signal.SIGTERM if stop.args else signal.SIGINT
+            fail("stopped by request; no file is left half-written", code=128 + number)
         except (ValueError, OSError, FloatingPointError) as error:
             if ctx.params.get("debug"):
                 raise
-            fail(str(error), code=1 if isinstance(error, FloatingPointError) else 2)
+            fail(str(error), code=1 if isinstance(error, (FloatingPointError, ExportError)) else 2)
 
 
 app = typer.Typer(
@@ -41,8 +45,13 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the program ``hepgan``."""
+    """Run the program ``hepgan``; a termination request ends it like Ctrl-C, so that nothing is left half-written."""
+    signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="hepgan")
+
+
+def _terminate(number: int, _: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def sort_commands(*names: str) -> None:
@@ -70,9 +79,10 @@ def _common(
     ] = False,
 ) -> None:
     """Generators of detector response: trained on MC ROOT files, exported to one ONNX file that C++ runs."""
-    from rich.console import Console
     from rich.logging import RichHandler
 
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False)
+    from hepgan.progress import CONSOLE
+
+    handler = RichHandler(console=CONSOLE, show_path=False, show_level=False)
     logging.basicConfig(format="%(message)s", handlers=[handler], level=logging.WARNING)
     logging.getLogger("hepgan").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -9,6 +9,8 @@ import typer
 
 from hepgan import workflow
 from hepgan.cli.app import app
+from hepgan.cli.options import Compression
+from hepgan.trees import COMPRESSION
 
 __all__ = ["convert", "inspect", "toy"]
 
@@ -22,10 +24,14 @@ def inspect(
     ] = None,
 ) -> None:
     """Say what is in a ROOT file: trees, branches, types, shapes, ranges, NaN and sentinel values."""
+    from hepgan.progress import shown, stage
+
     if config:
         from hepgan.data.starting import starting_config
 
-        typer.echo(starting_config(file, kind=kind), nl=False)
+        with shown(True), stage("inspecting"):
+            text = starting_config(file, kind=kind)
+        typer.echo(text, nl=False)
     else:
         from hepgan.data.inspection import render
         from hepgan.report.tables import console
@@ -41,11 +47,14 @@ def convert(
     out: Annotated[Path, typer.Argument(metavar="OUT.root", help="file to write")],
     binning: Annotated[Path | None, typer.Option(help="CaloChallenge binning XML")] = None,
     particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
+    compression: Compression = COMPRESSION,
 ) -> None:
     """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
     from hepgan.data.convert import convert_hdf5
+    from hepgan.progress import shown, stage
 
-    number = convert_hdf5(source, out, binning=binning, particle=particle)
+    with shown(True), stage("converting"):
+        number = convert_hdf5(source, out, binning=binning, particle=particle, compression=compression)
     typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
     if binning is not None:
         typer.echo(
@@ -73,11 +82,12 @@ def toy(
         float | None, typer.Option(help="of rich, fraction of tracks that sWeights subtract; default: 0")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
+    compression: Compression = COMPRESSION,
 ) -> None:
     """Write toy Monte Carlo with known truth."""
     from hepgan import toys
 
     given = {"species": species or None, "background": background}
     options = {key: value for key, value in given.items() if value is not None}
-    toys.write(name, out, n=number, seed=seed, progress=True, **options)
+    toys.write(name, out, n=number, seed=seed, compression=compression, progress=True, **options)
     typer.echo(f"{out}\nNext: hepgan inspect {out}")

@@ -32,7 +32,10 @@ def _conclude(result: Results, *, limits: dict[str, float], format_: str) -> Non
 
         tables.console().print(tables.verdict(result))
         typer.echo(f"Report: {result.report}")
-    sentences = gates.exceeded(result, limits)
+    try:
+        sentences = gates.exceeded(result, limits)
+    except ValueError as error:
+        raise ValueError(f"{error}; the results themselves are complete: {result.report}") from error
     for sentence in sentences:
         typer.echo(f"hepgan: {sentence}", err=True)
     if sentences:

@@ -9,7 +9,8 @@ import typer
 
 from hepgan import workflow
 from hepgan.cli.app import app
-from hepgan.cli.options import Model
+from hepgan.cli.options import Compression, Model
+from hepgan.trees import COMPRESSION
 
 __all__ = ["check", "export", "generate"]
 
@@ -27,7 +28,10 @@ def export(
     ] = None,
 ) -> None:
     """Write one self-describing file that C++ frameworks run."""
-    written = workflow.export(run, out, format=format_, batch=batch)
+    from hepgan.progress import shown, stage
+
+    with shown(True), stage("exporting the model"):
+        written = workflow.export(run, out, format=format_, batch=batch)
     typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))
 
 
@@ -40,10 +44,12 @@ def check(
     ] = None,
 ) -> None:
     """Print the description of a model, and re-run the reference vectors that it carries."""
+    from hepgan.progress import shown, stage
     from hepgan.report import tables
 
-    generator = workflow.load(model)
-    results = generator.check(target=target)
+    with shown(True), stage("checking"):
+        generator = workflow.load(model)
+        results = generator.check(target=target)
     tables.console().print(tables.description(generator.metadata), tables.checks(results))
     if not all(result.passed for result in results):
         typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
@@ -82,7 +88,11 @@ def generate(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="the same as --out-of-range extrapolate")
     ] = False,
-    format_: Annotated[Literal["ttree", "rntuple"], typer.Option("--format", help="kind of tree")] = "ttree",
+    format_: Annotated[
+        Literal["ttree", "rntuple"],
+        typer.Option("--format", help="kind of tree; ROOT's hadd merges ttree only, see docs/root.md"),
+    ] = "ttree",
+    compression: Compression = COMPRESSION,
 ) -> None:
     """Generate events in bulk into a ROOT file with the branch names of the training file."""
     from hepgan.inference.bulk import parse_condition
@@ -107,5 +117,6 @@ def generate(
         extrapolate=extrapolate,
         out_of_range=out_of_range,
         format=format_,
+        compression=compression,
     )
     typer.echo(str(out))

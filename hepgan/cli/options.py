@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 __all__ = [
+    "Compression",
     "Device",
     "FailAbove",
     "Fast",
@@ -55,6 +56,12 @@ Format = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(metavar="OUT.root", help="write a weight for each event that corrects the sample"),
+]
+Compression = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME[:LEVEL]", help="of the file: zstd (fast), lzma (small), lz4, zlib, or none; zstd:5"
+    ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="exported model, or a run folder")]
 

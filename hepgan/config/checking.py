@@ -24,11 +24,13 @@ _TAGS = [
     name for kind in KINDS.values() for name in kind.models
 ]  # pydantic adds them to the place of an error
 
+_MOST_SHOWN = 200  # characters of a wrong value in a message
+
 
 class Table(BaseModel):
-    """A table of the TOML file: frozen, and without unknown keys."""
+    """A table of the TOML file: frozen, without unknown keys, and with finite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 AnyTable = TypeVar("AnyTable", bound=Table)
@@ -75,6 +77,12 @@ def _types(annotation: Any) -> list[Any]:
     return [annotation, *arguments]
 
 
+def _shown(value: object) -> str:
+    """A value of the file, in a message that can be read."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
 def validated(table: type[AnyTable], values: Mapping[str, Any], *, source: str) -> AnyTable:
     """Make an instance of a table from plain data.
 
@@ -107,6 +115,6 @@ def validated(table: type[AnyTable], values: Mapping[str, Any], *, source: str) 
             else:
                 message = problem["msg"].removeprefix("Value error, ")
                 message = message.replace("Input should be a valid tuple", "Expected a list [...]")
-                got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+                got = "" if problem["type"] == "value_error" else f", got {_shown(problem['input'])}"
                 lines.append(f"{source}: {key or 'file'}: {message[0].lower() + message[1:]}{got}")
         raise ConfigError("\n".join(lines)) from None

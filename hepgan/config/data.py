@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -100,6 +101,11 @@ class HitsConfig(Table):
     i: str | None = Field(None, description="branch with the cell number along the first axis, from 0")
     j: str | None = Field(None, description="branch with the cell number along the second axis, from 0")
     cell: str | None = Field(None, description="branch with the flat cell index; instead of layer, i and j")
+    count: str | None = Field(
+        None,
+        description="branch with the number of hits, for the files that `hepgan generate` writes; default: that of the "
+        "training file, or `nhit` for `hit_energy`",
+    )
 
     @model_validator(mode="after")
     def _one_address(self) -> HitsConfig:
@@ -109,6 +115,17 @@ class HitsConfig(Table):
         ):
             raise ValueError("give either cell (flat index), or layer, i and j")
         return self
+
+    @property
+    def names(self) -> list[str]:
+        """Branches of the address (flat cell number, or layer and indices), then the branch of the energy."""
+        return [name for name in (self.cell, self.layer, self.i, self.j, self.energy) if name is not None]
+
+    @property
+    def counter(self) -> str:
+        """Branch with the number of hits to write: `count`, or n before the common first word of the names."""
+        words = {re.split(r"[_.]", name.rpartition("/")[2])[0] for name in self.names}
+        return self.count or f"n{words.pop() if len(words) == 1 else 'hits'}"
 
 
 class LayerConfig(Table):
@@ -231,8 +248,14 @@ class DataConfig(Table):
 
     files: tuple[str, ...] = Field(description="paths, globs or URLs")
     tree: str = Field("", description="TTree or RNTuple; may be empty if the file holds one")
+    output_tree: str | None = Field(
+        None,
+        description="name of the tree in the files that `hepgan generate` writes; default: that of the training file",
+    )
     cut: str | None = Field(
-        None, description="expression of branches; events for which it is false are left out"
+        None,
+        description="expression of branches ([expressions.md](expressions.md)); events for which it is false are left "
+        "out",
     )
     weight: str | None = Field(None, description="branch or expression with the event weight")
     conditions: tuple[ConditionConfig, ...] = Field(description="inputs of the generator")

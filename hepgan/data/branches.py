@@ -55,6 +55,12 @@ class Layout(Protocol):
     def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
         """Arrays for each branch, from flat cells as `read` gives them."""
 
+    def energies(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        """Those of the written branches that hold energies."""
+
+    def counters(self, calo: CalorimeterConfig) -> dict[str, str]:
+        """For each written branch of variable length the branch with the number of values."""
+
     def suggest(self, tree: Tree, path: str) -> Suggestion | None:
         """The calorimeter that a tree of a file holds in this layout, if it holds one."""
 
@@ -78,6 +84,12 @@ class _Arrays:
     def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
         layers = zip(calo.branches, calorimeter.slices(), calorimeter.shapes, strict=True)
         return {branch: cells[:, place].reshape(-1, *shape) for branch, place, shape in layers}
+
+    def energies(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        return self.names(calo, calorimeter)
+
+    def counters(self, calo: CalorimeterConfig) -> dict[str, str]:
+        return {}
 
     def suggest(self, tree: Tree, path: str) -> Suggestion | None:
         return recognition.arrays(tree, path)
@@ -104,6 +116,12 @@ class _Cells:
     def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
         return {calo.cells.format(k): cells[:, k] for k in range(cells.shape[1])}
 
+    def energies(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        return self.names(calo, calorimeter)
+
+    def counters(self, calo: CalorimeterConfig) -> dict[str, str]:
+        return {}
+
     def suggest(self, tree: Tree, path: str) -> Suggestion | None:
         return recognition.cells(tree, path)
 
@@ -114,8 +132,7 @@ class _Hits:
 
     def names(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
         """Branches of the address (flat cell number, or layer and indices), then the branch of the energy."""
-        hits = _names_of_hits(calo)
-        return [name for name in (hits.cell, hits.layer, hits.i, hits.j, hits.energy) if name is not None]
+        return _names_of_hits(calo).names
 
     def branch(self, cell: int, calo: CalorimeterConfig, calorimeter: Calorimeter) -> str:
         return _names_of_hits(calo).energy
@@ -164,6 +181,13 @@ class _Hits:
             columns = {str(hits.layer): layer, str(hits.i): inside // width, str(hits.j): inside % width}
         address = {name: ak.unflatten(values.astype(np.int32), counts) for name, values in columns.items()}
         return {**address, hits.energy: ak.unflatten(cells[event, cell], counts)}
+
+    def energies(self, calo: CalorimeterConfig, calorimeter: Calorimeter) -> list[str]:
+        return [_names_of_hits(calo).energy]
+
+    def counters(self, calo: CalorimeterConfig) -> dict[str, str]:
+        hits = _names_of_hits(calo)
+        return dict.fromkeys(hits.names, hits.counter)
 
     def suggest(self, tree: Tree, path: str) -> Suggestion | None:
         return recognition.hits(tree, path)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hepgan.config import ConditionConfig, TargetConfig
 from hepgan.data.events import Float32
-from hepgan.data.expressions import Expression
+from hepgan.data.expressions import Expression, quoted
 from hepgan.errors import ConfigError, DataError
 
 __all__ = ["Chunk", "fixed_length", "is_jagged", "value_type"]
@@ -62,7 +62,7 @@ class Chunk:
         return replace(self, values=values)
 
     def select(self, cut: Expression, result: Any) -> Chunk:
-        """Keep the rows for which a cut is true.
+        """Keep the rows for which a cut is true; a number that is computed is true if it is not zero.
 
         Args:
             cut: The cut, for messages.
@@ -75,9 +75,9 @@ class Chunk:
             passed = ak.to_numpy(result, allow_missing=False)
         except ValueError:
             passed = np.empty((0, 0))
-        if passed.shape != self.entries.shape or passed.dtype.kind not in "bui":
+        if passed.shape != self.entries.shape or passed.dtype.kind not in ("bui" if cut.is_name else "buif"):
             raise ConfigError(
-                f"{self.path}: data.cut {cut.text!r}: expected true or false for each {self.row}, got "
+                f"{self.path}: {cut}: expected true or false for each {self.row}, got "
                 f"{value_type(result)} for each; compare it with a number, or reduce it with any() or all()"
             )
         return self[np.asarray(passed, dtype=np.bool_)]
@@ -137,9 +137,8 @@ class Chunk:
         got = dense.shape[1:]
         if got not in (shape, (size,)) and [n for n in got if n != 1] != [n for n in shape if n != 1]:
             expected = f"shape {list(shape)} an event" if shape else f"one number for each {self.row}"
-            remedy = (
-                "change the shape in data.calorimeter.layers" if shape else f"take one of them ({name}[0])"
-            )
+            one = f"{name}[0]" if quoted(name) == name else "by an index, [0]"
+            remedy = "change the shape in data.calorimeter.layers" if shape else f"take one of them ({one})"
             raise DataError(
                 f"{self.path}: {name!r}: expected {expected}, got {list(got)}; {remedy} or name another branch"
             )

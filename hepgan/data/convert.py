@@ -17,12 +17,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-import uproot
 from numpy.typing import NDArray
 
 from hepgan.errors import ConfigError, DataError, NotFoundError
-from hepgan.files import check_target, near, written
+from hepgan.files import check_target, near
 from hepgan.geometry import Calorimeter
+from hepgan.trees import COMPRESSION, check_compression, cluster_rows, tree_file
 
 __all__ = ["TREE", "convert_hdf5"]
 
@@ -121,7 +121,12 @@ def _calochallenge(file: h5py.File, source: Path, calorimeter: Calorimeter) -> _
 
 
 def convert_hdf5(
-    source: str | Path, out: str | Path, *, binning: str | Path | None = None, particle: str | None = None
+    source: str | Path,
+    out: str | Path,
+    *,
+    binning: str | Path | None = None,
+    particle: str | None = None,
+    compression: str = COMPRESSION,
 ) -> int:
     """Convert an HDF5 file of showers to ROOT, in chunks; `out` appears when it is complete.
 
@@ -130,6 +135,7 @@ def convert_hdf5(
         out: The ROOT file to write.
         binning: CaloChallenge: the binning XML file.
         particle: CaloChallenge: name or pid in the XML file, if it has several.
+        compression: See `hepgan.trees.CODECS`.
 
     Returns:
         Number of showers.
@@ -138,6 +144,7 @@ def convert_hdf5(
         NotFoundError: If the source, the binning file, or the folder of `out` is missing.
         DataError: If the source has neither of the two formats or does not fit the binning.
         ConfigError: If a CaloChallenge file comes without a binning file or with one that lacks the particle.
+        ValueError: If there is no such compression.
         OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     source, out = Path(source), Path(out)
@@ -147,6 +154,7 @@ def convert_hdf5(
         others = [other.name for other in source.parent.iterdir()] if source.parent.is_dir() else []
         raise NotFoundError(f"HDF5 file not found: {source}; in its folder: {near(source.name, others)}")
     check_target(out)
+    check_compression(compression)
     try:
         file = h5py.File(source, "r")
     except OSError as error:
@@ -173,16 +181,15 @@ def convert_hdf5(
         total = len(file[energies])
         if not total:
             raise DataError(f"{source}: expected showers, got zero entries; name another file")
-        _write(out, showers, total, title=units)
+        _write(out, showers, total, title=units, compression=compression)
     return total
 
 
-def _write(out: Path, showers: _Showers, total: int, *, title: str) -> None:
-    """Write showers in chunks."""
-    first = showers(slice(0, 1))
-    step = max(1, _CHUNK_BYTES // sum(values.nbytes for values in first.values()))
-    with written(out, "showers") as temporary, uproot.recreate(temporary) as file:
-        types = {name: (values.dtype, values.shape[1:]) for name, values in first.items()}
-        tree = file.mktree(TREE, types, title=title)
+def _write(out: Path, showers: _Showers, total: int, *, title: str, compression: str) -> None:
+    """Write showers in chunks of whole clusters."""
+    numbers = sum(values.size for values in showers(slice(0, 1)).values())
+    rows = cluster_rows(numbers)
+    step = max(1, _CHUNK_BYTES // (4 * numbers * rows)) * rows
+    with tree_file(out, TREE, content="showers", rows=rows, title=title, compression=compression) as tree:
         for start in range(0, total, step):
             tree.extend(showers(slice(start, start + step)))

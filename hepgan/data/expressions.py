@@ -1,86 +1,38 @@
 """Expressions of branches: cuts, weights and derived conditions, as text in the configuration.
 
-The language is arithmetic, comparisons, ``and``/``or``/``not`` (also ``&&``, ``||``, ``!`` and, between
-brackets, ``&``, ``|``, ``~``), an index (``overflow[0]`` or ``overflow[:, 0]`` is the first
-number of each event) and the functions of `FUNCTIONS`. The text is never executed as Python code, so a
-configuration from somebody else can do no harm.
+The language is that of TTree formulas (``TTree::Draw``), with ``and``/``or``/``not`` and reductions beside it;
+docs/expressions.md shows all of it. `hepgan.data.operations` holds the operators and functions,
+`hepgan.data.syntax` the grammar. The text is never executed as code, so a configuration from somebody else can do no
+harm.
 """
 
 from __future__ import annotations
 
-import ast
-import operator
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import awkward as ak
 import numpy as np
 
+from hepgan.data.operations import Operation, element_type
+from hepgan.data.syntax import Chain, Index, Name, Node, Number, SyntaxProblem, parse, quoted
 from hepgan.errors import ConfigError
 
-__all__ = ["FUNCTIONS", "Expression"]
+__all__ = ["Expression", "quoted"]
 
-
-def _reduction(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Apply a reduction over every axis but the first, that is to all numbers of an event."""
-
-    def reduce(values: Any) -> Any:
-        values = ak.Array(values)
-        while values.ndim > 1:
-            values = function(values, axis=-1, mask_identity=False)
-        return values
-
-    return reduce
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(np, name) for name in ("sqrt", "exp", "log", "log10", "sin", "cos", "tan", "arctan2")},
-    **{name: getattr(np, name) for name in ("sinh", "cosh", "tanh", "arcsinh", "floor", "isfinite", "hypot")},
-    "abs": np.abs,
-    **{name: _reduction(getattr(ak, name)) for name in ("sum", "min", "max", "any", "all")},
-}
-
-_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
-    ast.BitXor: operator.xor,
-}
-_UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
-    ast.Not: np.logical_not,
-    ast.Invert: operator.invert,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
-_C_OPERATORS = ((r"&&", " and "), (r"\|\|", " or "), (r"!(?!=)", " not "))
-
-
-def _is_bitwise(node: ast.AST) -> bool:
-    return isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr, ast.BitXor))
+_SHOWN = 300  # characters of a text in a message
 
 
 class Expression:
     """An expression of branches, evaluated on whole chunks of events.
 
     Args:
-        text: The expression; a branch name is one, even if it is no identifier (``track-pt``).
+        text: The expression. A text that is the name of a branch is that branch, whatever is in it (``track-pt``);
+            within an expression such a name stands in backticks.
         branches: Names of the branches that exist; only used to recognise such names.
         label: Key of the configuration that holds the expression (``data.cut``), for messages.
+        cut: Whether the result decides about events: numbers that do not exist (``x / 0``) are then those of a TTree
+            formula, as they always are in comparisons.
 
     Attributes:
         names: Names of the branches in it (not checked to exist).
@@ -89,25 +41,38 @@ class Expression:
         ConfigError: If the text is not an expression of the language.
     """
 
-    def __init__(self, text: str, *, branches: Collection[str] = (), label: str = "expression") -> None:
+    def __init__(
+        self, text: str, *, branches: Collection[str] = (), label: str = "expression", cut: bool = False
+    ) -> None:
         self.text = text
         self.label = label
-        self._tree: ast.expr | None = None
-        if text in branches:
-            self.names = {text}
-            return
-        source = text
-        for pattern, replacement in _C_OPERATORS:
-            source = re.sub(pattern, replacement, source)
+        self.cut = cut
         try:
-            self._tree = ast.parse(source.strip(), mode="eval").body
-        except SyntaxError as error:
+            self._tree, self.names = (Name(name=text), {text}) if text in branches else parse(text)
+        except SyntaxProblem as error:
             raise ConfigError(
-                f"{label} {text!r}: expected an expression of branches such as "
-                f"'incident_energy > 1 and overflow[0] < 5', got something else ({error.msg}); correct it"
+                f"{self}: expected an expression of branches such as 'incident_energy > 1 and overflow[0] < 5', got "
+                f"something else ({error}); correct it{_advice(text, branches)} (docs/expressions.md shows the "
+                "language)"
             ) from None
-        self.names = set()
-        self._collect(self._tree)
+
+    def __str__(self) -> str:
+        """Key of the configuration and text, for messages."""
+        text = self.text if len(self.text) <= _SHOWN else f"{self.text[:_SHOWN]}..."
+        return f"{self.label} {text!r}"
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is a branch alone."""
+        return isinstance(self._tree, Name)
+
+    def advice(self, branches: Collection[str]) -> str:
+        """Say which names of branches in it need backticks and have none, for messages; may be empty.
+
+        Args:
+            branches: Names of the branches that exist.
+        """
+        return _advice(self.text, branches)
 
     def __call__(self, arrays: Mapping[str, Any]) -> Any:
         """Evaluate on a chunk.
@@ -116,105 +81,65 @@ class Expression:
             arrays: One array for each branch, first axis events.
 
         Returns:
-            The values, first axis events.
+            The values, first axis events: an awkward array, or, for a branch alone, what is in `arrays`.
 
         Raises:
             ConfigError: If an operation does not fit the types of the branches.
         """
-        if self._tree is None:
-            return arrays[self.text]
+        if isinstance(self._tree, Name):
+            return arrays[self._tree.name]
         try:
             with np.errstate(all="ignore"):  # log(-1) is NaN, which the reader reports with its entry number
-                return self._value(self._tree, arrays)
-        except (TypeError, ValueError, IndexError) as error:
-            reason = str(error).strip().splitlines()[0]
+                result = _value(self._tree, arrays, decides=self.cut)
+        except (TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ConfigError(
-                f"{self.label} {self.text!r}: cannot be evaluated ({reason}); expected operations that fit "
-                "the types and shapes of the branches (hepgan inspect shows them)"
+                f"{self}: cannot be evaluated ({reason}); expected operations that fit the types and shapes of the "
+                "branches (hepgan inspect shows them)"
             ) from error
-
-    def _refuse(self, node: ast.AST) -> ConfigError:
-        return ConfigError(
-            f"{self.label} {self.text!r}: {ast.unparse(node)!r} is not allowed; expected branches, numbers, "
-            f"arithmetic, comparisons, and/or/not, an index, and the functions {', '.join(sorted(FUNCTIONS))}"
-        )
-
-    def _collect(self, node: ast.AST) -> None:
-        """Check each node against the language and gather the branches."""
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            self.names.add(self._name(node))
-            return
-        children: list[ast.AST] = []
-        if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
-            pass
-        elif isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
-            children = [node.left, node.right]
-        elif isinstance(node, ast.UnaryOp):
-            children = [node.operand]
-        elif isinstance(node, ast.BoolOp):
-            children = [*node.values]
-        elif isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
-            children = [node.left, *node.comparators]
-            if len(children) > 2 and any(_is_bitwise(child) for child in children):
-                raise ConfigError(
-                    f"{self.label} {self.text!r}: & and | bind stronger than comparisons; expected brackets, "
-                    f"as in (a > 1) & (b < 2), got {ast.unparse(node)!r}; add brackets or write 'and', 'or'"
-                )
-        elif isinstance(node, ast.Subscript) and self._index(node) is not None:
-            children = [node.value]
-        elif (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in FUNCTIONS
-            and not node.keywords
-        ):
-            children = [*node.args]
-        else:
-            raise self._refuse(node)
-        for child in children:
-            self._collect(child)
-
-    def _name(self, node: ast.expr) -> str:
-        if isinstance(node, ast.Name):
-            return node.id
-        if isinstance(node, ast.Attribute):
-            return f"{self._name(node.value)}.{node.attr}"
-        raise self._refuse(node)
-
-    @staticmethod
-    def _index(node: ast.Subscript) -> tuple[int, ...] | None:
-        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if (
-            len(parts) > 1 and ast.unparse(parts[0]) == ":"
-        ):  # in uproot's notation the first axis is the event
-            parts = parts[1:]
-        values = [part.value for part in parts if isinstance(part, ast.Constant)]
-        index = tuple(value for value in values if isinstance(value, int))
-        return index if len(index) == len(parts) else None
-
-    def _value(self, node: ast.expr, arrays: Mapping[str, Any]) -> Any:
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            return arrays[self._name(node)]
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.BinOp):
-            return _BINARY[type(node.op)](self._value(node.left, arrays), self._value(node.right, arrays))
-        if isinstance(node, ast.UnaryOp):
-            return _UNARY[type(node.op)](self._value(node.operand, arrays))
-        if isinstance(node, ast.BoolOp):
-            join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-            result = self._value(node.values[0], arrays)
-            for value in node.values[1:]:
-                result = join(result, self._value(value, arrays))
+        if isinstance(result, ak.Array):
             return result
-        if isinstance(node, ast.Compare):
-            sides = [self._value(side, arrays) for side in (node.left, *node.comparators)]
-            result = _COMPARE[type(node.ops[0])](sides[0], sides[1])
-            for k, op in enumerate(node.ops[1:], start=1):
-                result = np.logical_and(result, _COMPARE[type(op)](sides[k], sides[k + 1]))
-            return result
-        if isinstance(node, ast.Subscript):
-            return self._value(node.value, arrays)[(slice(None), *(self._index(node) or ()))]
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            return FUNCTIONS[node.func.id](*(self._value(argument, arrays) for argument in node.args))
-        raise self._refuse(node)
+        constant = np.float64(result) if isinstance(result, int) and not isinstance(result, bool) else result
+        return ak.Array(np.full(len(next(iter(arrays.values()))), constant))
+
+
+def _advice(text: str, branches: Collection[str]) -> str:
+    """Names of branches in a text that need backticks and have none."""
+    bare = sorted((name for name in branches if name in text and quoted(name) != name), key=len)
+    missing = [quoted(name) for name in bare if quoted(name) not in text]
+    return f"; a branch with such a name stands in backticks: {missing[-1]}" if missing else ""
+
+
+def _value(node: Node, arrays: Mapping[str, Any], *, decides: bool) -> Any:
+    if isinstance(node, Chain):
+        return _chain(node, arrays, decides=decides)
+    if isinstance(node, Name):
+        value = ak.Array(arrays[node.name])
+        try:
+            element_type(value)
+        except TypeError as error:
+            raise TypeError(f"{node.name!r}: {error}") from None
+        return value
+    if isinstance(node, Number):
+        return node.value
+    if not isinstance(node, Index):
+        raise TypeError(f"expected a part of an expression, got {type(node).__name__}")
+    value = _value(node.of, arrays, decides=decides)
+    if not isinstance(value, ak.Array):
+        raise TypeError("a constant has no index")
+    return value[(slice(None), *node.index)]
+
+
+def _chain(node: Chain, arrays: Mapping[str, Any], *, decides: bool) -> Any:
+    def operand(operation: Operation, k: int, child: Node) -> Any:
+        flag = operation.decides[min(k, len(operation.decides) - 1)]
+        return _value(child, arrays, decides=decides if flag is None else flag)
+
+    first, *others = node.operations
+    if not others:
+        values = [operand(first, k, child) for k, child in enumerate(node.operands)]
+        return first(*values, decides=decides)
+    value = operand(first, 0, node.operands[0])
+    for operation, child in zip(node.operations, node.operands[1:], strict=True):
+        value = operation(value, operand(operation, 1, child), decides=decides)
+    return value

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from hepgan.config import DataConfig
 from hepgan.data.chunk import Chunk
@@ -24,6 +22,7 @@ from hepgan.data.kinds import Reader, reader_of
 from hepgan.data.root import branch_keys, chunks, find_branch, find_trees, open_file, open_tree
 from hepgan.errors import ConfigError, DataError
 from hepgan.files import expand, location
+from hepgan.progress import event_bar, shown, stage
 
 __all__ = ["iterate", "iterate_conditions", "read"]
 
@@ -51,16 +50,17 @@ def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: 
             return
         known = branch_keys(tree)
         expressions = [Expression(text, branches=known, label=label) for text, label in wanted.items()]
-        cut = Expression(data.cut, branches=known, label="data.cut") if data.cut else None
+        cut = Expression(data.cut, branches=known, label="data.cut", cut=True) if data.cut else None
         needed: dict[str, str] = {}
         for expression in (*expressions, *([cut] if cut else [])):
             if not expression.names:
                 raise ConfigError(
-                    f"{expression.label} {expression.text!r}: expected an expression of branches, got none "
-                    "in it; name a branch"
+                    f"{expression}: expected an expression of branches, got none in it; name a branch"
                 )
             for name in expression.names:
-                needed[name] = known.get(name) or find_branch(tree, name, label=expression.label)
+                needed[name] = known.get(name) or find_branch(
+                    tree, name, label=expression.label, remark=expression.advice(known)
+                )
         if tree.num_entries == 0:
             _LOG.warning("%s: tree %r has no entries", path, tree.name)
             return
@@ -218,13 +218,17 @@ def read(
         ConfigError: If an expression of the configuration does not fit the branches.
     """
     reader, paths = _start(data, files, base)
-    n = _count(reader, paths) if reader.entry_is_row else None  # few numbers a track: no need to count before
-    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
-        task = bar.add_task("reading", total=n or data.max_events)
+    n = None  # few numbers a track: no need to count before
+    if reader.entry_is_row:
+        with shown(progress), stage("counting"):
+            n = _count(reader, paths)
+    with event_bar("reading", total=n or data.max_events, show=progress) as show_done:
 
         def parts() -> Iterator[Events]:
+            done = 0
             for events in _iterate(reader, paths):
                 yield events
-                bar.advance(task, len(events))
+                done += len(events)
+                show_done(done)
 
         return Events.joined(parts(), n=n)

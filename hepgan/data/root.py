@@ -132,13 +132,14 @@ def branch_keys(tree: Any) -> dict[str, str]:
     return {text: names[0] for text, names in short_names(columns(tree)).items() if len(names) == 1}
 
 
-def find_branch(tree: Any, name: str, *, label: str) -> str:
+def find_branch(tree: Any, name: str, *, label: str, remark: str = "") -> str:
     """Full name of a column.
 
     Args:
         tree: A TTree or RNTuple.
         name: Its full name, or a shorter one.
         label: Key of the configuration that names it, for messages.
+        remark: What else to say if there is no such column.
 
     Raises:
         DataError: If there is no such column, or several.
@@ -155,8 +156,8 @@ def find_branch(tree: Any, name: str, *, label: str) -> str:
         )
     if not full:
         raise DataError(
-            f"{tree.file.file_path}: tree {tree.name!r} has no branch {name!r} ({label}); "
-            f"{near(name, known)}{unread(tree)}"
+            f"{tree.file.file_path}: tree {tree.name!r} has no branch {name!r} ({label}); {near(name, known)}{remark}"
+            f"{unread(tree)}"
         )
     return full[0]
 

@@ -18,6 +18,7 @@ import tomli_w
 
 from hepgan.config import SHOWERS, TRACKS, TrainingConfig, load
 from hepgan.data.branches import LAYOUTS, TRACK_LAYOUTS
+from hepgan.data.expressions import quoted
 from hepgan.data.inspection import inspect
 from hepgan.data.recognition import Suggestion, positions
 from hepgan.data.summaries import SENTINELS, Branch, Tree, numbered
@@ -76,7 +77,7 @@ def _showers(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
     unit = "GeV" if calorimeter.visible > _GEV_RATIO * energy.mean else "MeV"
     lines = []
     if energy.minimum <= 0 or energy.n_nan:
-        lines.append(f"cut = {_toml(f'{energy.name} > 0')}  # some values are not")
+        lines.append(f"cut = {_toml(f'{quoted(energy.name)} > 0')}  # some values are not")
     known = energy.name.lower().rpartition("/")[2] in _ENERGY_NAMES[:2]
     scalars = [b for b in tree.branches if TRACK_LAYOUTS["scalars"].holds(b) and b is not energy]
     return [
@@ -215,9 +216,9 @@ def _tracks(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
     if not (momentum or eta or occupancy):
         return None
 
-    needed = [f"{b.name} > 0" for b in momentum if b.minimum <= 0 or b.n_nan]
-    needed += [f"isfinite({b.name})" for b in (*eta, *occupancy, *weight, *targets) if b.n_nan]
-    needed += [f"{b.name} != {v:g}" for b in (*eta, *occupancy) for v, _ in b.exact if v in SENTINELS]
+    needed = [f"{quoted(b.name)} > 0" for b in momentum if b.minimum <= 0 or b.n_nan]
+    needed += [f"isfinite({quoted(b.name)})" for b in (*eta, *occupancy, *weight, *targets) if b.n_nan]
+    needed += [f"{quoted(b.name)} != {v:g}" for b in (*eta, *occupancy) for v, _ in b.exact if v in SENTINELS]
     lines = [f"cut = {_toml(' and '.join(needed))}  # some values are not"] if needed else []
     lines += [f"weight = {_toml(b.name)}" for b in weight]
     names = {b.name for b in targets}
@@ -268,9 +269,9 @@ def _species_lines(species: Branch) -> list[str]:
     return [
         "",
         "# One model for all species; for one of them, leave this out and add it to the cut, as in "
-        f"{species.name} == {species.few[0]:g}",
+        f"{quoted(species.name)} == {species.few[0]:g}",
         *_table("conditions", species)[1:],
-        *([f"branch = {_toml(f'abs({species.name})')}"] if signed else []),
+        *([f"branch = {_toml(f'abs({quoted(species.name)})')}"] if signed else []),
         'transform = "category"',
         f"categories = {{ {', '.join(categories)} }}",
     ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.data.events import Events
-from hepgan.data.expressions import Expression
+from hepgan.data.expressions import Expression, quoted
 from hepgan.errors import ConfigError, DataError
 from hepgan.evaluation.bins import MIN_IN_BIN, Pairs
 from hepgan.evaluation.closures import Category, ExactShares, KsDistances, Shares, TrackClosure
@@ -107,21 +107,23 @@ class TrackSetup(Setup[TrackClosure]):
         if not texts:
             columns = [reference.observed(k) for k in range(len(self.names))]
             medians = [quantile_edges(x[w > 0], 2, weights=w[w > 0])[1] for x, w in columns]
-            texts = tuple(f"{name} > {m:.3g}" for name, m in zip(self.names, medians, strict=True))
+            texts = tuple(f"{quoted(name)} > {m:.3g}" for name, m in zip(self.names, medians, strict=True))
 
         def passing(text: str) -> Passing:
-            cut = Expression(text, label="evaluation.cuts")
+            cut = Expression(text, branches=self.names, label="evaluation.cuts", cut=True)
             for name in cut.names:
                 if name not in self.names:
                     raise ConfigError(
-                        f"evaluation.cuts: {text!r}: there is no target {name!r}; {near(name, self.names)}"
+                        f"evaluation.cuts: {text!r}: there is no target {name!r}; "
+                        f"{near(name, self.names)}{cut.advice(self.names)}"
                     )
 
             def passed(sample: Sample) -> NDArray[np.bool_]:
                 result = np.asarray(cut(dict(zip(self.names, sample.features.T, strict=True))))
                 if result.dtype != bool or result.shape != (len(sample),):
                     raise ConfigError(
-                        f"evaluation.cuts: expected a comparison of targets, such as {self.names[0]} > 0, got {text!r}"
+                        f"evaluation.cuts: expected a comparison of targets, such as {quoted(self.names[0])} > 0, "
+                        f"got {text!r}"
                     )
                 return result
 

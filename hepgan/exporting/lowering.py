@@ -117,7 +117,8 @@ def _features(generator: DllGenerator) -> tuple[Dense, Dense]:
     n = generator.n_conditions
     weights, biases = [], []
     place = _numpy(tents.place)
-    slope = 1 / np.diff(place, axis=1)
+    gap = np.diff(place, axis=1)
+    slope = np.divide(1, gap, out=np.zeros_like(gap), where=gap > 0)  # 0 where nodes are merged
     for k, column in enumerate(scaling.columns):
         weights.append(np.outer(slope[k], np.eye(n)[column]))
         biases.append(-slope[k] * place[k, :-1])

@@ -18,20 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.errors import ConditionRangeError, DataError
-from hepgan.files import check_target, location
+from hepgan.files import location
 from hepgan.inference import noise
 from hepgan.inference.conditions import check_names, condition_values
 from hepgan.inference.excursions import Excursions, OutOfRange, chosen
 from hepgan.inference.generator import Generator
 from hepgan.inference.metadata import Condition
-from hepgan.inference.writing import Format, Origin, check_format, root_file
+from hepgan.inference.writing import Origin, generated_file
 from hepgan.progress import event_bar
+from hepgan.trees import COMPRESSION, Format, check_compression, check_format, cluster_rows
 
 __all__ = ["generate", "parse_condition"]
 
 _LOG = logging.getLogger(__name__)
-
-_CHUNK = 8_000_000  # bytes of events written at once: one basket of each branch
 
 Float32 = NDArray[np.float32]
 Value = float | tuple[float, float] | str
@@ -179,6 +178,7 @@ def generate(
     extrapolate: bool = False,
     out_of_range: OutOfRange = "error",
     format: Format = "ttree",
+    compression: str = COMPRESSION,
     progress: bool = False,
 ) -> int:
     """Write showers or tracks to a ROOT file.
@@ -198,6 +198,7 @@ def generate(
         out_of_range: Action for conditions outside the trained range, see `Generator.generate`; logged with the number
             of rows. With ``skip`` the file has a branch ``condition_row``, the row of the conditions of each event.
         format: Kind of the tree.
+        compression: Name and, after a colon, level: ``"zstd:5"``, ``"lz4"``, ``"zlib"``, ``"lzma"``, ``"none"``.
         progress: Show a progress bar.
 
     Returns:
@@ -222,7 +223,7 @@ def generate(
         raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
     excursions = Excursions(model.conditions, chosen(out_of_range, extrapolate=extrapolate), content)
     check_format(format)
-    check_target(out)
+    check_compression(compression)
     seed, run, first_event = (
         noise.check("seed", seed),
         noise.check("run", run),
@@ -231,7 +232,7 @@ def generate(
     origin = Origin(model.path.name, seed, run, first_event)
     numbers = sum(math.prod(output.shape) for output in model.metadata.outputs if output.role != "overflow")
     batch = batch_size or model.fastest_batch
-    rows = max(1, _CHUNK // (4 * numbers * batch)) * batch  # whole batches, as without chunks
+    rows = cluster_rows(numbers, batch=batch)  # whole batches, as without chunks
     if conditions and n is not None:
         intervals = _intervals(model, conditions, out_of_range=excursions.action)
         chunks = _drawn(model, intervals, n=n, rows=rows, key=(seed, run), first_event=first_event)
@@ -241,7 +242,9 @@ def generate(
     with (
         event_bar("generating", total=n, show=progress) as show_done,
         closing(chunks),
-        root_file(out, model.metadata, origin, content=content, format=format) as tree,
+        generated_file(
+            out, model.metadata, origin, rows=rows, format=format, compression=compression
+        ) as tree,
     ):
         done = 0
         for condition in chunks:

@@ -127,9 +127,9 @@ def condition_rows(
     for name in units:
         if name not in names:
             raise ValueError(f"units: the model has no condition {name!r}; {near(name, names)}")
-    if n is not None and n < 1:
+    if n is not None and n < 0:
         raise ValueError(
-            f"n: expected a positive number, got {n}; leave it out to take the length of the lists"
+            f"n: expected a number from 0 on, got {n}; leave it out to take the length of the lists"
         )
     columns = [condition_values(c, values[c.name], units.get(c.name)) for c in conditions]
     lengths = {c.name: len(column) for c, column in zip(conditions, columns, strict=True) if column.ndim}

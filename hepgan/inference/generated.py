@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.config import KINDS
-from hepgan.files import check_target, near
+from hepgan.files import near
 from hepgan.geometry import energy_factor
+from hepgan.inference.branches import shared_branches
 from hepgan.inference.kinds import HANDLING
 from hepgan.inference.metadata import Metadata
-from hepgan.inference.writing import Format, Origin, check_format, root_file, shared_branches
+from hepgan.inference.writing import Origin, generated_file
+from hepgan.trees import COMPRESSION, Format, cluster_rows
 
 __all__ = ["ROW_BRANCH", "Generated"]
 
@@ -145,23 +147,25 @@ class Generated:
         rows = {} if self.rows is None else {ROW_BRANCH: self.rows}
         return shared_branches(self.condition_array, self.metadata) | own | rows
 
-    def to_root(self, path: str | Path, *, format: Format = "ttree") -> Path:
+    def to_root(self, path: str | Path, *, format: Format = "ttree", compression: str = COMPRESSION) -> Path:
         """Write a ROOT file with the tree, branches and layout of the training file, as ``hepgan generate`` does.
 
         Args:
             path: The file; an existing one is replaced.
             format: Kind of the tree: ``"ttree"`` or ``"rntuple"``.
+            compression: Name and, after a colon, level: ``"zstd:5"``, ``"lz4"``, ``"zlib"``, ``"lzma"``, ``"none"``.
 
         Returns:
             The file.
 
         Raises:
+            ValueError: If there is no such format or compression.
             OSError: If it cannot be written; nothing is left behind.
         """
         path = Path(path)
-        check_format(format)
-        check_target(path)
-        content = KINDS[self.metadata.kind].rows
-        with root_file(path, self.metadata, self.origin, content=content, format=format) as tree:
+        rows = cluster_rows(sum(array.shape[1] for array in self.arrays))
+        with generated_file(
+            path, self.metadata, self.origin, rows=rows, format=format, compression=compression
+        ) as tree:
             tree.extend(self.branches())
         return path

@@ -23,7 +23,7 @@ from hepgan.inference.generated import Generated
 from hepgan.inference.kinds import HANDLING
 from hepgan.inference.metadata import Condition, Metadata, open_model
 from hepgan.inference.session import Session
-from hepgan.inference.targets import lint
+from hepgan.inference.targets import TARGETS, lint
 from hepgan.inference.writing import Origin
 
 __all__ = ["Generator"]
@@ -96,7 +96,7 @@ class Generator:
         return {node.op_type for node in self._model.graph.node}
 
     def lint(self, target: str) -> Sequence[str]:
-        """List what another program would refuse in the file, see `hepgan.inference.targets`."""
+        """List what another program would refuse in the file, as far as `hepgan.inference.targets` looks at it."""
         return lint(self._model, target)
 
     def check(self, *, target: str | None = None) -> list[checking.Check]:
@@ -104,7 +104,7 @@ class Generator:
         results = checking.check(self.metadata, self._model, self._run)
         if target is not None:
             problems = self.lint(target)
-            detail = "; ".join(problems) or "nothing stands in the way"
+            detail = "; ".join(problems) or TARGETS[target].looked_at
             results.append(checking.Check(f"target {target}", not problems, detail))
         return results
 

@@ -36,6 +36,12 @@ class Handling(Protocol):
     def branches(self, arrays: Sequence[Float32], metadata: Metadata) -> dict[str, Any]:
         """Arrays of a generator -> branches of a ROOT file."""
 
+    def branch_units(self, metadata: Metadata) -> dict[str, str]:
+        """Units of these branches, where they have one."""
+
+    def counters(self, metadata: Metadata) -> dict[str, str]:
+        """For each branch of variable length the branch with the number of values."""
+
 
 HANDLING: dict[str, Handling] = {SHOWERS.name: Showers(), TRACKS.name: Tracks()}
 """By the name of the kind."""

@@ -25,6 +25,7 @@ from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
 __all__ = [
     "KEY",
     "SCHEMA",
+    "TOLERANCE",
     "Condition",
     "Description",
     "Geometry",
@@ -41,6 +42,8 @@ __all__ = [
 
 SCHEMA = 1
 """Version of the JSON; increased when a reader of the older version would misread the file."""
+TOLERANCE = 1e-5
+"""Largest relative difference that counts as equal, if a file does not say another one."""
 KEY = "hepgan"
 """Name of the entry in ``metadata_props``."""
 
@@ -166,11 +169,16 @@ class Geometry(Part):
 
 
 class Reference(Part):
-    """Rows to compare with, outputs flattened: (B, n_conditions), (B, n_latent), and (B, size) of each output."""
+    """Rows to compare with, outputs flattened: (B, n_conditions), (B, n_latent), and (B, size) of each output.
+
+    Attributes:
+        tolerance: Relative difference that passes; more than `TOLERANCE` for a generator whose rounding is larger.
+    """
 
     condition: Rows
     latent: Rows
     outputs: dict[str, Rows]
+    tolerance: float = Field(TOLERANCE, gt=0)
 
 
 class Description(Part):

@@ -80,6 +80,21 @@ def check_events(first_event: int, n: int) -> int:
     return first
 
 
+def _numbers(name: str, values: ArrayLike) -> Words:
+    """Numbers of events or tracks as integers of 64 bits.
+
+    Raises:
+        TypeError: If one is not a whole number, with the name of their kind.
+        ValueError: If one does not fit into 64 bits.
+    """
+    # lists as objects: NumPy would make floats of [2**63, 1]
+    array = np.asarray(values, None if isinstance(values, np.ndarray | np.generic) else object)
+    whole = array.dtype.kind in "iu" and array.size > 0
+    for number in [array.min(), array.max()] if whole else array.ravel().tolist():
+        check(name, number)
+    return array.astype(np.uint64)
+
+
 def words(
     seed: int, run: int, events: ArrayLike, tracks: ArrayLike = 0, *, size: int, stream: int = LATENT
 ) -> Words:
@@ -94,10 +109,11 @@ def words(
         stream: What the words are for: `LATENT` or `CONDITIONS`.
 
     Raises:
-        ValueError: If seed or run are outside 64 bits.
+        TypeError: If a number is not a whole one.
+        ValueError: If a number does not fit into 64 bits.
     """
-    events = np.asarray(events, np.uint64)
-    tracks = np.broadcast_to(np.asarray(tracks, np.uint64), events.shape)
+    events = _numbers("events", events)
+    tracks = np.broadcast_to(_numbers("tracks", tracks), events.shape)
     key = np.array([check("seed", seed), check("run", run)], np.uint64)
     source = np.random.Philox(key=key)  # counts a block before it computes it: from 1
     state = source.state

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.inference.metadata import Metadata, Output
+from hepgan.trees import branch_name
 
 __all__ = ["Showers"]
 
@@ -74,4 +75,21 @@ class Showers:
         branches = LAYOUTS[calo.layout].write(cells, calo, metadata.calorimeter)
         if n_overflow and not tail:
             branches[calo.overflow or "overflow"] = overflow
-        return branches
+        return {branch_name(name, name): values for name, values in branches.items()}
+
+    def branch_units(self, metadata: Metadata) -> dict[str, str]:
+        """The unit of the cells, for all branches with energies."""
+        from hepgan.data.branches import LAYOUTS
+
+        calo, calorimeter = metadata.data.calo, metadata.calorimeter
+        energies = LAYOUTS[calo.layout].energies(calo, calorimeter)
+        if not calo.has_tail and any(output.role == "overflow" for output in metadata.outputs):
+            energies = [*energies, calo.overflow or "overflow"]
+        return {branch_name(name, name): calo.unit for name in energies}
+
+    def counters(self, metadata: Metadata) -> dict[str, str]:
+        """Of hits: one counter for all their branches, named as in the training file."""
+        from hepgan.data.branches import LAYOUTS
+
+        counters = LAYOUTS[metadata.data.calo.layout].counters(metadata.data.calo)
+        return {branch_name(name, name): counter for name, counter in counters.items()}

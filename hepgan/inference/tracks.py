@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.inference.metadata import Metadata, Output
-from hepgan.inference.writing import branch_name
+from hepgan.trees import branch_name
 
 __all__ = ["Tracks"]
 
@@ -61,3 +61,11 @@ class Tracks:
         """The array as branches of the training file."""
         columns = zip(metadata.data.targets, arrays[0].T, strict=True)
         return {branch_name(target.expression, target.name): column for target, column in columns}
+
+    def branch_units(self, metadata: Metadata) -> dict[str, str]:
+        """Units of the targets."""
+        return {branch_name(target.expression, target.name): target.unit for target in metadata.data.targets}
+
+    def counters(self, metadata: Metadata) -> dict[str, str]:
+        """None: an entry is a track."""
+        return {}

@@ -8,19 +8,78 @@ generator; its tables are parameters, which the training changes further.
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
+from hepgan.progress import duration, stage
 from hepgan.transforms.energy import EnergyNodes
 
 __all__ = ["FactorCopula", "censored_factor_model", "factor_model"]
+
+logger = logging.getLogger(__name__)
 
 _NOISE_FLOOR = 0.01  # smallest variance of the own noise of a variable
 _MOST_EVENTS = 7_000  # most events of an energy node; correlations are then known to about 1 %
 _SWEEPS = 5  # draws of the censored values; more change the loadings by less than their uncertainty
 _FEWEST = 100  # fewest events of an energy node; with fewer, correlations are unknown
 _MULTINOMIAL = 2**24  # largest number of categories of torch.multinomial
+_MANY = 1_000  # variables from which on only the leading eigenvectors are computed, which takes a tenth of the time
+_BLOCK = 256  # columns of a covariance at once: a second or so, so that Ctrl-C need not wait long
+_PRODUCT = 512  # rows of the matrix product that measures how fast this machine is
+_LONG = 30.0  # seconds of a fit that are announced
+_LARGE = 2e9  # bytes of a fit that are announced
 _TINY = 1e-6  # distance of probabilities from 0 and 1: keeps the normal quantile finite
+
+
+def _covariance(z: Tensor) -> Tensor:
+    """Covariance (V, V) of an (N, V) sample."""
+    if z.shape[1] <= _MANY:
+        return torch.cov(z.T).reshape(z.shape[1], z.shape[1])
+    z = z - z.mean(0)
+    return torch.cat([part.T @ z for part in torch.split(z, _BLOCK, 1)]) / (len(z) - 1)
+
+
+def _spectrum(z: Tensor, used: int) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+    """Prepare the leading eigenvectors of the covariance of an (N, V) sample, for any scales of the variables.
+
+    With fewer events than variables, they follow from those of the (N, N) matrix of scalar products, which has the
+    same eigenvalues.
+
+    Args:
+        z: (N, V) in double precision.
+        used: Number K of eigenvectors, at most N and V.
+
+    Returns:
+        The variances (V,), and a function from scales (V,) to the K largest eigenvalues (K,) of the covariance divided
+        by the scales, and their vectors (V, K); the largest first.
+    """
+    if len(z) < z.shape[1]:
+        centred = (z - z.mean(0)) / (len(z) - 1) ** 0.5
+
+        def dual(scale: Tensor) -> tuple[Tensor, Tensor]:
+            x = centred / scale
+            values, vectors = (part[..., -used:].flip(-1) for part in torch.linalg.eigh(x @ x.T))
+            return values, x.T @ vectors / values.clamp(min=_TINY).sqrt()
+
+        return centred.square().sum(0), dual
+    covariance = _covariance(z)
+
+    def primal(scale: Tensor) -> tuple[Tensor, Tensor]:
+        whitened = covariance / scale / scale[:, None]
+        if len(whitened) <= _MANY or 3 * used > len(whitened):
+            values, vectors = torch.linalg.eigh(whitened)
+        else:
+            begin = np.ones(len(whitened))  # any, but the same each time
+            values, vectors = map(torch.from_numpy, eigsh(whitened.numpy(), k=used, v0=begin))
+        return values[-used:].flip(0), vectors[:, -used:].flip(1)
+
+    return covariance.diagonal(), primal
 
 
 def factor_model(
@@ -33,29 +92,33 @@ def factor_model(
 
     Args:
         z: (N, V) sample.
-        factors: Number of factors K; at most V of them are not zero.
+        factors: Number of factors K; at most V, and at most N, of them are not zero.
         noise: (V,) noise standard deviations to start from; by default half of each variance is noise.
         iterations: Number of alternations between loadings and noise.
 
     Returns:
         Loadings (V, K) and noise standard deviations (V,).
     """
-    covariance = torch.cov(z.double().T).reshape(z.shape[1], z.shape[1])
-    diagonal = covariance.diagonal()
+    used = min(factors, *z.shape)
+    diagonal, leading = _spectrum(z.double(), used)
     variance = 0.5 * diagonal.clamp(min=_NOISE_FLOOR) if noise is None else noise.double() ** 2
-    used = min(factors, z.shape[1])
     loadings = torch.zeros(len(diagonal), factors, dtype=torch.float64)
     for _ in range(iterations):
         scale = variance.sqrt()
-        values, vectors = torch.linalg.eigh(covariance / scale / scale[:, None])
-        values, vectors = values[-used:].flip(0), vectors[:, -used:].flip(1)
+        values, vectors = leading(scale)
         loadings[:, :used] = scale[:, None] * vectors * (values - 1).clamp(min=0).sqrt()
         variance = (diagonal - loadings.square().sum(1)).clamp(min=_NOISE_FLOOR)
     return loadings.float(), variance.sqrt().float()
 
 
 def censored_factor_model(
-    z: Tensor, censored: Tensor, factors: int, *, rng: torch.Generator, sweeps: int = _SWEEPS
+    z: Tensor,
+    censored: Tensor,
+    factors: int,
+    *,
+    rng: torch.Generator,
+    sweeps: int = _SWEEPS,
+    tell: Callable[[int], object] = lambda done: None,
 ) -> tuple[Tensor, Tensor]:
     r"""Fit the factor model to censored data: some values are only known to lie below a threshold.
 
@@ -69,6 +132,7 @@ def censored_factor_model(
         factors: Number of factors K.
         rng: Source of the draws.
         sweeps: Number of alternations between drawing and fitting.
+        tell: Called with the number of fits that are done, 1 + sweeps at the end.
 
     Returns:
         Loadings (V, K) and noise standard deviations (V,), scaled so that each variable has variance one.
@@ -85,15 +149,47 @@ def censored_factor_model(
 
     drawn = torch.where(censored, below(0.0, 1.0), z)
     loadings, noise = factor_model(drawn, factors)
-    for _ in range(sweeps if bool(censored.any()) else 0):
+    for sweep in range(sweeps if bool(censored.any()) else 0):
+        tell(1 + sweep)
         weighted = loadings / noise[:, None] ** 2
         covariance = torch.linalg.inv(torch.eye(factors) + loadings.T @ weighted)
         shared = drawn @ weighted @ covariance
         shared = shared + torch.randn(shared.shape, generator=rng) @ torch.linalg.cholesky(covariance).T
         drawn = torch.where(censored, below(shared @ loadings.T, noise), z)
         loadings, noise = factor_model(drawn, factors, noise=noise, iterations=2)
+    tell(1 + sweeps)
     scale = (loadings.square().sum(1) + noise**2).sqrt()
     return loadings / scale[:, None], noise / scale
+
+
+def _cost(events: int, variables: int) -> tuple[float, float]:
+    """Multiplications and bytes of `censored_factor_model`, roughly, measured on one core."""
+    n, v = events, variables
+    products, eigen = 1.0 + _SWEEPS, 10.0 + 2 * _SWEEPS  # of matrices of events; of eigenvectors
+    if n < v:
+        return eigen * (2.0 * n**2 * v + 10.0 * n**3), 8.0 * (2 * n**2 + 4 * n * v)
+    vectors = 30.0 * v**3 if v <= _MANY else 15_000.0 * v**2
+    return products * 2.0 * n * v**2 + eigen * vectors, 8.0 * (3 * v**2 + 4 * n * v)
+
+
+def _announce(events: list[int], variables: int) -> None:
+    """Say how long the fit of nodes with these numbers of events will take, and what it needs, if it is much."""
+    costs = [_cost(n, variables) for n in events]
+    square = torch.ones(_PRODUCT, _PRODUCT, dtype=torch.float64)
+    torch.mm(square, square)
+    begin = time.perf_counter()
+    torch.mm(square, square)
+    rate = 2 * _PRODUCT**3 / (time.perf_counter() - begin)
+    seconds, memory = sum(c for c, _ in costs) / rate, max((m for _, m in costs), default=0.0)
+    if seconds > _LONG or memory > _LARGE:
+        logger.info(
+            "fitting the start: correlations of %d variables at %d energies: about %s and %.1f GB; "
+            'model.statistics = "layers" starts without them, data.max_events takes fewer events',
+            variables,
+            len(events),
+            duration(seconds),
+            memory / 1e9,
+        )
 
 
 class FactorCopula(nn.Module):
@@ -144,22 +240,33 @@ class FactorCopula(nn.Module):
         """
         self.nodes.fit(incident_energy)
         place = self.nodes.position(incident_energy)
+        far = [(place - k).abs() > self.nodes.reach(k) for k in range(self.nodes.nodes)]
+        numbers = [int((~away & (weights > 0)).sum()) for away in far]
+        _announce([min(n, _MOST_EVENTS) for n in numbers if n >= _FEWEST], z.shape[1])
         known: list[int] = []
-        for k in range(self.nodes.nodes):
-            near = torch.nonzero(((place - k).abs() <= self.nodes.reach(k)) & (weights > 0))[:, 0]
-            if len(near) < _FEWEST:
-                continue
-            near = near[:_MULTINOMIAL]
-            if len(near) > _MOST_EVENTS or bool((weights[near] != weights[near[0]]).any()):
-                count = min(len(near), _MOST_EVENTS)
-                near = near[torch.multinomial(weights[near], count, replacement=True, generator=rng)]
-            loadings, noise = censored_factor_model(z[near], censored[near], self.loadings.shape[2], rng=rng)
-            if known:
-                left, _, right = torch.linalg.svd(loadings.T @ self.loadings[known[-1]])
-                loadings = loadings @ (left @ right)
-            self.loadings[k] = loadings
-            self.noise[k] = noise
-            known.append(k)
+        fits = 1 + _SWEEPS
+        with stage("fitting correlations", total=fits * self.nodes.nodes) as update:
+            for k in range(self.nodes.nodes):
+                near = torch.nonzero(((place - k).abs() <= self.nodes.reach(k)) & (weights > 0))[:, 0]
+                if len(near) < _FEWEST:
+                    continue
+                near = near[:_MULTINOMIAL]
+                if len(near) > _MOST_EVENTS or bool((weights[near] != weights[near[0]]).any()):
+                    count = min(len(near), _MOST_EVENTS)
+                    near = near[torch.multinomial(weights[near], count, replacement=True, generator=rng)]
+                loadings, noise = censored_factor_model(
+                    z[near],
+                    censored[near],
+                    self.loadings.shape[2],
+                    rng=rng,
+                    tell=lambda done, before=fits * k: update(before + done),  # type: ignore[misc]
+                )
+                if known:
+                    left, _, right = torch.linalg.svd(loadings.T @ self.loadings[known[-1]])
+                    loadings = loadings @ (left @ right)
+                self.loadings[k] = loadings
+                self.noise[k] = noise
+                known.append(k)
         if known:
             self.loadings.copy_(self.nodes.filled(self.loadings, known))
             self.noise.copy_(self.nodes.filled(self.noise, known))

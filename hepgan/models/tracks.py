@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from hepgan.config import DataConfig, ObservablesModelConfig
 from hepgan.data.tensors import TensorEvents
+from hepgan.progress import stage
 from hepgan.transforms.conditions import ConditionScaling, Tents
 from hepgan.transforms.point_masses import Patterns, draw
 from hepgan.transforms.quantiles import QuantileScaling
@@ -135,15 +136,20 @@ class ObservablesGenerator(nn.Module):
         self.chance.requires_grad_(True)
         optimizer = torch.optim.Adam(self.chance.parameters(), lr=_CHANCE_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _CHANCE_STEPS)
-        for _ in range(_CHANCE_STEPS):
-            batch = events.batch(min(_CHANCE_BATCH, len(events)), rng=rng)
-            with torch.no_grad():
-                features, pattern = self.features(batch.condition), self.patterns.one_hot(batch.outputs[0])
-            surprise = -(pattern * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)
-            optimizer.zero_grad(set_to_none=True)
-            (batch.weights * surprise).mean().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+        with stage("fitting the point masses", total=_CHANCE_STEPS) as update:
+            for step in range(_CHANCE_STEPS):
+                batch = events.batch(min(_CHANCE_BATCH, len(events)), rng=rng)
+                with torch.no_grad():
+                    features, pattern = (
+                        self.features(batch.condition),
+                        self.patterns.one_hot(batch.outputs[0]),
+                    )
+                surprise = -(pattern * torch.log(self.chance(features).clamp(min=_LEAST_CHANCE))).sum(1)
+                optimizer.zero_grad(set_to_none=True)
+                (batch.weights * surprise).mean().backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                update(step + 1)
         self.chance.requires_grad_(False)
 
     def features(self, condition: Tensor) -> Tensor:

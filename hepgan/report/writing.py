@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import uproot
 from pydantic import JsonValue
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from hepgan import __version__
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.data.events import Events
-from hepgan.errors import ConfigError, DataError
+from hepgan.errors import ConfigError, DataError, ReportError
 from hepgan.evaluation.measuring import Outcome, check_settings, measure
 from hepgan.evaluation.records import Array
 from hepgan.evaluation.results import (
@@ -40,10 +37,11 @@ from hepgan.evaluation.sample import Sample, Setup, Step
 from hepgan.evaluation.setups import SETUPS
 from hepgan.evaluation.verdict import summary
 from hepgan.files import check_target, write_text
-from hepgan.files import written as written_file
 from hepgan.metrics.moments import effective_size
+from hepgan.progress import shown, stage
 from hepgan.report.drawing import REPORTS, Line, draw, read_history
 from hepgan.report.page import render
+from hepgan.trees import cluster_rows, tree_file
 
 if TYPE_CHECKING:
     from hepgan.inference.generator import Generator
@@ -88,15 +86,13 @@ def _subset(events: Events, most: int, rng: np.random.Generator) -> Events:
 @contextmanager
 def _steps(total: int, *, progress: bool) -> Iterator[Step]:
     """Give a function to call at the start of each step, which moves a progress bar."""
-    columns = (SpinnerColumn(), *Progress.get_default_columns()[:2], TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("evaluate", total=total)
-        begun = False
+    with shown(progress), stage("evaluate", total=total) as update:
+        begun = 0
 
         def step(description: str) -> None:
             nonlocal begun
-            bar.update(task, description=description, advance=int(begun))
-            begun = True
+            update(begun, note=description)
+            begun += 1
 
         yield step
 
@@ -170,23 +166,26 @@ def _finish(
 
     Raises:
         DataError: If weights were to be written and there are none.
+        ReportError: If the page, or the file of weights, cannot be made; the numbers are written.
     """
     outcome = measure(sample, reference, setup, seed=output.seed, step=step, training=training)
     results = _results(sample, reference, setup, outcome, output)
     numbers, page = output.folder / "metrics.json", output.folder / "report.html"
     write_text(numbers, results.to_json() + "\n")
     page.unlink(missing_ok=True)  # of an earlier evaluation: it would not belong to these numbers
-    if output.weights is not None and outcome.weights is not None:
-        _write_weights(output.weights, outcome.weights, sample, setup)
     try:
+        if output.weights is not None and outcome.weights is not None:
+            _write_weights(output.weights, outcome.weights, sample, setup)
         step("figures")
         sections = draw(sample, reference, setup, outcome=outcome, history=output.history)
         step("report")
         note = REPORTS[setup.data.kind.name].note
         write_text(page, render(results, sections, title=output.title, note=note))
-    except Exception:
-        _LOG.error("the report could not be made; the numbers are in %s", numbers)
-        raise
+    except Exception as error:
+        raise ReportError(
+            f"{page}: the report could not be made ({type(error).__name__}: {error}); nothing that was measured is "
+            f"lost: the numbers are in {numbers}"
+        ) from error
     if output.weights is not None and outcome.weights is None:
         reweighting = outcome.metrics.classifier.reweighting
         reason = reweighting.reason if reweighting else "a fast evaluation finds none"
@@ -219,8 +218,10 @@ def _write_weights(path: Path, weights: Array, sample: Sample, setup: Setup[Any]
     conditions = zip(setup.data.conditions, sample.events.conditions.T, strict=True)
     columns = {condition.name: values for condition, values in conditions}
     columns |= {"weight_before": sample.weights, "weight": weights}
-    with written_file(path, "weights") as temporary, uproot.recreate(temporary) as file:
-        file["weights"] = columns
+    title = "weight: imitates the reference with the sample; weight_before: as read"
+    rows = cluster_rows(len(columns))
+    with tree_file(path, "weights", content="weights", rows=rows, title=title) as tree:
+        tree.extend(columns)
 
 
 def _within_range(model: Generator, reference: Events) -> Events:

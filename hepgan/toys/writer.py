@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uproot
 from numpy.typing import NDArray
 
 import hepgan
-from hepgan.files import check_target, near, written
+from hepgan.files import near
 from hepgan.progress import event_bar
 from hepgan.toys.jets import jet_images
 from hepgan.toys.mixtures import grid, ring
 from hepgan.toys.rich import rich_tracks
 from hepgan.toys.shower_shapes import shower_shape
+from hepgan.trees import COMPRESSION, check_compression, cluster_rows, tree_file
 
 __all__ = ["TOYS", "Toy", "write"]
 
 _LOG = logging.getLogger(__name__)
-_CHUNK = 50_000  # tracks written at once: one basket of each branch
-_COMPRESSION = uproot.ZSTD(5)
+_CHUNK = 50_000  # events drawn at once; another number gives other events of the same seed
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,14 @@ TOYS = {
 
 
 def write(
-    name: str, out: str | Path, *, n: int, seed: int = 1, progress: bool = False, **options: Any
+    name: str,
+    out: str | Path,
+    *,
+    n: int,
+    seed: int = 1,
+    compression: str = COMPRESSION,
+    progress: bool = False,
+    **options: Any,
 ) -> int:
     """Write events of a toy to a ROOT file; memory does not grow with their number.
 
@@ -65,6 +71,7 @@ def write(
         out: The file; it appears when it is complete, and replaces a file of that name.
         n: Number of events.
         seed: The same seed gives the same events.
+        compression: See `hepgan.trees.CODECS`.
         progress: Show a progress bar.
         options: Options of the toy, such as ``species`` and ``background`` of `rich_tracks`.
 
@@ -72,7 +79,7 @@ def write(
         The number of events.
 
     Raises:
-        ValueError: If there is no such toy, or it has no such option, or an option is out of range.
+        ValueError: If there is no such toy or compression, or it has no such option, or an option is out of range.
         OSError: If `out` is no file, or cannot be written, such as on a full disk; nothing is left behind.
     """
     if name not in TOYS:
@@ -86,8 +93,7 @@ def write(
             raise ValueError(f"{option}: the toy {name!r} has no such option; {remedy}")
     if n < 1:
         raise ValueError(f"n: expected a positive number of events, got {n}; add -n N")
-    out = Path(out)
-    check_target(out)
+    check_compression(compression)
     toy, seeds = TOYS[name], np.random.SeedSequence(seed)
     samples = (
         toy.sample(min(_CHUNK, n - start), rng=np.random.default_rng(seeds.spawn(1)[0]), **options)
@@ -96,16 +102,23 @@ def write(
     first = next(samples)  # checks the options before anything is made
     origin = {"hepgan": hepgan.__version__, "toy": name, "events": n, "seed": seed, "options": options}
 
+    rows = cluster_rows(sum(int(np.prod(values.shape[1:])) for values in first.values()))
     with (
         event_bar("generating", total=n, show=progress) as show_done,
-        written(out, "events") as temporary,
-        uproot.recreate(temporary, compression=_COMPRESSION) as file,
+        tree_file(
+            out,
+            toy.tree,
+            content="events",
+            rows=rows,
+            title=toy.title,
+            compression=compression,
+            notes={"generated_by": json.dumps(origin)},
+        ) as tree,
     ):
-        types = {branch: np.dtype((values.dtype, values.shape[1:])) for branch, values in first.items()}
-        tree = file.mktree(toy.tree, types, title=toy.title, initial_basket_capacity=100)
+        done = 0
         for branches in chain([first], samples):
             tree.extend(branches)
-            show_done(tree.num_entries)
-        file["generated_by"] = json.dumps(origin)
+            done += len(next(iter(branches.values())))
+            show_done(done)
     _LOG.info("%s: %d events", out, n)
     return n

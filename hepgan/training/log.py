@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from hepgan.errors import ConfigError
 from hepgan.files import write_text
+from hepgan.progress import stage
 from hepgan.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -84,39 +82,29 @@ def _step_of(text: str) -> float:
 
 
 class ProgressBar:
-    """Progress bar on stderr: step, value of the game, penalty, physics distance, samples/s, time left.
+    """Progress of a training: step, value of the game, penalty, physics distance, samples/s, time left.
 
     Args:
         steps: Number of steps of the whole training.
         step: Number of steps done.
-        show: False: show nothing.
     """
 
-    def __init__(self, steps: int, step: int, *, show: bool) -> None:
-        self.progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            console=Console(stderr=True),
-            disable=not show,
-        )
-        self.task = self.progress.add_task("training", total=steps, completed=step, numbers="")
+    def __init__(self, steps: int, step: int) -> None:
+        self.stage = stage("training", total=steps, done=step)
         self.shown: dict[str, float] = {}
 
     def __enter__(self) -> ProgressBar:
-        self.progress.start()
+        self.show = self.stage.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+    def __exit__(self, *error: Any) -> None:
+        self.stage.__exit__(*error)
 
     def update(self, step: int, line: dict[str, float]) -> None:
         """Show the step and the newest numbers of the log; numbers that `line` lacks stay as they are."""
         self.shown |= line
         numbers = [f"{name} {self.shown[key]:{form}}" for name, key, form in _SHOWN if key in self.shown]
-        self.progress.update(self.task, completed=step, numbers="  ".join(numbers))
+        self.show(step, note="  ".join(numbers))
 
 
 class EventRate:

@@ -16,8 +16,9 @@ from torch import Tensor
 from hepgan.config import Config
 from hepgan.errors import Interrupted, TrainingDiverged
 from hepgan.objectives import OBJECTIVES, chosen
+from hepgan.progress import shown, stage
 from hepgan.training.log import EventRate, Log, ProgressBar
-from hepgan.training.run_folder import export_run
+from hepgan.training.run_folder import export_trained
 from hepgan.training.setup import Run, set_up
 from hepgan.training.signals import stop_signals
 from hepgan.training.steps import critic_step, generator_step, set_learning_rates, update_average
@@ -46,11 +47,15 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         DataError: If the data cannot be used, or changed (with `resume`).
         NotFoundError: If files, or the run to resume, are missing.
         TrainingDiverged: If a loss stops being finite; the last checkpoint stays.
-        Interrupted: After SIGINT (Ctrl-C) or SIGTERM; state and exported model are saved.
+        ExportError: If the exported model cannot be made; the last checkpoint stays.
+        Interrupted: After SIGINT (Ctrl-C) or SIGTERM; state and exported model are saved. A second signal is a plain
+            KeyboardInterrupt at once; the last checkpoint stays.
     """
-    run = set_up(config, out, resume=resume, progress=progress)
-    interrupted = _train(run, progress=progress)
-    export_run(run.folder.path, run.folder.model)
+    with shown(progress):
+        run = set_up(config, out, resume=resume, progress=progress)
+        interrupted = _train(run)
+        with stage("exporting the model"):
+            export_trained(run.folder)
     if interrupted:
         step = run.state.step
         message = f"stopped at step {step} by request; --resume goes on from here"
@@ -58,7 +63,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     return run.folder.path
 
 
-def _train(run: Run, *, progress: bool) -> bool:
+def _train(run: Run) -> bool:
     """Train until the last step, the time limit or a signal; return whether a signal came first."""
     config, state, folder, settings = run.config, run.state, run.folder, run.config.training
     objective, regulariser = chosen(config.objective)
@@ -67,7 +72,7 @@ def _train(run: Run, *, progress: bool) -> bool:
     is_new = not state.best
     with (
         Log(folder, step=-1 if is_new else state.step, tensorboard=settings.tensorboard) as log,
-        ProgressBar(settings.steps, state.step, show=progress) as bar,
+        ProgressBar(settings.steps, state.step) as bar,
         stop_signals() as signals,
     ):
         if is_new:

@@ -11,19 +11,21 @@ from pathlib import Path
 from hepgan import config as configuration
 from hepgan.config import Config
 from hepgan.config.checking import tomllib
-from hepgan.errors import ConfigError, DataError, ModelFileError, NotFoundError
+from hepgan.errors import ConfigError, DataError, ExportError, ModelFileError, NotFoundError
 from hepgan.evaluation.records import Number
 from hepgan.evaluation.results import read_results
 from hepgan.exporting.formats import FORMATS, Format
+from hepgan.files import write_bytes
 from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.training import checkpoint
 from hepgan.training.state import RunProgress, SavedState
 
-__all__ = ["RunFolder", "export_run", "load_generator"]
+__all__ = ["RunFolder", "export_run", "export_trained", "load_generator"]
 
 logger = logging.getLogger(__name__)
 
 _FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
+_FREE_TO_CHANGE |= {"data.output_tree", "data.calorimeter.hits.count"}  # filled in from the training file
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ def export_run(
     Raises:
         NotFoundError: If the folder holds no run or no checkpoint.
         ConfigError: If the format cannot express the generator.
+        ExportError: If the file is not the generator; it is kept as ``NAME.unverified.onnx``.
         ValueError: If there is no such format, or it has no batch.
     """
     if format not in FORMATS:
@@ -205,8 +208,31 @@ def export_run(
     }
     metrics = {"validation_distance": (progress.best_distance, 0.0), **_headline(folder, provenance)}
     options = {} if batch is None else {"batch": batch}
-    FORMATS[format](generator, out, data=config.data, provenance=provenance, metrics=metrics, **options)
+    try:
+        FORMATS[format](generator, out, data=config.data, provenance=provenance, metrics=metrics, **options)
+    except ExportError as error:
+        if error.content is None:
+            raise
+        kept = Path(out).with_suffix(".unverified.onnx")
+        write_bytes(kept, error.content, content="the unverified model")
+        raise ExportError(f"{error}; the file is kept as {kept}, for a look at it") from error
     return Path(out)
+
+
+def export_trained(folder: RunFolder) -> None:
+    """Write ``model.onnx`` at the end of a training, which is saved already.
+
+    Raises:
+        ExportError: If that fails, for whatever reason; says what is there, and how to go on.
+    """
+    try:
+        export_run(folder.path, folder.model)
+    except Exception as error:
+        raise ExportError(
+            f"run folder {folder.path}: the training is saved, but its {folder.model.name} could not be made: {error}. "
+            f"Nothing is lost: weights and state are in {folder.checkpoint.parent}, the log in {folder.log.name}. Go "
+            f"on with: hepgan export {folder.path} --out {folder.model}"
+        ) from error
 
 
 def _headline(folder: RunFolder, provenance: Mapping[str, object]) -> dict[str, Number]:

@@ -9,12 +9,14 @@ import torch
 
 from hepgan import config as configuration
 from hepgan.config import Config
+from hepgan.data.names import completed
 from hepgan.data.splits import training_events, training_files
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError
 from hepgan.files import digest, write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
+from hepgan.progress import stage
 from hepgan.training.run_folder import RunFolder
 from hepgan.training.state import RunState
 from hepgan.training.validation import ValidationDistance
@@ -61,7 +63,9 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     device = _device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    data_sha256 = digest(training_files(config.data))
+    with stage("digest of the files"):
+        data_sha256 = digest(training_files(config.data))
+    config = config.model_copy(update={"data": completed(config.data)})
     saved = None
     if resume:
         folder.check_resumable(config)
@@ -75,12 +79,14 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     _check(config, events)
     if saved is None:
         on_cpu = TensorEvents.of(training, config.data)
-        state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256)
+        with stage("fitting the start"):
+            state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256)
     else:
         state = RunState.restore(config, saved)
-    distance = ValidationDistance(
-        reference, state.average, kind=config.data.kind, threshold=config.evaluation.threshold
-    )
+    with stage("preparing the validation"):
+        distance = ValidationDistance(
+            reference, state.average, kind=config.data.kind, threshold=config.evaluation.threshold
+        )
     folder.path.mkdir(parents=True, exist_ok=True)
     write_text(folder.config, configuration.dump(config))
     return Run(config, folder, state, events, distance)

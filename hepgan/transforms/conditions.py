@@ -12,7 +12,13 @@ from hepgan.transforms.quantiles import TINY, differences, weighted_quantiles
 
 __all__ = ["ConditionScaling", "Tents"]
 
-_LEAST_GAP = 1e-4  # smallest distance between two nodes, in standard deviations of the condition
+# Smallest distance between two nodes, in standard deviations of the condition. Closer ones are merged: a tent between
+# them would magnify the rounding of single precision by the inverse of their distance.
+_LEAST_GAP = 1e-2
+_LEAST_LOG_SPREAD = (
+    1e-2  # of log x, which is known to 1e-7: a narrower spectrum is not stretched to unit spread
+)
+_CONSTANT = 1e-6  # spread, relative to the mean, below which a condition counts as constant; its scale is 1
 
 
 class ConditionScaling(nn.Module):
@@ -43,7 +49,7 @@ class ConditionScaling(nn.Module):
             k: list(c.categories.values()) for k, c in enumerate(conditions) if c.transform == "category"
         }
         self.n_features = self.n_numbers + sum(map(len, self.categories.values()))
-        self.register_buffer("logarithmic", torch.tensor(logarithmic), persistent=False)
+        self.register_buffer("logarithmic", torch.tensor(logarithmic, dtype=torch.bool), persistent=False)
         self.register_buffer("mean", torch.zeros(self.n_numbers))
         self.register_buffer("scale", torch.ones(self.n_numbers))
 
@@ -53,7 +59,10 @@ class ConditionScaling(nn.Module):
         w = (weights.double() / weights.double().sum())[:, None]
         mean = (w * x).sum(0)
         self.mean.copy_(mean)
-        self.scale.copy_((w * (x - mean) ** 2).sum(0).clamp(min=TINY).sqrt())
+        spread = (w * (x - mean) ** 2).sum(0).clamp(min=TINY**2).sqrt()
+        constant = spread <= TINY + _CONSTANT * torch.where(self.logarithmic, 1.0, mean.abs())
+        scale = torch.where(self.logarithmic, spread.clamp(min=_LEAST_LOG_SPREAD), spread)
+        self.scale.copy_(torch.where(constant, 1.0, scale))
 
     def _transformed(self, condition: Tensor) -> Tensor:
         """Numeric conditions (N, C), those with transform "log" as their logarithm."""
@@ -92,14 +101,15 @@ class Tents(nn.Module):
     Tent h is 1 at node h, falls linearly to 0 at the neighbouring nodes and stays 0 beyond, so a linear layer of tents
     is a piecewise-linear function of the condition. A dense network behind them follows a threshold (of the momentum,
     for example) as sharply as the number of events allows. The tents of a condition sum to 1; outside the fitted range
-    the outermost one stays at 1.
+    the outermost one stays at 1. A condition with few values, such as beam energies, has fewer nodes than H: tents
+    without a node of their own are 0 everywhere.
 
     Args:
         numbers: Number of conditions C.
         nodes: Tents H of each condition (>= 2).
     """
 
-    place: Tensor  # (C, H) nodes, increasing
+    place: Tensor  # (C, H) nodes, increasing; the last one is repeated if there are fewer
     weight: Tensor
     bias: Tensor
 
@@ -113,18 +123,26 @@ class Tents(nn.Module):
         self.register_buffer("bias", bias.repeat(numbers), persistent=False)
 
     def fit(self, x: Tensor, weights: Tensor) -> None:
-        """Put the nodes on evenly spaced quantiles of (N, C) standardised conditions with (N,) weights."""
+        """Put the nodes on evenly spaced quantiles of (N, C) standardised conditions with (N,) weights.
+
+        Nodes that coincide, or nearly so, become one.
+        """
         levels = torch.linspace(0, 1, self.nodes, dtype=torch.float64)
         quantiles = weighted_quantiles(x.double(), weights.double(), levels).T.contiguous()
         quantiles[:, 0], quantiles[:, -1] = x.amin(0), x.amax(0)
-        steps = torch.arange(self.nodes) * _LEAST_GAP
-        self.place.copy_((quantiles - steps).cummax(1).values + steps)
+        for place, nodes in zip(self.place, quantiles.tolist(), strict=True):
+            kept = nodes[:1]
+            for node in nodes[1:]:
+                if node - kept[-1] >= _LEAST_GAP:
+                    kept.append(node)
+            place.copy_(torch.tensor(kept + kept[-1:] * (self.nodes - len(kept)), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C) standardised conditions to (B, C * H) numbers from 0 to 1."""
         # the part of each interval between nodes that lies below x: 1 for intervals below, 0 for intervals above
         numbers, intervals = self.place.shape[0], self.nodes - 1
-        slope = 1 / (self.place[:, 1:] - self.place[:, :-1])
+        gap = self.place[:, 1:] - self.place[:, :-1]
+        slope = torch.where(gap > 0, 1 / gap, 0)  # 0 where nodes are merged
         own = torch.eye(numbers, device=x.device).repeat_interleave(intervals, 0) * slope.flatten()[:, None]
         covered = nn.functional.linear(x, own, -(slope * self.place[:, :-1]).flatten()).clamp(0, 1)
         return nn.functional.linear(covered, self.weight, self.bias)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgan.errors import DataError
+from hepgan.progress import stage
 from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
@@ -19,9 +20,10 @@ _FEWEST = 30  # fewest events of an energy node; with fewer, even quartiles are 
 _SLOPE_EVENTS = 100.0  # number of events above the floor at which a fitted slope in energy is halved
 _RIDGE = 1e-6  # ridge of the regression, relative to the sum of weights: makes nodes without events solvable
 _LEAST_VARIANCE = 0.05  # relative to the variance over all energies; a variable may be constant at one energy
-_LEAST_STEP = 1e-6  # smallest distance between two nodes in log E: a sample may have only one energy
+_LEAST_STEP = 1e-2  # smallest distance between two nodes in log E, which single precision knows to 1e-6
 _CONSTANT = 1e-4  # a variable whose spread is below this share of 1 + its mean magnitude counts as constant
 _LEAST_DISTANCE = 1e-6  # of a non-zero deposit from the floor, in units of the variable
+_MOST_NUMBERS = 2**28  # numbers of the tables of events at once: 1 GB
 _LEAST_INTERVAL = 0.1  # smallest distance in z between the end of the point mass and the next knot
 
 
@@ -179,12 +181,14 @@ class ConditionalQuantile(nn.Module):
         place = self.nodes.position(incident_energy)
         grid = self.grid.double()
         known = []
-        for k in range(self.nodes.nodes):
-            near = (place - k).abs() <= self.nodes.reach(k)
-            if int(near.sum()) >= _FEWEST:
-                moved = self._moved_to_node(values[near], (place - k)[near], weights[near])
-                self.table[k] = self._column(moved, weights[near], grid).to(self.table)
-                known.append(k)
+        with stage("fitting quantiles", total=self.nodes.nodes) as update:
+            for k in range(self.nodes.nodes):
+                near = (place - k).abs() <= self.nodes.reach(k)
+                if int(near.sum()) >= _FEWEST:
+                    moved = self._moved_to_node(values[near], (place - k)[near], weights[near])
+                    self.table[k] = self._column(moved, weights[near], grid).to(self.table)
+                    known.append(k)
+                update(k + 1)
         if not known:
             raise DataError(
                 f"training events: expected at least {_FEWEST} of similar energy, got {len(values)} spread over "
@@ -256,6 +260,10 @@ class ConditionalQuantile(nn.Module):
 
         Values at the floor give the normal number where the point mass ends.
         """
+        most = max(1, _MOST_NUMBERS // (self.knots * values.shape[1]))
+        if len(values) > most:  # the tables of all events at once would not fit into memory
+            parts = zip(*(torch.split(x, most) for x in (values, incident_energy)), strict=True)
+            return torch.cat([self.to_normal(*part) for part in parts])
         basis = self.nodes(incident_energy)
         table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, values.shape[1])
         index = (table <= values[:, None]).sum(1, keepdim=True).sub(1).clamp(0, self.knots - 2)

@@ -458,3 +458,14 @@ def test_the_cell_of_the_readme_draws_the_model_of_the_demo(demo_run, monkeypatc
     assert sum(bar.get_height() for bar in names["right"].patches) == len(response) == 5000
     assert 0.98 < response.mean() < 1  # lead included, nearly all energy is seen
     pyplot.close("all")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 130), ((15,), 143)])
+def test_an_interrupt_ends_with_a_sentence_and_its_own_code(monkeypatch, arguments, code):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt(*arguments)
+
+    monkeypatch.setattr("hepgan.workflow.inspect", interrupted)
+    result = run("inspect", "any.root")
+    assert result.exit_code == code
+    assert result.stderr == "hepgan: stopped by request; no file is left half-written\n"

@@ -50,6 +50,20 @@ def test_hits_round_trip(values) -> None:
     assert parse(config.model_dump(mode="json", exclude_none=True)) == config
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_are_finite(values, tracks, number) -> None:
+    values["data"]["calorimeter"]["layers"][0]["z"] = [0, number]
+    tracks["data"]["targets"][0]["atoms"] = [number]
+    for table in (values, tracks, MINIMAL | {"evaluation": {"limits": {"auc": number}}}):
+        with pytest.raises(ConfigError, match=rf": input should be a finite number, got {number}"):
+            parse(table)
+
+
+def test_long_values_are_cut_in_messages(values) -> None:
+    with pytest.raises(ConfigError, match=r"training\.steps: .*, got 'a{199}\.\.\.$"):
+        parse(values | {"training": {"steps": "a" * 10_000}})
+
+
 def test_configuration_is_frozen(values) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         parse(values).training.steps = 3

@@ -1,5 +1,6 @@
 import hashlib
 import logging
+import re
 import struct
 import tracemalloc
 from pathlib import Path
@@ -13,6 +14,7 @@ from root_files.make import ENTRIES, FOLDER, truth, whole
 
 from hepgan.config import DataConfig, parse
 from hepgan.data.events import Events
+from hepgan.data.expressions import quoted
 from hepgan.data.reading import iterate, read
 from hepgan.data.root import open_file, open_tree
 from hepgan.errors import ConfigError, DataError, NotFoundError
@@ -124,6 +126,51 @@ def test_conditions_and_weights_may_be_expressions(tiny_events, tiny_file, tiny_
     np.testing.assert_allclose(events.conditions[:, 0], 1000 * tiny_events.conditions[:, 0])
     np.testing.assert_array_equal(events.conditions[:, 1], np.arange(50) - 25)
     np.testing.assert_array_equal(events.weights, np.arange(50) > 9)
+
+
+def test_expressions_do_not_wrap_in_the_type_of_the_branch(tiny_events, tiny_file, tiny_data) -> None:
+    n = np.arange(50)
+    path = tiny_file(us=(n * 11).astype(np.uint16), charge=np.where(n % 3, 1, -1).astype(np.int8))
+    for cut, passed in (
+        ("us - 100 < 0", n * 11 < 100),
+        ("-us < 0", n > 0),
+        ("us * us > 65535", n * 11 > 255),
+        ("us > -1", n > -1),
+        ("us < 70000", n > -1),
+        ("charge * 200 > 0", n % 3 > 0),
+        ("(us > 50) * (charge > 0)", (n * 11 > 50) & (n % 3 > 0)),
+    ):
+        assert_same(read(tiny_data([path], cut=cut)), tiny_events[passed])
+    conditions = [
+        {"name": "incident_energy", "branch": "us * us + 1"},
+        {"name": "charge", "branch": "charge * 200", "transform": "linear"},
+    ]
+    events = read(tiny_data([path], conditions=conditions, weight="us - 20"))
+    np.testing.assert_array_equal(
+        events.conditions, np.stack([(n * 11.0) ** 2 + 1, np.where(n % 3, 200, -200)], 1)
+    )
+    np.testing.assert_array_equal(events.weights, n * 11 - 20)
+
+
+def test_names_that_are_no_identifiers_in_expressions(tiny_events, tiny_file, tiny_data) -> None:
+    n = np.arange(50)
+    branches = {
+        "lambda": n,
+        "E[MeV]": n,
+        "Aux::pt": n,
+        "p-K": n,
+        "p K": n,
+        "jet.pt()": n,
+        "η": n,
+        "K+_DLL": n,
+    }
+    path = tiny_file(**{name: values.astype(np.float32) for name, values in branches.items()})
+    for name in branches:
+        assert_same(read(tiny_data([path], cut=f"{quoted(name)} > 20")), tiny_events[n > 20])
+        np.testing.assert_array_equal(read(tiny_data([path], weight=name)).weights, n)
+    for name in ("E[MeV]", "p-K", "p K", "jet.pt()", "K+_DLL"):
+        with pytest.raises((ConfigError, DataError), match=re.escape(f"stands in backticks: `{name}`")):
+            read(tiny_data([path], cut=f"{name} > 20"))
 
 
 def test_only_needed_branches_are_read(tiny_file, tiny_data, monkeypatch) -> None:
@@ -443,7 +490,8 @@ def test_cut_that_leaves_nothing(tiny_file, tiny_data) -> None:
         ("incident_energy >", "expected an expression of branches such as"),
         ("incident_energy", "expected true or false for each event, got float32 for each; compare it"),
         ("overflow > 1", r"expected true or false for each event, got 2 \* bool for each"),
-        ("incident_energy > 1 & w < 2", "bind stronger than comparisons"),
+        ("number & 1 == 1", "between a comparison and a number"),
+        ("incident_energy(1) > 2", "there is no function 'incident_energy'"),
         ("overflow[2] > 1", "cannot be evaluated"),
         ("1 > 0", "expected an expression of branches, got none in it"),
     ],

@@ -297,6 +297,16 @@ def test_config_of_other_tracks(track_file, tiny_tracks, storage) -> None:
     assert len(events) == (tiny_tracks["track_P"] > 0).sum() - (tiny_tracks["track_P"][17] > 0)
 
 
+def test_config_quotes_names_in_expressions(tmp_path, write_tree) -> None:
+    n = np.arange(30.0)
+    branches = {"K+_P": n - 3, "K+_DLL": np.where(n == 5, np.nan, n**2), "K+_ID": np.where(n % 2, 211, -321)}
+    branches["K+_ID"] = branches["K+_ID"].astype(np.int32)
+    config, events = started(write_tree(tmp_path / "a.root", branches, tree="tracks"))
+    assert config["data"].cut == "`K+_P` > 0 and isfinite(`K+_DLL`)"
+    assert config["data"].conditions[1].branch == "abs(`K+_ID`)"
+    assert len(events) == 30 - 4 - 1
+
+
 def test_config_needs_conditions_of_the_observables(tmp_path, write_tree) -> None:
     path = write_tree(tmp_path / "a.root", {"DLLk": np.arange(30.0), "x": np.arange(30.0)}, tree="tracks")
     with pytest.raises(

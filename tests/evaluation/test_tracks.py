@@ -214,6 +214,18 @@ def test_default_cuts_are_medians(samples):
         assert float(label.split(" > ")[1]) == pytest.approx(np.median(x[x != SENTINEL]), abs=0.2)
 
 
+@pytest.mark.parametrize("name", ["K+_DLL", "2nd_DLL", "jet.pt()", "p K", "and", "E[MeV]", "a`b", "DLL κ"])
+def test_default_cuts_of_any_name(samples, name):
+    data = data_config(targets=[{"name": name, "atoms": [SENTINEL]}, {"name": "other"}])
+    setup = TrackSetup(data, CONFIG.model_copy(update={"cuts": ()}), False)
+    events = changed(samples[0], samples[0].targets[:, :2])
+    sample = setup.sample("fast", events)
+    for k, (label, passing) in enumerate(setup.cuts(sample).items()):
+        passed = passing(sample)
+        assert 0.2 < passed.mean() < 0.6
+        np.testing.assert_array_equal(passed, sample.features[:, k] > float(label.rpartition(" > ")[2]))
+
+
 def test_one_target_without_atoms(samples):
     reference, sample = (
         Events(s.conditions[:, :1], (s.targets[:, :1],), s.weights)[s.targets[:, 0] != SENTINEL]

@@ -15,6 +15,7 @@ import torch
 import uproot
 from tiny_generator import TinyGenerator, tiny_data
 
+from hepgan import trees
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
 from hepgan.data.reading import read
@@ -161,7 +162,7 @@ def test_every_layout_gives_the_same_showers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 1000)  # several chunks
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 1000)  # several chunks
     other = exported(tiny_data(**table))
     showers: list[Events] = []
     for number, generator in enumerate((model, other)):
@@ -198,7 +199,7 @@ def test_seed_decides_and_batches_do_not(
         return read(model.data, files=[str(tmp_path / "g.root")])
 
     first = showers(1, 256)
-    monkeypatch.setattr(generation, "_CHUNK", 400)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 400)
     for batch_size in (1, 7, 50):
         again = showers(1, batch_size)
         np.testing.assert_array_equal(again.conditions, first.conditions)
@@ -214,7 +215,28 @@ def test_seed_decides_and_batches_do_not(
 def test_key_outside_64_bits_leaves_nothing_behind(model: Generator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="first_event: expected a whole number from 0 to 2"):
         generate(model, tmp_path / "g.root", n=1, conditions=POINT, first_event=2**64)
+    for key in ("seed", "run"):
+        with pytest.raises(ValueError, match=f"{key}: expected a whole number from 0 to 2"):
+            generate(model, tmp_path / "g.root", n=1, conditions=POINT, **{key: 2**64})
     assert not any(tmp_path.iterdir())
+
+
+def test_the_last_event_is_written_and_none_begins_again_at_zero(model: Generator, tmp_path: Path) -> None:
+    last, many = tmp_path / "last.root", tmp_path / "many.root"
+    key = {"seed": 2**64 - 1, "run": 2**64 - 1, "first_event": 2**64 - 2}
+    generate(model, last, n=2, conditions=POINT, **key)
+    events = read(model.data, files=[str(last)])
+    alone = model.generate_rows(events.conditions[1:], **key | {"first_event": 2**64 - 1})
+    np.testing.assert_array_equal(events.cells[1], alone.arrays[0][0])
+    with pytest.raises(
+        ValueError, match=r"first_event: expected event numbers up to 2\^64 - 1, got 3 events from"
+    ):
+        generate(model, many, n=3, conditions=POINT, **key)
+    with pytest.raises(
+        ValueError, match=r"first_event: expected event numbers up to 2\^64 - 1, got 2 events from"
+    ):
+        generate(model, many, conditions_from=last, **key | {"first_event": 2**64 - 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["last.root"]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +295,7 @@ def conditions_file(path: Path, energy: Any, *, tree: str = "other", **branches:
 
 
 def test_conditions_from_a_file(model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 400)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 400)
     energy = np.geomspace(1, 65, 50)
     path = conditions_file(tmp_path / "c.root", energy, angle=np.linspace(-0.5, 0.5, 50))
     out = tmp_path / "g.root"
@@ -315,7 +337,7 @@ def wild(tmp_path: Path) -> Path:
 def test_rows_outside_the_range_are_skipped_and_said(
     format: Any, wild: Path, model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 400)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 400)
     out = tmp_path / "g.root"
     settings = {"conditions_from": wild, "batch_size": 4, "format": format}
     assert generate(model, out, out_of_range="skip", **settings) == 17
@@ -371,7 +393,7 @@ def test_values_to_draw_from_may_be_clamped_or_skipped(model: Generator, tmp_pat
 def test_a_late_error_keeps_the_old_file(
     model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 100)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 100)
     out = tmp_path / "g.root"
     generate(model, out, n=5, conditions=POINT)
     before = out.read_bytes()
@@ -409,7 +431,7 @@ def test_place_that_cannot_be_written(model: Generator, tmp_path: Path) -> None:
 def test_full_disk_leaves_nothing(
     format: Any, model: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 4000)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 4000)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
@@ -430,7 +452,7 @@ def test_memory_does_not_grow_with_the_number(
 ) -> None:
     layers = [{"shape": [12, 12], "x": [-1, 1], "y": [-1, 1], "z": [k, k + 1]} for k in range(2)]
     model = exported(tiny_data(layers=layers))
-    monkeypatch.setattr(generation, "_CHUNK", 1_000_000)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 1_000_000)
     out = tmp_path / "g.root"
     generate(model, out, n=1000, conditions=POINT)  # what is allocated once
     peaks = []
@@ -502,7 +524,7 @@ def test_tracks_look_like_the_training_file(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(generation, "_CHUNK", 4000)  # several chunks
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 4000)  # several chunks
     out = tmp_path / "g.root"
     with caplog.at_level("INFO", logger="hepgan.inference.bulk"):
         assert generate(tracks, out, n=3000, conditions=TRACK, format=format) == 3000

@@ -13,6 +13,7 @@ import pytest
 import uproot
 from tiny_generator import TinyGenerator, tiny_data
 
+from hepgan import trees
 from hepgan.config import DataConfig
 from hepgan.data.reading import read
 from hepgan.errors import ConditionRangeError
@@ -37,9 +38,35 @@ def test_scalars_and_lists_are_broadcast(model: Generator) -> None:
         "leak": (5, 2),
     }
     assert len(model.generate(incident_energy=np.linspace(1, 65, 7), eta=ak.Array(np.zeros(7)), n=7)) == 7
-    none = model.generate(incident_energy=[], eta=0)
-    assert len(none) == 0
-    assert none["back"].shape == (0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("layout", "batch"),
+    [({}, None), ({}, 2), ({"layout": "hits", "hits": {"cell": "id", "energy": "e"}}, None)],
+)
+def test_no_rows_give_empty_arrays_of_the_same_kind(
+    layout: dict[str, Any], batch: int | None, tmp_path: Path
+) -> None:
+    data = tiny_data(**layout)
+    write(TinyGenerator(data), tmp_path / "m.onnx", data=data, provenance={}, metrics={}, batch=batch)
+    model = Generator(tmp_path / "m.onnx")
+    some = model.generate(incident_energy=10, eta=0)
+    for none in (
+        model.generate(incident_energy=[], eta=0),
+        model.generate(incident_energy=10, eta=0, n=0),
+        model.generate_rows(np.empty((0, 2)), seed=1, first_event=2**64 - 1),
+    ):
+        assert len(none) == len(none.total_energy) == len(none.incident_energy) == 0
+        for name, array in none.to_numpy().items():
+            assert array.shape == (0, *some[name].shape[1:])
+            assert array.dtype == some[name].dtype
+        assert ak.type(none.to_awkward()).content == ak.type(some.to_awkward()).content
+        assert none.branches().keys() == some.branches().keys()
+    assert [a.shape for a in model.sample(np.empty((0, 2)), seed=1)] == [(0, 10), (0, 2)]
+    assert [a.shape for a in model(np.empty((0, 2)), np.empty((0, 5)))] == [(0, 10), (0, 2)]
+    for format in ("ttree", "rntuple"):
+        with uproot.open(none.to_root(tmp_path / "none.root", format=format)) as file:
+            assert file[model.metadata.tree].num_entries == 0
 
 
 def test_the_same_numbers_as_sample(model: Generator) -> None:
@@ -57,7 +84,7 @@ def test_the_same_numbers_as_sample(model: Generator) -> None:
 def test_bulk_generation_gives_the_same_bits(
     layout: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "_CHUNK", 8000)  # several chunks
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 8000)  # several chunks
     data = tiny_data(**layout)
     write(TinyGenerator(data), tmp_path / "m.onnx", data=data, provenance={}, metrics={})
     model = Generator(tmp_path / "m.onnx")
@@ -85,7 +112,7 @@ def test_bulk_generation_gives_the_same_bits(
 def test_tracks_of_bulk_generation_have_the_same_bits(
     rich: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "_CHUNK", 15_000)
+    monkeypatch.setattr(trees, "_CLUSTER_BYTES", 15_000)
     bulk.generate(rich, tmp_path / "g.root", n=2500, conditions=TRACK | {"Brunel_P": (3e3, 9e4)}, seed=2)
     from_bulk = read(rich.data, files=[str(tmp_path / "g.root")])
     tracks = rich.generate(**TRACK | {"Brunel_P": from_bulk.conditions[:, 0]}, seed=2)
@@ -159,7 +186,7 @@ def test_units_that_cannot_be_converted(unit: str, message: str, rich: Generator
             {"incident_energy": [10, 20], "eta": 0, "n": 3},
             r"expected one value or 3 \(as n\), got 2",
         ),
-        ({"incident_energy": 10, "eta": 0, "n": 0}, "n: expected a positive number, got 0"),
+        ({"incident_energy": 10, "eta": 0, "n": -1}, "n: expected a number from 0 on, got -1"),
         (
             {"incident_energy": [[10]], "eta": 0},
             r"expected a number or a list .* got an array of shape \(1, 1\)",

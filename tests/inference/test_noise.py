@@ -123,3 +123,39 @@ def test_event_numbers_do_not_wrap():
         ValueError, match=r"first_event: expected event numbers up to 2\^64 - 1, got 4 events"
     ):
         noise.check_events(2**64 - 3, 4)
+
+
+@pytest.mark.parametrize(
+    "numbers", [[2**64 - 1, 0], np.array([2**64 - 1, 0], np.uint64), [np.int64(5), 2**63]]
+)
+def test_the_last_number_of_an_event_or_track_is_accepted(numbers):
+    for events, tracks in ((numbers, 0), ([0, 0], numbers)):
+        first, second = noise.normal(1, 2, events, tracks, size=3)
+        assert not np.intersect1d(first, second).size
+    assert (
+        noise.normal(1, 2, numbers, numbers, size=3).tolist()
+        == np.concatenate([noise.normal(1, 2, [int(n)], int(n), size=3) for n in numbers]).tolist()
+    )
+
+
+@pytest.mark.parametrize("numbers", [[0, 2**64], [-1, 0], np.array([0, -1])])
+def test_numbers_of_events_and_tracks_do_not_wrap(numbers):
+    for name, key in (("events", (numbers, 0)), ("tracks", ([0, 0], numbers))):
+        with pytest.raises(ValueError, match=rf"{name}: expected a whole number from 0 to 2\^64 - 1, got"):
+            noise.normal(1, 2, *key, size=1)
+        with pytest.raises(ValueError, match=name):
+            noise.uniform(1, 2, *key, size=1)
+
+
+def test_numbers_of_events_that_are_not_whole_are_refused():
+    with pytest.raises(TypeError, match=r"events: expected a whole number .*, got 1\.5"):
+        noise.normal(1, 2, [1.5], size=1)
+    with pytest.raises(TypeError, match=r"tracks: expected a whole number .*, got a"):
+        noise.normal(1, 2, [1], "a", size=1)
+
+
+def test_no_events_have_no_numbers():
+    for got in (noise.normal(1, 2, [], size=3), noise.normal(1, 2, np.empty(0, np.uint64), 4, size=3)):
+        assert got.shape == (0, 3)
+        assert got.dtype == np.float32
+    assert noise.uniform(1, 2, [], size=3).shape == (0, 3)

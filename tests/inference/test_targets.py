@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from tiny_generator import TinyGenerator, tiny_data
@@ -48,6 +50,83 @@ def test_foreign_operators_are_named_with_a_node() -> None:
     ]
     assert [line.split()[1] for line in lint(model, "sofie")] == ["CumSum", "Gelu"]
     assert [line.split()[1] for line in lint(model, "onnxruntime")] == ["Gelu"]
+
+
+def one_row(nodes: list[Any], **constants: Any) -> Any:
+    """A model of x (1, 4) with one more node that reads the result r."""
+    values = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4])]
+    tensors = [onnx.numpy_helper.from_array(np.array(value), name) for name, value in constants.items()]
+    made = onnx.helper.make_graph(nodes, "g", values, [], tensors)
+    return onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)])
+
+
+def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> Any:
+    return onnx.helper.make_node(operator, inputs.split(), outputs.split(), name=f"/{outputs}", **attributes)
+
+
+CUBE = node("Reshape", "x sizes", "cube")  # (1, 1, 4)
+LIMITS = {
+    "Relu in onnx2c: shape [1, 1, 4]: two first lengths of 1 are not implemented (/r)": [
+        CUBE,
+        node("Relu", "cube", "r"),
+    ],
+    "ReduceSum in onnx2c: keepdims = 0: the C code does not compile (/r)": [
+        CUBE,
+        node("ReduceSum", "cube two", "r", keepdims=0),
+    ],
+    "Slice in onnx2c: a tensor without numbers (/r)": [node("Slice", "x zero zero one", "r")],
+    "Reshape in onnx2c: a setting that is computed when it runs (/r)": [
+        node("Shape", "x", "shape"),
+        node("Reshape", "x shape", "r"),
+    ],
+    "Split in onnx2c: sizes are not given (/left right)": [node("Split", "x", "left right", axis=1)],
+    "Cast in onnx2c: a result that several nodes read: it crashes (/r)": [
+        node("Cast", "x", "r", to=onnx.TensorProto.BOOL),
+        node("Not", "r", "a"),
+        node("Not", "r", "b"),
+    ],
+    "Range in onnx2c: a setting that is computed when it runs (/r)": [
+        node("ReduceSum", "x", "limit", keepdims=0),
+        node("Range", "nought limit step", "r"),
+    ],
+}
+
+
+@pytest.mark.parametrize("problem", LIMITS)
+def test_what_stops_onnx2c_is_named(problem: str) -> None:
+    constants = {"sizes": [1, 1, 4], "zero": [0], "one": [1], "two": [2]}
+    numbers = {"nought": np.float32(0), "step": np.float32(1)}
+    model = one_row(LIMITS[problem], **constants, **numbers)
+    lines = lint(model, "onnx2c")
+    assert problem in lines
+    assert all(line == problem or "a shape that is computed when it runs" in line for line in lines)
+    assert lint(model, "onnxruntime") == lint(model, "sofie") == []
+
+
+def test_nodes_that_onnx2c_takes_are_not_named() -> None:
+    nodes = [
+        node("Reshape", "x sizes", "cube"),
+        node("ReduceSum", "cube two", "total", keepdims=1),
+        node("Relu", "x", "positive"),
+        node("Greater", "x nought", "mask"),
+        node("Cast", "mask", "number", to=onnx.TensorProto.FLOAT),
+        node("Split", "number halves", "left right", axis=1),
+    ]
+    model = one_row(nodes, sizes=[1, 1, 4], two=[2], halves=[1, 3], nought=np.float32(0))
+    assert lint(model, "onnx2c") == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_passed_check_says_how_far_it_looked(target: str, tmp_path: Path) -> None:
+    data = tiny_data()
+    write(TinyGenerator(data), tmp_path / "one.onnx", data=data, provenance={}, metrics={}, batch=1)
+    result = Generator(tmp_path / "one.onnx").check(target=target)[-1]
+    assert (result.name, result.passed, result.detail) == (
+        f"target {target}",
+        True,
+        TARGETS[target].looked_at,
+    )
+    assert ("not run" in result.detail) == (target != "onnxruntime")
 
 
 def test_unknown_target() -> None:

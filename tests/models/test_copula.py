@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from hepgan.models import copula as module
 from hepgan.models.copula import FactorCopula, censored_factor_model, factor_model
 
 
@@ -90,3 +91,35 @@ def test_weights_choose_the_events():
         own = torch.randn(2, n, generator=rng)
         x = copula(torch.randn(n, 1, generator=rng), own, energy)
     assert abs(torch.corrcoef(x)[0, 1].item()) < 0.05
+
+
+def by_full_decomposition(z, factors, *, iterations=10):
+    """The textbook iteration: all eigenvectors of the (V, V) covariance."""
+    covariance = torch.cov(z.double().T)
+    variance = 0.5 * covariance.diagonal()
+    for _ in range(iterations):
+        scale = variance.sqrt()
+        values, vectors = torch.linalg.eigh(covariance / scale / scale[:, None])
+        loadings = scale[:, None] * vectors[:, -factors:] * (values[-factors:] - 1).clamp(min=0).sqrt()
+        variance = (covariance.diagonal() - loadings.square().sum(1)).clamp(min=0.01)
+    return loadings.float(), variance.sqrt().float()
+
+
+@pytest.mark.parametrize("events", [40, 300])
+def test_fewer_events_than_variables_and_many_variables_give_the_same_model(events, monkeypatch):
+    z = sample(*truth(120, 3), events)
+    monkeypatch.setattr(module, "_MANY", 60)  # the leading eigenvectors alone
+    torch.testing.assert_close(
+        covariance(*factor_model(z, 3)), covariance(*by_full_decomposition(z, 3)), atol=2e-5, rtol=0
+    )
+    loadings, _ = factor_model(z[:10], 20)
+    assert (loadings[:, 10:] == 0).all(), "ten events know at most ten directions"
+
+
+def test_a_long_fit_is_announced_with_what_shortens_it(monkeypatch, caplog):
+    module._announce([160, 7000], 500)
+    assert caplog.text == ""
+    with caplog.at_level("INFO", logger="hepgan"):
+        module._announce([7000, 7000, 7000], 40_000)
+    assert "correlations of 40000 variables at 3 energies: about " in caplog.text
+    assert ' GB; model.statistics = "layers" starts without them, data.max_events takes fewer' in caplog.text

@@ -7,7 +7,7 @@ import pytest
 from hepgan.config import EvaluationConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.reading import read
-from hepgan.errors import ConfigError, DataError
+from hepgan.errors import ConfigError, DataError, ReportError
 from hepgan.evaluation.results import read_results
 from hepgan.inference.metadata import Condition
 from hepgan.metrics.classifier import BOOSTING
@@ -264,3 +264,15 @@ def test_a_limit_of_what_is_not_measured_is_mentioned(make_model, showers, tmp_p
     assert results["classifier_auc"].limit == 0.99
     assert "'emd' is not measured in this comparison" in caplog.text
     assert results.provenance.evaluation.model_extra["limits"]["emd"] == 6
+
+
+def test_a_figure_that_fails_costs_no_number(make_model, showers, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(writing, "draw", fails)
+    with pytest.raises(
+        ReportError, match=r"could not be made \(RuntimeError: no fonts\); .* the numbers are in .*json"
+    ):
+        evaluate_events(make_model(), showers[:400], config=CONFIG, out=tmp_path, progress=False)
+    assert read_results(tmp_path / "metrics.json").verdict

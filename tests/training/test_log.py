@@ -3,6 +3,7 @@
 import json
 import math
 
+from hepgan.progress import _DISPLAY, shown
 from hepgan.training import log
 from hepgan.training.log import EventRate, Log, ProgressBar
 from hepgan.training.run_folder import RunFolder
@@ -33,9 +34,9 @@ def test_rate_counts_events_since_it_was_restarted(monkeypatch):
 
 
 def test_bar_keeps_numbers_that_a_line_lacks():
-    with ProgressBar(100, 7, show=False) as bar:
+    with shown(True), ProgressBar(100, 7) as bar:
         bar.update(10, {"wasserstein": 0.5, "lr": 1e-3})
         bar.update(11, {"distance": 0.25})
-        (task,) = bar.progress.tasks
-    assert (task.completed, task.total) == (11, 100)
-    assert task.fields["numbers"] == "W 0.500  distance 0.2500"
+        (training,) = _DISPLAY.get().stages
+    assert (training.done, training.total) == (11, 100)
+    assert training.note == "W 0.500  distance 0.2500"

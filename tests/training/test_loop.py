@@ -15,6 +15,7 @@ import torch
 from run_files import differing_tensors, log_lines, saved_progress
 
 from hepgan import config
+from hepgan.data.names import completed
 from hepgan.data.reading import read
 from hepgan.data.splits import training_events
 from hepgan.data.tensors import TensorEvents
@@ -24,6 +25,7 @@ from hepgan.models import CaloGenerator
 from hepgan.training import loop
 from hepgan.training.loop import train
 from hepgan.training.run_folder import load_generator
+from hepgan.training.signals import stop_signals
 from hepgan.training.validation import ValidationDistance
 
 
@@ -41,14 +43,16 @@ def test_the_loop_is_read_at_once():
 def test_run_folder(recipe, tmp_path):
     settings = recipe()
     run = train(settings, tmp_path / "run", progress=False)
-    assert config.load(run / "config.toml") == settings
+    named = settings.model_copy(update={"data": completed(settings.data)})
+    assert named.data.output_tree, "as in the training file, for files to write"
+    assert config.load(run / "config.toml") == named
     assert (run / "model.onnx").stat().st_size > 1000
     log = log_lines(run)
     assert [line["step"] for line in log] == [0, 5, 10, 15, 20, 25, 30]
     assert {"critic_loss", "wasserstein", "penalty", "samples_per_second", "time", "lr"} <= log[1].keys()
     assert [line["step"] for line in log if "distance" in line] == [0, 10, 20, 30]
     generator, loaded, progress = load_generator(run)
-    assert loaded == settings
+    assert loaded == named
     best = min(line["distance"] for line in log if "distance" in line)
     assert progress.best_distance == best
     assert progress.step == 30
@@ -270,6 +274,24 @@ def test_an_interrupted_training_is_saved_exported_and_resumed(recipe, tmp_path,
     assert all(passed for _, passed, _ in Generator(run / "model.onnx").check())
     train(recipe(), run, resume=True, progress=False)
     assert differing_tensors(straight, run) == []
+
+
+def test_a_second_signal_stops_at_once():
+    with stop_signals() as received:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert received == [signal.SIGINT]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interrupt_of_the_fit_leaves_nothing_behind(recipe, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("hepgan.models.copula.factor_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 # -- bad input

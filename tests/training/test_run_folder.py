@@ -10,9 +10,9 @@ import torch
 from run_files import log_lines, saved_progress, saved_tensors
 
 from hepgan import config
-from hepgan.errors import ConfigError, DataError, ModelFileError, NotFoundError
+from hepgan.errors import ConfigError, DataError, ExportError, ModelFileError, NotFoundError
 from hepgan.inference.generator import Generator
-from hepgan.training import checkpoint
+from hepgan.training import checkpoint, run_folder
 from hepgan.training.loop import train
 from hepgan.training.run_folder import RunFolder, export_run, load_generator
 
@@ -81,6 +81,33 @@ def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
         (run / "report" / "metrics.json").write_text(json.dumps(report))
         metrics = Generator(export_run(run, tmp_path / "again.onnx")).metadata.metrics
         assert ("classifier_auc" in metrics) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (ExportError("output 'x': expected 1, got 2", content=b"the file"), ["model.unverified.onnx"]),
+        (OSError(28, "No space left on device"), []),
+        (RuntimeError("no kernel"), []),
+    ],
+    ids=["not the generator", "full disk", "runtime"],
+)
+def test_a_training_whose_export_fails_loses_nothing(recipe, tmp_path, monkeypatch, error, kept):
+    def fails(*_, **__):
+        raise error
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setitem(run_folder.FORMATS, "onnx", fails)
+        with pytest.raises(ExportError) as caught:
+            train(recipe(), run, progress=False)
+    message = str(caught.value)
+    assert "the training is saved" in message
+    assert str(error) in message
+    assert f"Go on with: hepgan export {run} --out {run / 'model.onnx'}" in message
+    assert [path.name for path in run.glob("*.onnx")] == kept
+    assert saved_progress(run).step == log_lines(run)[-1]["step"]
+    assert all(passed for _, passed, _ in Generator(export_run(run, run / "model.onnx")).check())
 
 
 def test_a_finished_run_resumes_to_itself(recipe, tmp_path):

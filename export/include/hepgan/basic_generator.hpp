@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "hepgan/errors.hpp"
+#include "hepgan/finite.hpp"
 #include "hepgan/json.hpp"
 #include "hepgan/model.hpp"
 #include "hepgan/noise.hpp"
@@ -103,8 +104,8 @@ class BasicGenerator {
       throw InputError("hepgan: Options::not_finite: expected fail or skip");
     if (!options_.self_test) return;
     const double difference = self_test();
-    if (!(difference <= tolerance))
-      throw ModelFileError("hepgan: " + path + ": expected the reference vectors within " + detail::short_number(tolerance) +
+    if (difference > model_.allowed)
+      throw ModelFileError("hepgan: " + path + ": expected the reference vectors within " + detail::short_number(model_.allowed) +
                            ", got a difference of " + detail::short_number(difference) +
                            "; the file was altered, or this machine computes otherwise: export the model again");
   }
@@ -135,15 +136,15 @@ class BasicGenerator {
 
   /// Generate events into memory of the caller. Allocates no memory once as many events have been generated before.
   ///
-  /// conditions: number of events x conditions().size(), in the units of conditions().
+  /// conditions: number of events x conditions().size(), in the units of conditions(); none for no events.
   /// source: the latent numbers, in one of three ways: number of events x latent_size() standard normal numbers; a Key for each
   ///   event; or a random engine, which may be one of the standard library (std::mt19937_64), an object with flat() (CLHEP),
   ///   or a callable that returns standard normal numbers.
   /// out: number of events x width(), see outputs().
   ///
   /// Throws, before anything is generated, InputError if the sizes do not fit and ConditionRangeError if a condition is
-  /// outside its trained range; NotFiniteError if an event has numbers that are not finite, RuntimeLibraryError if the runtime
-  /// fails.
+  /// outside its trained range; NotFiniteError if an event has latent numbers or results that are not finite, RuntimeLibraryError
+  /// if the runtime fails.
   template <class Source>
   void generate(Span<const float> conditions, Source&& source, Span<float> out) const {
     const std::size_t n = count_events(conditions);
@@ -179,7 +180,7 @@ class BasicGenerator {
       }
       float* const result = out.data() + start * width();
       network_->run(admitted + start * model_.conditions.size(), numbers, count, result);
-      guard(admitted, start, count, out.data());
+      guard(admitted, keys.size() == 0 ? numbers : nullptr, start, count, out.data());
     }
     for (const std::size_t skipped : scratch->skipped) std::fill_n(out.data() + skipped * width(), width(), 0.0F);
   }
@@ -204,7 +205,7 @@ class BasicGenerator {
   const Model& model() const { return model_; }
 
   /// Compute the reference vectors in the file on this machine and return the largest relative difference
-  /// (Model::difference). The model passes if this is at most `tolerance`.
+  /// (Model::difference). The model passes if this is at most Model::allowed.
   double self_test() const {
     return detail::name_file(path_, [&] {
       const std::vector<float> conditions = model_.reference("condition", model_.conditions.size());
@@ -238,7 +239,7 @@ class BasicGenerator {
 
   std::size_t count_events(Span<const float> conditions) const {
     const std::size_t width_of_a_row = model_.conditions.size();
-    if (conditions.size() == 0 || conditions.size() % width_of_a_row != 0)
+    if (conditions.size() % width_of_a_row != 0)
       throw InputError("hepgan: conditions: expected a multiple of " + std::to_string(width_of_a_row) +
                        " numbers, got " + std::to_string(conditions.size()) + "; give one row a " + row());
     return conditions.size() / width_of_a_row;
@@ -251,14 +252,14 @@ class BasicGenerator {
     bool copied = false;
     for (std::size_t k = 0; k < given.size(); ++k) {
       const Condition& condition = model_.conditions[k % width_of_a_row];
-      const float value = given[k];
+      const float& value = given[k];
       if (condition.knows(value)) continue;
       const std::size_t event = k / width_of_a_row;
-      const bool possible = std::isfinite(value) && (value > 0 || !condition.logarithmic);
+      const bool possible = detail::is_finite(value) && (value > 0 || !condition.logarithmic);
       Action action = options_.on_excursion ? options_.on_excursion({event, condition, value}) : options_.out_of_range;
       if (!condition.categories.empty() && action != Action::skip) action = Action::fail;
       if (action == Action::extrapolate && !possible) action = Action::fail;
-      if (action == Action::clamp && std::isnan(value)) action = Action::fail;
+      if (action == Action::clamp && detail::is_nan(value)) action = Action::fail;
       if (action == Action::fail) refuse(condition, value, event, possible);
       if (action == Action::extrapolate) {
         ++state_->extrapolated;
@@ -280,7 +281,7 @@ class BasicGenerator {
   }
 
   /// Throw ConditionRangeError. possible: whether extrapolation to the value would be.
-  [[noreturn]] static void refuse(const Condition& condition, float value, std::size_t event, bool possible) {
+  [[noreturn]] static void refuse(const Condition& condition, const float& value, std::size_t event, bool possible) {
     const std::string unit = condition.unit.empty() ? "" : " " + condition.unit;
     std::string expected, remedy;
     if (!condition.categories.empty()) {
@@ -293,30 +294,34 @@ class BasicGenerator {
                         : "extrapolation needs a finite number, and a positive one where the logarithm is taken";
     }
     throw ConditionRangeError("condition '" + condition.name + "': expected " + expected + ", got " +
-                              detail::short_number(static_cast<double>(value)) + unit + " in row " + std::to_string(event) + "; " + remedy);
+                              detail::short_number(value) + unit + " in row " + std::to_string(event) + "; " + remedy);
   }
 
-  /// Apply Options::not_finite: throw, or set events with numbers that are not finite to zero.
-  void guard(const float* conditions, std::size_t start, std::size_t count, float* out) const {
+  /// Apply Options::not_finite: throw, or set events with numbers that are not finite to zero. Latent numbers are tested too:
+  /// with -ffast-math a network may turn NaN into finite numbers. latent: of the events from `start` on; nullptr if they are noise
+  /// of keys.
+  void guard(const float* conditions, const float* latent, std::size_t start, std::size_t count, float* out) const {
     for (std::size_t event = start; event < start + count; ++event) {
       float* const numbers = out + event * width();
-      const auto finite = [](float x) { return std::abs(x) <= std::numeric_limits<float>::max(); };
-      const float* const bad = std::find_if_not(numbers, numbers + width(), finite);
-      if (bad == numbers + width()) continue;
+      const float* const given = latent == nullptr ? nullptr : latent + (event - start) * latent_size();
+      const std::size_t bad_latent = given == nullptr ? latent_size() : detail::first_not_finite(given, latent_size());
+      const std::size_t place = detail::first_not_finite(numbers, width());
+      if (bad_latent == latent_size() && place == width()) continue;
       ++state_->not_finite;
       if (options_.not_finite == Action::skip) {
         std::fill_n(numbers, width(), 0.0F);
         continue;
       }
-      const auto place = static_cast<std::size_t>(bad - numbers);
-      const auto owner = std::find_if(outputs().begin(), outputs().end(), [&](const Output& o) { return place < o.offset + o.size; });
+      const bool of_latent = bad_latent < latent_size();
+      const auto owner = std::find_if(outputs().begin(), outputs().end(), [&](const Output& o) { return of_latent || place < o.offset + o.size; });
       std::string at;
       for (std::size_t k = 0; k < model_.conditions.size(); ++k)
         at += (k == 0 ? "" : ", ") + model_.conditions[k].name + " = " +
-              detail::short_number(static_cast<double>(conditions[event * model_.conditions.size() + k]));
-      throw NotFiniteError("hepgan: output '" + owner->name + "': expected finite numbers, got " +
-                           detail::short_number(static_cast<double>(*bad)) + " in row " + std::to_string(event) + " (" + at +
-                           "); give finite latent numbers, or let Options::not_finite skip such events");
+              detail::short_number(conditions[event * model_.conditions.size() + k]);
+      throw NotFiniteError("hepgan: " + (of_latent ? "latent" : "output '" + owner->name + "'") + ": expected finite numbers, got " +
+                           detail::short_number(of_latent ? given[bad_latent] : numbers[place]) + " in row " + std::to_string(event) +
+                           " (" + at + "); " + (of_latent ? "give finite ones" : "stay inside the trained range") +
+                           ", or let Options::not_finite skip such events");
     }
   }
 

@@ -227,7 +227,13 @@ inline float clip(float x, float low, float high) { return smaller(larger(x, low
 inline float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 inline float softplus(float x) { return relu(x) + std::log1p(std::exp(-std::abs(x))); }
 
-inline constexpr float infinity = std::numeric_limits<float>::infinity();
+/// Infinity, from its bits: compilers warn of std::numeric_limits<float>::infinity() with -ffast-math.
+inline const float infinity = [] {
+  const std::uint32_t bits = 0x7F800000U;
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}();
 
 }  // namespace hepgan::compiled
 

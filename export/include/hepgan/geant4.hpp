@@ -54,6 +54,7 @@
 #include <vector>
 
 #include "hepgan/errors.hpp"
+#include "hepgan/finite.hpp"
 #include "hepgan/hits.hpp"
 #include "hepgan/model.hpp"
 #include "hepgan/noise.hpp"
@@ -291,7 +292,7 @@ class FastSimulation : public G4VFastSimulationModel {
     // Geant4 keeps the answer of IsApplicable for each particle, but a command may have changed the answer since
     if (!prepare() || !applies(*track.GetPrimaryTrack()->GetDefinition())) return false;
     const double energy = track.GetPrimaryTrack()->GetKineticEnergy();
-    if (!(energy >= smallest_ && energy <= largest_) || !find_conditions(track)) {
+    if (!detail::is_finite(energy) || energy < smallest_ || energy > largest_ || !find_conditions(track)) {
       ++counts_->out_of_range;
       return false;
     }
@@ -410,8 +411,14 @@ class FastSimulation : public G4VFastSimulationModel {
     if (key_) return key_(track);
     const G4Run* run = G4RunManager::GetRunManager()->GetCurrentRun();
     const G4Event* event = G4EventManager::GetEventManager()->GetConstCurrentEvent();
-    const auto number = [](G4int value) { return static_cast<std::uint64_t>(value); };
-    return {seed_, number(run->GetRunID()), number(event->GetEventID()), number(track.GetPrimaryTrack()->GetTrackID())};
+    const auto number = [](const char* name, G4int value) {
+      if (value < 0)
+        throw InputError("key: expected a number of the " + std::string(name) + " from 0 on, got " + std::to_string(value) +
+                         "; give keys of your own with set_key");
+      return static_cast<std::uint64_t>(value);
+    };
+    return {seed_, number("run", run->GetRunID()), number("event", event->GetEventID()),
+            number("track", track.GetPrimaryTrack()->GetTrackID())};
   }
 
   void deposit(const G4FastTrack& track) {
@@ -476,7 +483,7 @@ class FastSimulation : public G4VFastSimulationModel {
   std::function<Frame(const G4FastTrack&)> frame_;
   std::function<Key(const G4FastTrack&)> key_;
   std::vector<float> conditions_, values_;
-  double threshold_ = 0, smallest_ = 0, largest_ = std::numeric_limits<double>::infinity(), margin_ = 0;
+  double threshold_ = 0, smallest_ = 0, largest_ = std::numeric_limits<double>::max(), margin_ = 0;
   std::optional<double> depth_;
   Axis axis_ = Axis::particle;
   Noise noise_ = Noise::keyed;

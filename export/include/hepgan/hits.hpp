@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "hepgan/errors.hpp"
+#include "hepgan/finite.hpp"
 #include "hepgan/model.hpp"
 
 namespace hepgan {
@@ -98,7 +99,7 @@ class Frame {
     const double along = dot(wanted, z_);
     Vector3 across{};
     for (std::size_t k = 0; k < 3; ++k) across[k] = wanted[k] - along * z_[k];
-    if (!(dot(across, across) > parallel * parallel))
+    if (dot(across, across) <= parallel * parallel)
       throw InputError("hepgan: x axis of a shower: expected a direction across the particle's, got a parallel one; "
                        "choose another axis");
     x_ = unit(across);
@@ -125,8 +126,7 @@ class Frame {
 
   static Vector3 unit(const Vector3& direction) {
     const double largest = std::max({std::abs(direction[0]), std::abs(direction[1]), std::abs(direction[2])});
-    const bool finite = std::isfinite(direction[0]) && std::isfinite(direction[1]) && std::isfinite(direction[2]);
-    if (!finite || !(largest > 0))
+    if (detail::first_not_finite(direction.data(), direction.size()) < direction.size() || largest <= 0)
       throw InputError("hepgan: direction: expected three finite numbers that are not all zero, got (" +
                        std::to_string(direction[0]) + ", " + std::to_string(direction[1]) + ", " +
                        std::to_string(direction[2]) + ")");
@@ -138,7 +138,7 @@ class Frame {
   }
 
   void check() const {
-    if (!std::isfinite(front_) || !std::isfinite(entry_[0]) || !std::isfinite(entry_[1]) || !std::isfinite(entry_[2]))
+    if (!detail::is_finite(front_) || detail::first_not_finite(entry_.data(), entry_.size()) < entry_.size())
       throw InputError("hepgan: entry point: expected finite numbers (mm), got (" + std::to_string(entry_[0]) + ", " +
                        std::to_string(entry_[1]) + ", " + std::to_string(entry_[2]) + ") at z = " +
                        std::to_string(front_) + " of the geometry");
@@ -162,7 +162,7 @@ class HitMaker {
   /// Throws InputError if the threshold is negative or not finite, the unit is not one of energy, or layers have no lengths.
   HitMaker(const std::vector<Layer>& layers, const std::string& unit, double threshold = 0)
       : factor_(mev(unit)), threshold_(threshold) {
-    if (!(threshold >= 0) || !std::isfinite(threshold))
+    if (!detail::is_finite(threshold) || threshold < 0)
       throw InputError("hepgan: threshold: expected a finite number >= 0 (MeV), got " + std::to_string(threshold));
     for (std::size_t k = 0; k < layers.size(); ++k) {
       if (layers[k].coordinates == "eta-phi")
@@ -190,7 +190,7 @@ class HitMaker {
   /// sink: a std::vector<Hit> to which the hits are appended, or a callable that takes each hit.
   /// identify: callable (layer, i, j) -> identifier of the cell; default: the number of the cell.
   ///
-  /// Throws InputError if the number of energies is not the number of cells.
+  /// Throws InputError if the number of energies is not the number of cells, or an energy is not finite.
   template <class Sink>
   double make(Span<const float> energies, const Frame& frame, Sink&& sink) const {
     return each(energies, frame, sink, [](std::size_t number, const Cell&) { return static_cast<std::uint64_t>(number); });
@@ -213,10 +213,13 @@ class HitMaker {
     if (energies.size() != cells_.size())
       throw InputError("hepgan: hits: expected the energies of " + std::to_string(cells_.size()) + " cells, got " +
                        std::to_string(energies.size()) + "; give those of one shower, without its overflow");
+    if (const std::size_t bad = detail::first_not_finite(energies.data(), energies.size()); bad < energies.size())
+      throw InputError("hepgan: hits: expected finite energies, got " + detail::short_number(energies[bad]) + " in cell " +
+                       std::to_string(bad) + "; leave this shower to full simulation");
     double below = 0;
     for (std::size_t k = 0; k < cells_.size(); ++k) {
       const double energy = factor_ * static_cast<double>(energies[k]);
-      if (!(energy > threshold_)) {
+      if (energy <= threshold_) {
         below += energy;
         continue;
       }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "hepgan/errors.hpp"
+#include "hepgan/finite.hpp"
 
 namespace hepgan::json {
 
@@ -186,7 +187,7 @@ class Parser {
     stream.imbue(std::locale::classic());
     double number = 0;
     stream >> number;
-    if (stream.fail() || !std::isfinite(number)) fail("a number out of range");
+    if (stream.fail() || !detail::is_finite(number)) fail("a number out of range");
     return number;
   }
 

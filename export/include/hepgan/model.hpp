@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "hepgan/errors.hpp"
+#include "hepgan/finite.hpp"
 #include "hepgan/json.hpp"
 
 namespace hepgan {
@@ -28,7 +29,7 @@ namespace hepgan {
 /// Newest schema of the metadata that this header can read.
 inline constexpr std::size_t schema = 1;
 
-/// Largest relative difference from the reference vectors that passes, see BasicGenerator::self_test().
+/// Largest relative difference from the reference vectors that passes, if the metadata do not say another one.
 inline constexpr double tolerance = 1e-5;
 
 /// A view of consecutive numbers: of a vector, an array, a std::span, or of pointer and size.
@@ -61,7 +62,8 @@ struct Condition {
   std::vector<std::pair<std::string, double>> categories;  ///< names and values; empty: any number from low to high
 
   /// Whether a value is in the trained range, or one of the categories.
-  bool knows(float value) const {
+  bool knows(const float& value) const {
+    if (!detail::is_finite(value)) return false;
     const auto same = [&](const auto& category) { return value == static_cast<float>(category.second); };
     if (!categories.empty()) return std::any_of(categories.begin(), categories.end(), same);
     return value >= static_cast<float>(low) && value <= static_cast<float>(high);
@@ -192,6 +194,7 @@ struct Model {
   std::string kind;  ///< "calorimeter" or "observables"
   std::string unit;  ///< of the energies of showers
   std::size_t latent = 0, width = 0, n_cells = 0;  ///< numbers of an event: latent numbers, outputs, cells
+  double allowed = tolerance;  ///< largest relative difference from the reference vectors that passes
 
   /// Throw ModelFileError if a description comes from a newer hepgan.
   static void check_schema(const json::Value& metadata) {
@@ -213,6 +216,8 @@ struct Model {
     for (const json::Value& c : metadata.at("conditions").items()) model.conditions.push_back(condition(c));
     model.latent = small(metadata.at("latent").at("size"));
     model.read_outputs();
+    if (const json::Value* reference = metadata.find("reference"))
+      if (const json::Value* allowed = reference->find("tolerance")) model.allowed = allowed->real();
     if (model.kind == "calorimeter") model.read_layers();
     if (model.conditions.empty() || model.latent == 0 || model.width == 0)
       throw ModelFileError("metadata: expected conditions, latent numbers and outputs, got none of one of them");
@@ -233,8 +238,8 @@ struct Model {
       const double least = output.scale > 0 ? output.scale : 1e-3 * brightest;
       const double size = std::max({largest(output.offset, output.size), least, static_cast<double>(std::numeric_limits<float>::min())});
       for (std::size_t k = output.offset; k < output.offset + output.size; ++k) {
-        const double apart = std::abs(static_cast<double>(got[k]) - static_cast<double>(wanted[k])) / size;
-        if (!(apart <= worst)) worst = apart;  // written so that NaN is a difference
+        if (!detail::is_finite(got[k])) return std::numeric_limits<double>::max();
+        worst = std::max(worst, std::abs(static_cast<double>(got[k]) - static_cast<double>(wanted[k])) / size);
       }
     }
     return worst;
@@ -252,8 +257,7 @@ struct Model {
         const std::vector<float> values = numbers(vectors[event], output.size);
         wanted.insert(wanted.end(), values.begin(), values.end());
       }
-      const double apart = difference(events.values(event), wanted);
-      if (!(apart <= worst)) worst = apart;
+      worst = std::max(worst, difference(events.values(event), wanted));
     }
     return worst;
   }
@@ -295,7 +299,7 @@ struct Model {
                      range[0].real(), range[1].real(), {}};
     if (const json::Value* categories = value.find("categories"))
       for (const auto& [name, number] : categories->members()) result.categories.emplace_back(name, number.real());
-    if (!(result.low <= result.high)) throw ModelFileError("metadata: expected a range from low to high");
+    if (result.low > result.high) throw ModelFileError("metadata: expected a range from low to high");
     return result;
   }
 
@@ -365,9 +369,11 @@ struct Model {
 namespace detail {
 
 /// A number with six digits, for messages.
-inline std::string short_number(double value) {
+template <class Float>
+std::string short_number(const Float& value) {
+  if (is_nan(value)) return "nan";
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%g", value);
+  std::snprintf(text.data(), text.size(), "%g", static_cast<double>(value));
   return text.data();
 }
 

@@ -11,8 +11,13 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
+
+#include "hepgan/errors.hpp"
+#include "hepgan/finite.hpp"
 
 namespace hepgan {
 
@@ -20,6 +25,19 @@ namespace hepgan {
 struct Key {
   std::uint64_t seed = 0, run = 0, event = 0, track = 0;
 };
+
+/// The keys of `n` consecutive events, from `first` on.
+///
+/// Throws InputError if an event number would not fit into 64 bits: it would begin again at 0 and repeat events.
+inline std::vector<Key> consecutive(Key first, std::size_t n) {
+  constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+  if (n > 0 && n - 1 > most - first.event)
+    throw InputError("hepgan: first event: expected event numbers up to 2^64 - 1, got " + std::to_string(n) + " events from " +
+                     std::to_string(first.event) + " on; start earlier, or use another run number");
+  std::vector<Key> keys(n, first);
+  for (std::size_t k = 0; k < n; ++k) keys[k].event += k;
+  return keys;
+}
 
 /// Philox4x64-10: four random words from a counter and a key (Salmon et al., SC11, doi:10.1145/2063384.2063405).
 inline std::array<std::uint64_t, 4> philox(std::array<std::uint64_t, 4> counter, std::array<std::uint64_t, 2> key) {
@@ -119,12 +137,18 @@ inline constexpr bool is_engine = has_flat<T>::value || has_bits<T>::value || st
 
 /// Fill `numbers` with standard normal numbers from a random engine. `Quantile` turns bits and uniform numbers into normal ones,
 /// so that an engine gives the same numbers with every standard library.
+///
+/// Throws InputError if flat() gives a number outside 0 to 1.
 template <class Engine, class = std::enable_if_t<detail::is_engine<Engine>>>
 void normal(Engine& engine, float* numbers, std::size_t size) {
   if constexpr (detail::has_flat<Engine>::value) {
     const Quantile& quantile = Quantile::table();
-    for (std::size_t k = 0; k < size; ++k)
-      numbers[k] = quantile(static_cast<std::uint32_t>(std::min(static_cast<double>(engine.flat()) * 0x1p32, 0x1.fffffffep31)));
+    for (std::size_t k = 0; k < size; ++k) {
+      const auto uniform = static_cast<double>(engine.flat());
+      if (!detail::is_finite(uniform) || uniform < 0 || uniform > 1)
+        throw InputError("hepgan: random engine: expected numbers from 0 to 1 from flat(), got another one; give a uniform engine");
+      numbers[k] = quantile(static_cast<std::uint32_t>(std::min(uniform * 0x1p32, 0x1.fffffffep31)));
+    }
   } else if constexpr (detail::has_bits<Engine>::value) {
     const Quantile& quantile = Quantile::table();
     constexpr auto range = static_cast<std::uint64_t>(Engine::max() - Engine::min());

@@ -165,6 +165,7 @@ class OnnxNetwork {
 
   /// Compute `count` events. A graph of a fixed batch size gets copies of the last event in the places that are left.
   void run(const float* conditions, const float* latent, std::size_t count, float* result) const {
+    if (count == 0) return;
     if (fixed_ != 0 && count > fixed_) {
       for (std::size_t start = 0; start < count; start += fixed_)
         run(conditions + start * widths_[0], latent + start * widths_[1], std::min(fixed_, count - start), result + start * width_);

@@ -33,7 +33,16 @@ from hepgan.files import check_target, write_bytes
 
 __all__ = ["include_folder", "write"]
 
-_HEADERS = ("errors", "json", "model", "noise", "hits", "basic_generator", "compiled")  # in this order
+_HEADERS = (
+    "errors",
+    "finite",
+    "json",
+    "model",
+    "noise",
+    "hits",
+    "basic_generator",
+    "compiled",
+)  # in this order
 _MAGIC = b"hepganW1"
 _LINE = 64  # bytes: weights begin at a multiple
 _MOST_STEPS = 12  # of a function, so that it fits on a screen or two
@@ -47,9 +56,9 @@ _KEYWORDS = (
     "typeid typename union unsigned using virtual void volatile while xor"
 )
 _LIBRARY = (
-    "clip compiled copy dense depths detail elu hepgan infinity is_engine json larger largest leaky_relu load local "
-    "mev multiplied normal parse philox product relu schema short_number sigmoid smaller softmax softplus std "
-    "store tile tolerance total"
+    "clip compiled consecutive copy dense depths detail elu hepgan infinite_bits infinity is_engine json larger "
+    "largest leaky_relu load local mev multiplied normal parse philox product relu schema short_number sigmoid "
+    "smaller softmax softplus std store tile tolerance total"
 )
 _TAKEN = frozenset(f"{_KEYWORDS} {_LIBRARY}".split())  # keywords of C++ and names in the library
 

@@ -5,7 +5,6 @@ Heavy imports are inside the functions: a program that only generates never impo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from hepgan.inference.generator import Generator
 
 __all__ = ["check", "compare", "evaluate", "export", "generate", "inspect", "load", "read", "train"]
-
-_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -176,7 +173,7 @@ def compare(
         'report.html'
     """
     from hepgan.data.reading import read as read_events
-    from hepgan.data.repeats import Digests, shared
+    from hepgan.data.splits import warn_of_shared
     from hepgan.files import digest
     from hepgan.report.writing import compare_events
 
@@ -186,12 +183,7 @@ def compare(
     if names["sample"] == names["reference"]:
         names = {role: ", ".join(group) for role, group in files.items()}
     events = {role: read_events(recipe.data, files=group, progress=progress) for role, group in files.items()}
-    if number := shared(*(Digests.of(events[role]) for role in ("sample", "reference"))):
-        _LOG.warning(
-            "%d of %d events of the sample are equal to one of the reference: every number will be too good",
-            number,
-            len(events["sample"]),
-        )
+    warn_of_shared(events["sample"], events["reference"])
     return compare_events(
         events["sample"],
         events["reference"],

@@ -31,6 +31,9 @@ _LAYER = re.compile(r"layer|cell|calo|ecal|hcal|image|shower|energ|edep|pixel|to
 _NO_ENERGY = re.compile(
     r"(^|[^a-z])(pos\w*|coord\w*|cent(er|re)s?|dir\w*|mom\w*|time|t|x|y|z|eta|phi|id|index)\d*$"
 )
+_NUMBER = re.compile(
+    r"(layer|plane|sampling|cell|module|sector|row|col(umn)?)$"
+)  # of a layer or cell, if whole
 _OVERFLOW = re.compile("overflow|outside|leak")
 
 
@@ -78,6 +81,7 @@ def arrays(tree: Tree, path: str) -> Suggestion | None:
         b
         for b in tree.branches
         if b.numeric and b.minimum > -_NOISE * b.maximum and not _NO_ENERGY.search(_short(b.name))
+        if not (b.integer and _NUMBER.search(_short(b.name)))
     ]
     flat = [
         b

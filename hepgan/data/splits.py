@@ -21,7 +21,7 @@ from hepgan.data.repeats import Digests, copies, shared
 from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.files import digest, expand, repeats
 
-__all__ = ["evaluation_events", "split", "test_events", "training_events", "training_files"]
+__all__ = ["evaluation_events", "split", "test_events", "training_events", "training_files", "warn_of_shared"]
 
 _LOG = logging.getLogger(__name__)
 _warn_once = cache(_LOG.warning)
@@ -259,6 +259,16 @@ def evaluation_events(
         for part in (training, validation):
             _check_unseen(Digests.of(reference), part, name="--data", remedy=remedy)
     return reference, training if with_training else None
+
+
+def warn_of_shared(sample: Events, reference: Events) -> None:
+    """Say that two samples share events, more than chance explains."""
+    if number := shared(Digests.of(sample), Digests.of(reference)):
+        _LOG.warning(
+            "%d of %d events of the sample are equal to one of the reference: every number will be too good",
+            number,
+            len(sample),
+        )
 
 
 def _check_held_out(data: DataConfig, data_sha256: object) -> None:

@@ -202,6 +202,7 @@ def test_layers_from_one_are_said(tmp_path, write_tree) -> None:
 def test_arrays_of_positions_are_no_layers(tiny_file, tiny_events) -> None:
     rng = np.random.default_rng(1)
     positions = {"hit_pos": rng.uniform(0, 9, (50, 20, 3)), "track": rng.normal(size=(50, 4, 3))}
+    positions["hit_layer"] = rng.integers(0, 3, (50, 4, 3))
     config, _ = started(tiny_file(**positions))
     assert config["data"].calorimeter.branches == ("layer_0", "layer_1")
 

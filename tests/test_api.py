@@ -28,7 +28,7 @@ SIGNATURES = {
     "generate": "(model, out, *, n=None, conditions=None, conditions_from=None, seed=1, run=0, first_event=0, "
     "batch_size=None, extrapolate=False, format='ttree', progress=True)",
     "read": "(files, config, *, settings=(), progress=False)",
-    "inspect": "(path)",
+    "inspect": "(path, *, progress=False)",
 }
 ERRORS = {
     "HepganError": Exception,

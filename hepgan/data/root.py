@@ -38,6 +38,7 @@ _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple", "ROOT::Experim
 _HEADER = 64  # bytes of TFile's header
 _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 bytes
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # a name that an expression needs not quote
+_SHOWN = 5  # objects in a message
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -115,7 +116,12 @@ def open_tree(file: Any, name: str = "") -> Any:
     path = file.file_path
     trees = list(find_trees(file))
     if not trees:
-        raise DataError(f"{path}: expected a TTree or RNTuple, got a ROOT file with none; name another file")
+        held = [f"{name} ({kind})" for name, kind in file.classnames(cycle=False).items()]
+        what = ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "")
+        raise DataError(
+            f"{path}: expected a TTree or RNTuple, got a ROOT file with none; it holds {what or 'nothing'}; "
+            "name another file"
+        )
     if not name and len(trees) > 1:
         raise DataError(f"{path}: expected one tree, got {trees}; choose one (data.tree)")
     chosen = name.partition(";")[0].strip("/") if name else trees[0]

@@ -82,7 +82,7 @@ def test_errors(tmp_path, tiny_file) -> None:
     path = tmp_path / "histogram.root"
     with uproot.recreate(path) as file:
         file["h"] = np.histogram([1.0, 2.0])
-    with pytest.raises(DataError, match="expected a TTree or RNTuple, got a ROOT file with none"):
+    with pytest.raises(DataError, match=r"got a ROOT file with none; it holds h \(TH1[A-Z]\); name another"):
         inspect(str(path))
 
 

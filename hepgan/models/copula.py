@@ -48,7 +48,7 @@ def _covariance(z: Tensor) -> Tensor:
 def _spectrum(z: Tensor, used: int) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """Prepare the leading eigenvectors of the covariance of an (N, V) sample, for any scales of the variables.
 
-    With fewer events than variables, they follow from those of the (N, N) matrix of scalar products, which has the
+    With many variables and fewer events, they follow from those of the (N, N) matrix of scalar products, which has the
     same eigenvalues.
 
     Args:
@@ -59,7 +59,7 @@ def _spectrum(z: Tensor, used: int) -> tuple[Tensor, Callable[[Tensor], tuple[Te
         The variances (V,), and a function from scales (V,) to the K largest eigenvalues (K,) of the covariance divided
         by the scales, and their vectors (V, K); the largest first.
     """
-    if len(z) < z.shape[1]:
+    if len(z) < z.shape[1] and z.shape[1] > _MANY:
         centred = (z - z.mean(0)) / (len(z) - 1) ** 0.5
 
         def dual(scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +166,7 @@ def _cost(events: int, variables: int) -> tuple[float, float]:
     """Multiplications and bytes of `censored_factor_model`, roughly, measured on one core."""
     n, v = events, variables
     products, eigen = 1.0 + _SWEEPS, 10.0 + 2 * _SWEEPS  # of matrices of events; of eigenvectors
-    if n < v:
+    if n < v and v > _MANY:
         return eigen * (2.0 * n**2 * v + 10.0 * n**3), 8.0 * (2 * n**2 + 4 * n * v)
     vectors = 30.0 * v**3 if v <= _MANY else 15_000.0 * v**2
     return products * 2.0 * n * v**2 + eigen * vectors, 8.0 * (3 * v**2 + 4 * n * v)

@@ -58,6 +58,24 @@ def _split(path: str | Path) -> tuple[str, str]:
     )
 
 
+def _flat(values: Any) -> tuple[NDArray[Any], tuple[int, ...], NDArray[Any] | None]:
+    """All numbers of some entries, their shape in an entry, and their number in each if that varies."""
+    layout = values.layout
+    if layout.is_numpy:  # the last case covers this and the next, but takes many times as long
+        return np.asarray(layout.data).ravel(), layout.data.shape[1:], None
+    if layout.is_list and not layout.is_regular and layout.content.is_numpy and layout.content.data.ndim == 1:
+        lists = layout.to_ListOffsetArray64(True)
+        offsets = np.asarray(lists.offsets.data)
+        return np.asarray(lists.content.data)[: offsets[-1]], (), np.diff(offsets)
+    flat = np.ma.filled(ak.to_numpy(ak.flatten(values, axis=None)), np.nan)
+    if "var" not in str(values.type):
+        return flat, ak.to_numpy(values[:1]).shape[1:], None
+    per_event = ak.from_regular(values, axis=None)
+    while per_event.ndim > 2:
+        per_event = ak.flatten(per_event, axis=2)
+    return flat, (), ak.to_numpy(ak.num(per_event))
+
+
 class _Summary:
     """Running range and counts of one branch."""
 
@@ -78,26 +96,14 @@ class _Summary:
 
     def add(self, values: Any) -> None:
         """Include the values of the branch in the next entries."""
-        layout = values.layout
-        if layout.is_numpy:  # much faster than the general case
-            flat, shape = np.asarray(layout.data).ravel(), layout.data.shape[1:]
-        else:
-            flat = np.ma.filled(ak.to_numpy(ak.flatten(values, axis=None)), np.nan)
-            shape = ak.to_numpy(values[:1]).shape[1:] if "var" not in str(values.type) else None
-        first, self.shape = not self.lengths, shape
-        if shape is None:
-            per_event = values
-            if values.ndim > 2:
-                per_event = ak.from_regular(values, axis=None)
-                while per_event.ndim > 2:
-                    per_event = ak.flatten(per_event, axis=2)
-            counts = ak.to_numpy(ak.num(per_event))
-            self.lengths += [int(counts.min()), int(counts.max())]
-        else:
-            self.lengths.append(int(np.prod(shape)))
+        flat, shape, counts = _flat(values)
+        first, self.shape = not self.lengths, shape if counts is None else None
+        self.lengths += (
+            [int(counts.min()), int(counts.max())] if counts is not None else [int(np.prod(shape))]
+        )
         if first:
             self._look(flat[:_SAMPLE], scalar=shape in ((), None))
-            if self.sample.size and shape is None:
+            if self.sample.size and counts is not None:
                 self.counts = counts.tobytes()
         finite = flat[np.isfinite(flat)]
         self.n_nan += flat.size - finite.size

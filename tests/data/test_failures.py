@@ -19,6 +19,9 @@ from hepgan.data.inspection import inspect
 from hepgan.data.reading import iterate_conditions, read
 from hepgan.errors import DataError, NotFoundError
 
+# uproot leaves sockets to the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder; ``/parts/NAME`` with range requests, ``/secret`` with nothing."""
@@ -60,7 +63,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         running.shutdown()
         thread.join()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # uproot leaves closed sockets to the collector
+        warnings.simplefilter("ignore", ResourceWarning)  # not in the next test
         gc.collect()
 
 

@@ -123,7 +123,7 @@ class _Display:
         if self.bars is not None and last.task is not None:
             self.bars.remove_task(last.task)
         if last.elapsed >= _FIRST and completed:
-            self._print(last.line(last.amount, f"done in {duration(last.elapsed)}"))
+            self._print(f"{last.description}: done in {duration(last.elapsed)}")
         if not self.stages:
             self.ended.set()
             if self.bars is not None:

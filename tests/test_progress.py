@@ -26,8 +26,8 @@ def test_a_long_stage_says_how_far_it_is_and_how_long_it_took(capsys: pytest.Cap
     assert output == ""
     so_far, inner_done, outer_done = lines.splitlines()
     assert re.fullmatch(r"correlations: 1 of 4, \d s so far, about \d s left, node 1", so_far)
-    assert re.fullmatch(r"correlations: 1 of 4, done in \d s, node 1", inner_done)
-    assert re.fullmatch(r"fitting: 5 of 10, done in \d s", outer_done)
+    assert re.fullmatch(r"correlations: done in \d s", inner_done)
+    assert re.fullmatch(r"fitting: done in \d s", outer_done)
     time.sleep(0.3)
     assert not any("_beat" in thread.name for thread in threading.enumerate())
 

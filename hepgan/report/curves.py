@@ -143,7 +143,8 @@ def ranking(
         axes.legend(loc="lower right")
     axes.set_yticks(place, [plain(labels[k]) for k in order])
     axes.set_xlabel(axis)
-    axes.set_xlim(left=start)
+    if axes.get_xlim()[1] > start:  # all bars are empty if two samples are the same
+        axes.set_xlim(left=start)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.tick_params(axis="y", which="both", right=False, length=0)
     return figure

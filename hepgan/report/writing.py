@@ -51,7 +51,7 @@ __all__ = ["compare_events", "evaluate_events"]
 _LOG = logging.getLogger(__name__)
 
 MOST_TRAINING = 100_000  # training events among which copies are looked for
-STEPS = 20  # of the progress bar, about
+STEPS, FAST_STEPS = 20, 11  # of the progress bar, about
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def _subset(events: Events, most: int, rng: np.random.Generator) -> Events:
 
 
 @contextmanager
-def _steps(total: int, *, progress: bool) -> Iterator[Step]:
+def _steps(config: EvaluationConfig, *, progress: bool) -> Iterator[Step]:
     """Give a function to call at the start of each step, which moves a progress bar."""
+    total = FAST_STEPS if config.fast else STEPS
     with shown(progress), stage("evaluate", total=total) as update:
         begun = 0
 
@@ -308,7 +309,7 @@ def evaluate_events(
         weights=target,
     )
     chosen = _subset(inside, config.max_events, rng)
-    with _steps(STEPS, progress=progress) as step:
+    with _steps(config, progress=progress) as step:
         step(f"generating {model.data.kind.rows}")
         expected = setup.sample("reference", chosen)
         outputs = model.sample(chosen.conditions, seed=seed)
@@ -373,7 +374,7 @@ def compare_events(
         provenance=provenance or {},
         weights=target,
     )
-    with _steps(STEPS, progress=progress) as step:
+    with _steps(config, progress=progress) as step:
         step("reading")
         first = setup.sample(names[1], _subset(reference, config.max_events, rng))
         second = setup.sample(names[0], _subset(sample, config.max_events, rng))

@@ -49,7 +49,7 @@ numbers of an event to one. Numbers of an event meet lists as in `sum(hits * sca
 multiplied.
 
 **Numbers that do not exist.** For `x / 0` and `log(-1)` a TTree formula puts 0, for `sqrt(-4)` 2, without a word. In
-comparisons and conditions this is done here as well, so that a cut selects the same events. Everywhere else the
+comparisons and tests (`&&`, `!`, `c ? a : b`) this is done here as well, so that a cut selects the same events. Everywhere else the
 number is infinite or NaN, and reading stops with the entry. `isfinite` sees that a number does not exist; the
 functions of `TMath` give NaN in comparisons too, as in ROOT.
 

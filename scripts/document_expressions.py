@@ -44,9 +44,10 @@ is; any other in backticks: `` `E[MeV]` > 1 ``, `` `K+_DLL` ``. A backtick in a 
 name of a branch, it is that branch.
 
 **Numbers of an event.** `x[0]` is the first number of an array or list, `x[0, 1]` or `x[0][1]` one of a matrix, and
-`x[:, 0]` the same as `x[0]`, as uproot writes it. `sum`, `min`, `max`, `any` and `all` of one argument reduce all
-numbers of an event to one. Numbers of an event meet lists as in `sum(hits * scale)`: each number of the list is
-multiplied.
+`x[:, 0]` the same as `x[0]`, as uproot writes it. Where a list is shorter, the number is missing, and so is all that is
+computed from it: the event does not pass a cut, as in ROOT, and other results are NaN; `len(x) > 0 ? x[0] : -1` puts
+another number. `sum`, `len`, `min`, `max`, `any` and `all` of one argument reduce all numbers of an event to one.
+Numbers of an event meet lists as in `sum(hits * scale)`: each number of the list is multiplied.
 
 **Numbers that do not exist.** For `x / 0` and `log(-1)` a TTree formula puts 0, for `sqrt(-4)` 2, without a word. In
 comparisons and conditions this is done here as well, so that a cut selects the same events. Everywhere else the

@@ -184,7 +184,7 @@ class Chunk:
         """
         columns = [self.dense(condition.expression, ()) for condition in conditions]
         for column, condition in zip(columns, conditions, strict=True):
-            self._reject_fractions(column, condition)
+            self._reject_fractions(column, condition, remedy="round them in the file")
             if condition.categories:  # nuclei, for example, that become a known one in single precision
                 known = np.isin(column, np.asarray([*condition.categories.values()], np.float32))
                 column[known & self._unknown(column, condition)] = np.nan
@@ -192,7 +192,8 @@ class Chunk:
 
     def _condition(self, condition: ConditionConfig) -> Float32:
         column = self._column(condition)
-        self._reject_fractions(column, condition)
+        leave_out = f"leave such {self.row}s out with data.cut"
+        self._reject_fractions(column, condition, remedy=f"leave integer out, or {leave_out}")
         if condition.categories:
             known = ", ".join(f"{name} = {value:.10g}" for name, value in condition.categories.items())
             bad = self._unknown(column, condition)
@@ -201,7 +202,7 @@ class Chunk:
                 column,
                 condition,
                 expected=f"one of the categories {known}",
-                remedy="add it to them",
+                remedy=f"add it to them, or {leave_out}",
             )
         return column
 
@@ -215,12 +216,12 @@ class Chunk:
         known &= np.isin(exact, codes) | ~whole
         return ~known
 
-    def _reject_fractions(self, column: Float32, condition: ConditionConfig) -> None:
+    def _reject_fractions(self, column: Float32, condition: ConditionConfig, *, remedy: str) -> None:
         """Stop at finite numbers that are not whole, if the condition is a count."""
         if condition.integer:
             bad = np.isfinite(column) & (column != np.rint(column))
             expected = "whole numbers (integer = true)"
-            self._reject_values(bad, column, condition, expected=expected, remedy="leave integer out")
+            self._reject_values(bad, column, condition, expected=expected, remedy=remedy)
 
     def _reject_values(
         self,
@@ -237,7 +238,7 @@ class Chunk:
                 name=condition.expression,
                 expected=expected,
                 got=f"other values such as {column[bad][0]:.10g}",
-                remedy=f"{remedy}, or leave such {self.row}s out with data.cut",
+                remedy=remedy,
             )
 
     def _column(self, number: ConditionConfig | TargetConfig, *, atoms: Sequence[float] = ()) -> Float32:

@@ -240,6 +240,10 @@ def test_counts_must_be_whole(tiny_tracks, track_file, track_data) -> None:
     )
     with pytest.raises(DataError, match=message):
         read(track_data([path], conditions=conditions))
+    with pytest.raises(
+        DataError, match=r"the first in entry [0-9]+; round them in the file"
+    ):  # no cut is applied
+        next(iterate_conditions(track_data([path], conditions=conditions), path))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ functions of `TMath` give NaN in comparisons too, as in ROOT.
 up to 31 and 53. `(x > 0 ? 1 : 2) + 3` adds 3 always; ROOT 6.40 only where the condition is false. Where ROOT reads a
 text in another way than C, it is refused and needs brackets: other comparisons in a row (`a == b == c`), `2^3^2`,
 `!x^2`, `7 % 4 * 2`, `1 << 2 + 1`. `flags & 4 > 0` is `flags & (4 > 0)`, in C as in ROOT, and is refused as well:
-write `(flags & 4) > 0`, or `&&` between conditions.
+write `(flags & 4) > 0`, or `&&` between conditions. So is `phi % 6.28`, which is `phi % 6` in ROOT: write
+`fmod(phi, 6.28)`.
 
 Written by `scripts/document_expressions.py` from `hepgan/data/operations.py`: change it there, then run `make docs`.
 """

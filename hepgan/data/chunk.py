@@ -17,6 +17,8 @@ from hepgan.errors import ConfigError, DataError
 
 __all__ = ["Chunk", "fixed_length", "is_jagged", "value_type"]
 
+_ROUNDING = 1e-3  # of the range of whole numbers: what single precision may lose
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -241,10 +243,30 @@ class Chunk:
                 remedy=remedy,
             )
 
+    def _reject_rounded(self, column: Float32, name: str) -> None:
+        """Stop at whole numbers, such as times in seconds, of whose differences float32 leaves nothing.
+
+        Raises:
+            DataError: If there are such numbers.
+        """
+        exact = np.ma.filled(ak.to_numpy(self.values[name]), 0).astype(np.float64).reshape(column.shape)
+        lost = np.abs(exact - column).max(initial=0)
+        if not lost or lost <= _ROUNDING * np.ptp(exact) or (exact != np.rint(exact)).any():
+            return
+        low, high = exact.min(), exact.max()
+        if low < high:
+            raise DataError(
+                f"{self.path}: {name!r}: expected numbers that single precision tells apart, got whole numbers from "
+                f"{low:.20g} to {high:.20g}, which it rounds by up to {lost:g}; subtract a constant: branch = "
+                f'"{name} - {low:.20g}"'
+            )
+
     def _column(self, number: ConditionConfig | TargetConfig, *, atoms: Sequence[float] = ()) -> Float32:
         """Finite values of a condition or target, (N, 1); positive or an atom if the logarithm is taken."""
         column = self.dense(number.expression, ())
         self.reject_infinite(column, name=number.expression)
+        if not (isinstance(number, ConditionConfig) and number.categories):
+            self._reject_rounded(column, number.expression)
         if number.transform == "log":
             self.reject(
                 (column <= 0) & ~np.isin(column, np.asarray(atoms, np.float32)),

@@ -160,6 +160,7 @@ def test_plain_names_need_no_quotes() -> None:
         ("2**-a**2", "is ambiguous .*write brackets"),
         ("!a^2", "is ambiguous .*write brackets"),
         ("a % b * 2", "is ambiguous .*write brackets"),
+        ("a % 6.28", r"% takes the whole parts, as in a TTree formula: write fmod\(x, 6.28\)"),
         ("b << 2 + 1", "are ambiguous .*write brackets"),
         ("b >> 1 >> 1", "are ambiguous .*write brackets"),
         ("a == b == 1", "comparisons in a row .*: write brackets, or &&"),

@@ -44,9 +44,10 @@ is; any other in backticks: `` `E[MeV]` > 1 ``, `` `K+_DLL` ``. A backtick in a 
 name of a branch, it is that branch.
 
 **Numbers of an event.** `x[0]` is the first number of an array or list, `x[0, 1]` or `x[0][1]` one of a matrix, and
-`x[:, 0]` the same as `x[0]`, as uproot writes it. `sum`, `min`, `max`, `any` and `all` of one argument reduce all
-numbers of an event to one. Numbers of an event meet lists as in `sum(hits * scale)`: each number of the list is
-multiplied.
+`x[:, 0]` the same as `x[0]`, as uproot writes it. Where a list is shorter, the number is missing, and so is all that is
+computed from it: the event does not pass a cut, as in ROOT, and other results are NaN; `len(x) > 0 ? x[0] : -1` puts
+another number. `sum`, `len`, `min`, `max`, `any` and `all` of one argument reduce all numbers of an event to one.
+Numbers of an event meet lists as in `sum(hits * scale)`: each number of the list is multiplied.
 
 **Numbers that do not exist.** For `x / 0` and `log(-1)` a TTree formula puts 0, for `sqrt(-4)` 2, without a word. In
 comparisons and tests (`&&`, `!`, `c ? a : b`) this is done here as well, so that a cut selects the same events. Everywhere else the
@@ -58,7 +59,8 @@ functions of `TMath` give NaN in comparisons too, as in ROOT.
 up to 31 and 53. `(x > 0 ? 1 : 2) + 3` adds 3 always; ROOT 6.40 only where the condition is false. Where ROOT reads a
 text in another way than C, it is refused and needs brackets: other comparisons in a row (`a == b == c`), `2^3^2`,
 `!x^2`, `7 % 4 * 2`, `1 << 2 + 1`. `flags & 4 > 0` is `flags & (4 > 0)`, in C as in ROOT, and is refused as well:
-write `(flags & 4) > 0`, or `&&` between conditions.
+write `(flags & 4) > 0`, or `&&` between conditions. So is `phi % 6.28`, which is `phi % 6` in ROOT: write
+`fmod(phi, 6.28)`.
 
 Written by `scripts/document_expressions.py` from `hepgan/data/operations.py`: change it there, then run `make docs`.
 """

@@ -17,6 +17,8 @@ from hepgan.errors import ConfigError, DataError
 
 __all__ = ["Chunk", "fixed_length", "is_jagged", "value_type"]
 
+_ROUNDING = 1e-3  # of the range of whole numbers: what single precision may lose
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -184,7 +186,7 @@ class Chunk:
         """
         columns = [self.dense(condition.expression, ()) for condition in conditions]
         for column, condition in zip(columns, conditions, strict=True):
-            self._reject_fractions(column, condition)
+            self._reject_fractions(column, condition, remedy="round them in the file")
             if condition.categories:  # nuclei, for example, that become a known one in single precision
                 known = np.isin(column, np.asarray([*condition.categories.values()], np.float32))
                 column[known & self._unknown(column, condition)] = np.nan
@@ -192,7 +194,8 @@ class Chunk:
 
     def _condition(self, condition: ConditionConfig) -> Float32:
         column = self._column(condition)
-        self._reject_fractions(column, condition)
+        leave_out = f"leave such {self.row}s out with data.cut"
+        self._reject_fractions(column, condition, remedy=f"leave integer out, or {leave_out}")
         if condition.categories:
             known = ", ".join(f"{name} = {value:.10g}" for name, value in condition.categories.items())
             bad = self._unknown(column, condition)
@@ -201,7 +204,7 @@ class Chunk:
                 column,
                 condition,
                 expected=f"one of the categories {known}",
-                remedy="add it to them",
+                remedy=f"add it to them, or {leave_out}",
             )
         return column
 
@@ -215,12 +218,12 @@ class Chunk:
         known &= np.isin(exact, codes) | ~whole
         return ~known
 
-    def _reject_fractions(self, column: Float32, condition: ConditionConfig) -> None:
+    def _reject_fractions(self, column: Float32, condition: ConditionConfig, *, remedy: str) -> None:
         """Stop at finite numbers that are not whole, if the condition is a count."""
         if condition.integer:
             bad = np.isfinite(column) & (column != np.rint(column))
             expected = "whole numbers (integer = true)"
-            self._reject_values(bad, column, condition, expected=expected, remedy="leave integer out")
+            self._reject_values(bad, column, condition, expected=expected, remedy=remedy)
 
     def _reject_values(
         self,
@@ -237,13 +240,33 @@ class Chunk:
                 name=condition.expression,
                 expected=expected,
                 got=f"other values such as {column[bad][0]:.10g}",
-                remedy=f"{remedy}, or leave such {self.row}s out with data.cut",
+                remedy=remedy,
+            )
+
+    def _reject_rounded(self, column: Float32, name: str) -> None:
+        """Stop at whole numbers, such as times in seconds, of whose differences float32 leaves nothing.
+
+        Raises:
+            DataError: If there are such numbers.
+        """
+        exact = np.ma.filled(ak.to_numpy(self.values[name]), 0).astype(np.float64).reshape(column.shape)
+        lost = np.abs(exact - column).max(initial=0)
+        if not lost or lost <= _ROUNDING * np.ptp(exact) or (exact != np.rint(exact)).any():
+            return
+        low, high = exact.min(), exact.max()
+        if low < high:
+            raise DataError(
+                f"{self.path}: {name!r}: expected numbers that single precision tells apart, got whole numbers from "
+                f"{low:.20g} to {high:.20g}, which it rounds by up to {lost:g}; subtract a constant: branch = "
+                f'"{name} - {low:.20g}"'
             )
 
     def _column(self, number: ConditionConfig | TargetConfig, *, atoms: Sequence[float] = ()) -> Float32:
         """Finite values of a condition or target, (N, 1); positive or an atom if the logarithm is taken."""
         column = self.dense(number.expression, ())
         self.reject_infinite(column, name=number.expression)
+        if not (isinstance(number, ConditionConfig) and number.categories):
+            self._reject_rounded(column, number.expression)
         if number.transform == "log":
             self.reject(
                 (column <= 0) & ~np.isin(column, np.asarray(atoms, np.float32)),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
 
 import awkward as ak
 import numpy as np
@@ -163,11 +164,17 @@ def _typename(branch: Any) -> str:
     return str(named or ", ".join(leaves) or name)
 
 
+def _spelled(text: str) -> Iterable[str]:
+    """A text as it is, with composed, and with decomposed characters."""
+    return (text,) if text.isascii() else (text, normalize("NFC", text), normalize("NFD", text))
+
+
 def short_names(full: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Full names by each way to write them: with dots or slashes, without dimensions, and every end of the path.
 
     A full name stands for itself alone, a whole path before ends of others; a text that still stands for several is
-    ambiguous.
+    ambiguous. Letters with marks may be written as one character or as several, which look the same (Unicode's NFC and
+    NFD, what keyboards and macOS give).
     """
     written: tuple[dict[str, dict[str, None]], ...] = ({}, {}, {})  # full names, whole paths, ends of paths
     for name in full:
@@ -176,10 +183,11 @@ def short_names(full: Iterable[str]) -> dict[str, tuple[str, ...]]:
         # a member of the branch "calo." is "calo./calo.energy": what is repeated counts once
         once = [part for k, part in enumerate(parts) if k in (0, len(parts) - 1) or part != parts[k - 1]]
         ends = [separator.join(once[k:]) for k in range(len(once)) for separator in "./"]
-        whole = [plain, ".".join(parts), "/".join(parts), *ends[:2]]
+        whole = [name, plain, ".".join(parts), "/".join(parts), *ends[:2]]
         for level, texts in zip(written, ([name], whole, [*ends[2:], name.rpartition("/")[2]]), strict=True):
             for text in texts:
-                level.setdefault(text, {})[name] = None
+                for form in (text,) if level is written[0] else _spelled(text):
+                    level.setdefault(form, {})[name] = None
     return {text: tuple(names) for level in reversed(written) for text, names in level.items()}
 
 

@@ -81,7 +81,8 @@ class Expression:
             arrays: One array for each branch, first axis events.
 
         Returns:
-            The values, first axis events: an awkward array, or, for a branch alone, what is in `arrays`.
+            The values, first axis events: an awkward array, or, for a branch alone, what is in `arrays`. Where a
+            number is missing (``x[2]`` of a shorter list), a cut is false, and other results are NaN.
 
         Raises:
             ConfigError: If an operation does not fit the types of the branches.
@@ -98,7 +99,7 @@ class Expression:
                 "branches (hepgan inspect shows them)"
             ) from error
         if isinstance(result, ak.Array):
-            return result
+            return _without_missing(result, np.False_ if self.cut else np.float64(np.nan))
         constant = np.float64(result) if isinstance(result, int) and not isinstance(result, bool) else result
         return ak.Array(np.full(len(next(iter(arrays.values()))), constant))
 
@@ -127,7 +128,33 @@ def _value(node: Node, arrays: Mapping[str, Any], *, decides: bool) -> Any:
     value = _value(node.of, arrays, decides=decides)
     if not isinstance(value, ak.Array):
         raise TypeError("a constant has no index")
-    return value[(slice(None), *node.index)]
+    return _indexed(value, node)
+
+
+def _indexed(value: Any, node: Index) -> Any:
+    """One number of the list of each event; missing where the list is shorter."""
+    shown = f"{node.of.name!r}" if isinstance(node.of, Name) else "the expression before ["
+    axes = value.ndim - 1
+    if len(node.index) > axes:
+        raise TypeError(
+            f"too many indices: {shown} has {axes or 'no'} axes in each event, got {len(node.index)}"
+        )
+    for k in node.index:
+        inner = value.type.content
+        if isinstance(inner, ak.types.RegularType):
+            if k >= inner.size:
+                raise TypeError(f"{shown} has indices up to {inner.size - 1} along this axis, got {k}")
+        elif ak.any(ak.num(value) <= k):
+            value = ak.pad_none(value, k + 1)
+        value = value[:, k]
+    return value
+
+
+def _without_missing(values: Any, instead: Any) -> Any:
+    """Put a number where one is missing."""
+    if "?" not in str(values.type):
+        return values
+    return ak.fill_none(ak.values_astype(values, type(instead)), instead)
 
 
 def _chain(node: Chain, arrays: Mapping[str, Any], *, decides: bool) -> Any:

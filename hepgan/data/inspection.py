@@ -7,7 +7,6 @@ neighbours; `hepgan.data.starting` makes a configuration from them.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -275,12 +274,11 @@ def render(report: Report) -> Group:
 
 def _grouped(branches: Sequence[Branch]) -> list[tuple[str, Branch]]:
     """Lines of the table, label and summary; a long series of numbered scalars becomes one line."""
-    series = numbered(branches)
+    series = {b.name: members for members in numbered(branches).values() for b in members}
     lines: list[tuple[str, Branch]] = []
     for branch in branches:
-        prefix = re.sub(r"\d+$", "", branch.name)
-        members = series.get(prefix, [])
-        if len(members) < _SHARED_LINE or branch not in members:
+        members = series.get(branch.name, [])
+        if len(members) < _SHARED_LINE:
             lines.append((branch.name, branch))
         elif branch is members[0]:
             whole = Branch(
@@ -291,5 +289,5 @@ def _grouped(branches: Sequence[Branch]) -> list[tuple[str, Branch]]:
                 n_nan=sum(member.n_nan for member in members),
                 exact=tuple(sorted(sum((Counter(dict(m.exact)) for m in members), Counter()).items())),
             )
-            lines.append((f"{prefix}0 ... {prefix}{len(members) - 1}", whole))
+            lines.append((f"{members[0].name} ... {members[-1].name}", whole))
     return lines

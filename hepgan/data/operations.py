@@ -243,6 +243,9 @@ def _reduction(function: Callable[..., Any], prepare: Callable[[Any], Any]) -> C
     return reduce
 
 
+_count = _reduction(ak.sum, lambda values: _real(ak.ones_like(values)))
+
+
 def _is_true(value: Any) -> Any:
     return _compare(np.not_equal, value, 0)
 
@@ -253,6 +256,7 @@ def _real_function(*notation: str, function: Callable[..., Any], words: str, **d
 
 _OUTSIDE_1 = {"undefined": lambda x: np.abs(x) > 1}
 _BY_ZERO: dict[str, Any] = {"undefined": lambda x, y: y == 0}
+_EMPTY: dict[str, Any] = {"undefined": lambda x: _count(x) == 0}
 _NEGATIVE_LOG = {"undefined": lambda x: ~(x > 0)}
 
 CONDITIONAL = Operation(("x ? y : z",), _where, "y where x is true, else z", decides=(True, None))
@@ -401,15 +405,18 @@ _TABLE = (
     Operation(("isnan(x)", "TMath::IsNaN(x)"), _reals(np.isnan), "not a number", decides=(False,)),
     Operation(("isinf(x)",), _reals(np.isinf), "infinite", decides=(False,)),
     Operation(("sum(x)", "Sum$(x)"), _reduction(ak.sum, _real), "sum of the numbers of an event"),
+    Operation(("len(x)", "Length$(x)"), _count, "how many numbers an event has"),
     Operation(
-        ("min(x)", "Min$(x)"),
-        _reduction(ak.min, _real),
-        "smallest number of an event; infinite if there is none",
+        ("min(x)",), _reduction(ak.min, _real), "smallest number of an event; infinite if there is none"
     ),
     Operation(
-        ("max(x)", "Max$(x)"),
-        _reduction(ak.max, _real),
-        "largest number of an event; -infinite if there is none",
+        ("Min$(x)",), _reduction(ak.min, _real), "the same; 0 in comparisons if there is none", **_EMPTY
+    ),
+    Operation(
+        ("max(x)",), _reduction(ak.max, _real), "largest number of an event; -infinite if there is none"
+    ),
+    Operation(
+        ("Max$(x)",), _reduction(ak.max, _real), "the same; 0 in comparisons if there is none", **_EMPTY
     ),
     Operation(("any(x)",), _reduction(ak.any, _is_true), "whether one of an event is true", decides=(True,)),
     Operation(("all(x)",), _reduction(ak.all, _is_true), "whether all of an event are true", decides=(True,)),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import awkward as ak
 import numpy as np
 
+from hepgan.data.expressions import quoted
 from hepgan.data.root import chunks, open_file, open_tree
 from hepgan.data.summaries import Branch, Tree, numbered
 from hepgan.geometry import CALOGAN
@@ -34,6 +35,7 @@ _NO_ENERGY = re.compile(
 _NUMBER = re.compile(
     r"(layer|plane|sampling|cell|module|sector|row|col(umn)?)$"
 )  # of a layer or cell, if whole
+_COORDINATE = re.compile(r"(^|[^a-z])(x|y|z)$")
 _OVERFLOW = re.compile("overflow|outside|leak")
 
 
@@ -115,11 +117,15 @@ def arrays(tree: Tree, path: str) -> Suggestion | None:
         )
     if others:
         notes.append(f"other arrays of this kind are {', '.join(map(repr, others))}")
+    names = {b.name: b.name for b, _ in layers}
+    if noisy := [b.name for b, _ in layers if b.minimum < 0]:
+        names |= {name: f"max({quoted(name)}, 0)" for name in noisy}
+        notes.append(f"{', '.join(map(repr, noisy))}: some energies are negative, which are taken as 0")
     overflow = [b.name for b in tree.branches if _size(b) == len(layers) and _OVERFLOW.search(_short(b.name))]
     return Suggestion(
         {
             "layout": "arrays",
-            "branches": [b.name for b, _ in layers],
+            "branches": [names[b.name] for b, _ in layers],
             **({"overflow": overflow[0]} if overflow else {}),
         },
         shapes,
@@ -142,10 +148,10 @@ def _nested(tree: Tree, path: str, name: str) -> tuple[int, int] | None:
 def cells(tree: Tree, path: str) -> Suggestion | None:
     """One scalar branch a cell."""
     series = numbered(tree.branches).items()
-    prefix, members = max(series, key=lambda item: len(item[1]), default=("", []))
+    pattern, members = max(series, key=lambda item: len(item[1]), default=("", []))
     if len(members) < _MIN_CELLS:
         return None
-    settings: dict[str, str | list[str] | dict[str, str]] = {"layout": "cells", "cells": prefix + "{}"}
+    settings: dict[str, str | list[str] | dict[str, str]] = {"layout": "cells", "cells": pattern}
     shapes = tuple(CALOGAN.shapes)
     if len(members) == CALOGAN.n_cells + CALOGAN.n_layers:
         settings["overflow"] = "tail"
@@ -169,7 +175,11 @@ def hits(tree: Tree, path: str) -> Suggestion | None:
         alike.sort(key=lambda b: re.split("[_.]", _short(b.name))[0] != first)  # of the same collection first
         index = [b for b in alike if _is_index(tree, path, b)]
         layer, cell = (
-            named(index, p) for p in (r"layer|plane", r"cell[_.]?(id|index|idx|i|no|nr|num|number)?$")
+            named(index, *p)
+            for p in (
+                (r"layer|plane", r"(^|[_.])i[_.]?z$", r"(^|[_.])k$"),
+                (r"cell[_.]?(id|index|idx|i|no|nr|num|number)?$",),
+            )
         )
         i, j = (
             named(index, rf"(^|[_.])i[_.]?{axis}$", rf"(^|[_.])({letter}|{word})$", rf"(^|[_.]){axis}$")
@@ -186,11 +196,17 @@ def hits(tree: Tree, path: str) -> Suggestion | None:
             shapes = tuple(CALOGAN.shapes) if close else ((1, n_cells),)
         else:
             continue
-        notes = []
-        if layer and "layer" in address and layer[0].minimum == 1:
-            notes.append(
-                f"{layer[0].name!r} starts at 1, so layer 0 is empty: write {layer[0].name} - 1 and drop it"
-            )
+        used = {b.name: b for b in index}
+        notes = [
+            f"{name!r} starts at 1, so {what} 0 is empty: write {quoted(name)} - 1 and drop it"
+            for what, name in address.items()
+            if used[name].minimum == 1
+        ]
+        notes += [
+            f"{address[axis]!r} may be a position in whole numbers: then there is no cell number, and this is wrong"
+            for axis in ("i", "j")
+            if axis in address and _COORDINATE.search(_short(address[axis]))
+        ]
         others = [b.name for b in named(jagged, "energy", "edep", r"(^|[_.])e$") if b is not energy]
         if others:
             notes.append(f"other energies of hits are {', '.join(map(repr, others))}")
@@ -201,29 +217,33 @@ def hits(tree: Tree, path: str) -> Suggestion | None:
     return None
 
 
-def positions(tree: Tree, path: str) -> list[str]:
-    """Variable-length branches named like coordinates of hits that hold no cell numbers."""
+def positions(tree: Tree) -> list[str]:
+    """Variable-length branches named like coordinates of hits."""
     jagged = [b for b in tree.branches if b.numeric and b.shape is None and b.minimum < b.maximum]
     if not any(re.search("energy|edep|hit|cell", _short(b.name)) for b in jagged):
         return []
-    named = [b for b in jagged if re.search(r"(^|[^a-z])(x|y|z)$", _short(b.name))]
-    return [b.name for b in named if not _is_index(tree, path, b)]
+    return [b.name for b in jagged if _COORDINATE.search(_short(b.name))]
 
 
 def _is_index(tree: Tree, path: str, branch: Branch) -> bool:
-    """Whether all values are whole numbers from 0 on, as those of a cell or layer; positions are not."""
+    """Whether all values are whole numbers from 0 on, as those of a cell or layer.
+
+    Positions are not, and neither are multiples of a number: those are positions of cells of that size.
+    """
     if not 0 <= branch.minimum <= branch.maximum < _MOST_CELLS or branch.n_nan:
         return False
-    if branch.integer:
-        return True
     if branch.maximum % 1 or branch.minimum % 1:
         return False
+    step, several = 0, False
     with open_file(path) as file:
         for part in chunks(open_tree(file, tree.name), [branch.name]):
             values = np.ma.filled(ak.to_numpy(ak.flatten(part[branch.name], axis=None)), np.nan)
             if (values != np.rint(values)).any():
                 return False
-    return True
+            distances = np.unique(values.astype(np.int64) - int(branch.minimum))
+            step = int(np.gcd.reduce(distances, initial=step))
+            several = several or len(distances) > 2
+    return step <= 1 or not several
 
 
 def _mean_hits(path: str, tree: Tree, name: str) -> float:

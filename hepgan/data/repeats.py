@@ -8,7 +8,9 @@ nature, so repetition alone is no fault. Two tests tell copies from chance, with
   the number that occur exactly twice in it (the estimate of Good and Turing).
 - Within a sample: if chance repeats rows, it repeats some of them three times; the numbers of rows that occur once,
   twice and three times are moments of one distribution, hence bounded by each other. And rows that chance repeats
-  agree in a part of their columns far more often than in all, where copies agree in all columns or in none.
+  agree in a part of their columns far more often than in all, where copies agree in all columns or in none. Parts are
+  every second column, and conditions and outputs: a grid of beam energies and angles with empty showers at each point
+  repeats both. Where most rows are frequent, the data are discrete in all columns, and nothing is concluded from parts.
 
 References:
     Good, Biometrika 40 (1953) 237 (frequencies of species and the number of unseen ones).
@@ -16,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +37,8 @@ _MOST_COPIES = (
 )
 _FEWEST = 10  # different rows that must be repeated: fewer may be such values of a small sample
 _IMPROBABLE = 1e-6  # probability below which chance is excluded
-_ALL_COLUMNS = 0.5  # of the pairs that agree in one half of the columns, this share of copies agrees in all
+_ALL_COLUMNS = 0.5  # of the pairs that agree in a part of the columns, this share of copies agrees in all
+_DISCRETE = 0.5  # share of events in frequent rows from which on the data are discrete
 
 # splitmix64 (Steele, Lea, Flood, OOPSLA 2014): a bijection of 64-bit numbers that changes half of the bits
 _STEP, _FIRST, _SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -50,23 +54,23 @@ def _mixed(numbers: UInt64) -> UInt64:
 
 @dataclass(frozen=True)
 class Digests:
-    """Digests of events: of all columns, and of each half of them.
+    """Digests of events: of all columns, and of parts of them.
 
     Attributes:
         rows: (N,) of conditions and outputs; equal for equal events.
-        halves: (2, N) of every second column.
+        parts: (4, N) of every second column, of the others, of the conditions, of the outputs.
     """
 
     rows: UInt64
-    halves: UInt64
+    parts: UInt64
 
     @classmethod
     def of(cls, events: Events) -> Digests:
         """Compute the digests; 0 and -0 are equal."""
         arrays = (events.conditions, *(output for output in events.outputs if output.shape[1]))
-        halves = np.zeros((2, len(events)), np.uint64)
+        parts = np.zeros((4, len(events)), np.uint64)
         first = 0
-        for array in arrays:
+        for k, array in enumerate(arrays):
             width = array.shape[1]
             place = np.arange(first, first + width, dtype=np.uint64) * _STEP
             rows = max(1, _BLOCK // width)
@@ -74,14 +78,16 @@ class Digests:
                 bits = (array[start : start + rows] + np.float32(0)).view(np.uint32)
                 mixed = _mixed(bits.astype(np.uint64) + place)
                 for half in range(2):
-                    halves[half, start : start + rows] += mixed[:, (first + half) % 2 :: 2].sum(1)
+                    sums = mixed[:, (first + half) % 2 :: 2].sum(1)
+                    parts[half, start : start + rows] += sums
+                    parts[2 if k == 0 else 3, start : start + rows] += sums
             first += width
-        return cls(_mixed(halves[0] + _mixed(halves[1] + _STEP)), halves)
+        return cls(_mixed(parts[0] + _mixed(parts[1] + _STEP)), parts)
 
     @classmethod
     def joined(cls, parts: list[Digests]) -> Digests:
         """Join the digests of consecutive events."""
-        return cls(np.concatenate([p.rows for p in parts]), np.concatenate([p.halves for p in parts], axis=1))
+        return cls(np.concatenate([p.rows for p in parts]), np.concatenate([p.parts for p in parts], axis=1))
 
     def first(self) -> NDArray[np.intp]:
         """Places of the events that do not repeat an earlier one, in order."""
@@ -98,10 +104,20 @@ def copies(events: Digests) -> int:
     repeated = counts[few & (counts > 1)]
     if len(repeated) < _FEWEST:
         return 0
-    halves = events.halves[:, few[row]]
-    agreeing = max(_pairs(np.unique(half, return_counts=True)[1]) for half in halves)
-    all_agree = _pairs(repeated) >= _ALL_COLUMNS * agreeing
+    agreeing = [_pairs(np.unique(part, return_counts=True)[1]) for part in events.parts[:, few[row]]]
+    all_agree = counts[few].sum() > _DISCRETE * len(events) and _all_agree(_pairs(repeated), agreeing)
     return int((repeated - 1).sum()) if all_agree or not _independent(counts) else 0
+
+
+def _all_agree(pairs: int, agreeing: Sequence[int]) -> bool:
+    """Whether pairs that agree in some columns agree in all.
+
+    Args:
+        pairs: Number of pairs of events that agree in all columns.
+        agreeing: Number of pairs that agree in each of the parts.
+    """
+    first_half, second_half, conditions, outputs = agreeing
+    return pairs >= _ALL_COLUMNS * max(first_half, second_half, min(conditions, outputs))
 
 
 def _pairs(counts: NDArray[np.intp]) -> int:
@@ -141,11 +157,13 @@ def shared(sample: Digests, training: Digests) -> int:
     found = len(np.unique(sample.rows[times == 1]))
     if found < _FEWEST:
         return 0
-    known, new = training.halves[:, (counts <= _MOST_COPIES)[row]], sample.halves[:, times <= _MOST_COPIES]
-    agreeing = max(_agreeing(a, b) for a, b in zip(known, new, strict=True))
+    few = times <= _MOST_COPIES
+    known, new = training.parts[:, (counts <= _MOST_COPIES)[row]], sample.parts[:, few]
+    agreeing = [_agreeing(a, b) for a, b in zip(known, new, strict=True)]
+    all_agree = few.sum() > _DISCRETE * len(sample) and _all_agree(found, agreeing)
     expected = len(sample) / len(training) * 2 * _upper(float((counts == 2).sum()))
     improbable = poisson.sf(found - 1, expected) < _IMPROBABLE
-    return int((times > 0).sum()) if found >= _ALL_COLUMNS * agreeing or improbable else 0
+    return int((times > 0).sum()) if all_agree or improbable else 0
 
 
 def _agreeing(a: UInt64, b: UInt64) -> int:

@@ -36,12 +36,17 @@ _BOOKKEEPING = (
     r"(^|[_.])(n_?(hit|cell)\w*|n?(event|run|entry|job|seed|evt)\w*|number|index|id|cpu\w*|time|\w*weights?|sw\w*)"
     "($|[_.])"
 )
+_UNIT = re.compile("(?<![A-Za-z])([MGT]eV)(?![A-Za-z])")
 _GEV_RATIO = 10.0  # cells above this multiple of the incident energy are in MeV, the incident energy in GeV
 
 _ENERGY_NAMES = (  # of the incident particle, best first
     "incident_energy", "incident_energies", "totalenergy", "true_energy", "particle_energy", "beam_energy",
     "gun_energy", "mc_energy", "einc", "e_inc", "energy", "e",
 )  # fmt: skip
+_SOURCE = r"(inc?|init|true|truth|gen|mc|beam|gun|kin|prim\w*|part\w*)"
+_ENERGY = re.compile(
+    rf"(^|[^a-z])(e_?({_SOURCE}|0)|{_SOURCE}_?e)([^a-z0-9]|$)"
+)  # E_in, mcE, E0, in lower case
 
 # Observables of tracks, by the names that ntuples give them; best first, case does not matter
 _TARGETS = "dll|(?<!ra)pid|probnn"  # rapidity is none
@@ -74,7 +79,12 @@ def _showers(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         return None
     chosen, *others = found
     calorimeter = found[chosen]
-    unit = "GeV" if calorimeter.visible > _GEV_RATIO * energy.mean else "MeV"
+    unit, why = (
+        "GeV" if calorimeter.visible > _GEV_RATIO * energy.mean else "MeV",
+        "from the energy in the cells, taken as MeV",
+    )
+    if named := _UNIT.search(energy.name):
+        unit, why = named[1], "by its name"
     lines = []
     if energy.minimum <= 0 or energy.n_nan:
         lines.append(f"cut = {_toml(f'{quoted(energy.name)} > 0')}  # some values are not")
@@ -86,7 +96,7 @@ def _showers(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         "[[data.conditions]]",
         'name = "incident_energy"',
         f"branch = {_toml(energy.name)}{'' if known else '  # guess: by its name'}",
-        f"unit = {_toml(unit)}  # guess: from the energy in the cells, taken as MeV",
+        f"unit = {_toml(unit)}  # guess: {why}",
         'transform = "log"',
         *_candidates(scalars, tree, "shower"),
         "",
@@ -152,7 +162,10 @@ def _incident_energy(tree: Tree) -> Branch | None:
     for name in _ENERGY_NAMES:
         if name in by_name:
             return by_name[name]
-    return next((b for b in scalars if "energy" in b.name.lower()), None)
+    likely = (
+        b for fits in (_ENERGY.search, re.compile("energy").search) for b in scalars if fits(b.name.lower())
+    )
+    return next(likely, None)
 
 
 def _calorimeter_lines(calorimeter: Suggestion) -> list[str]:
@@ -208,6 +221,7 @@ def _tracks(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         others = [b for b in scalars if b not in targets]
     if not targets:
         return None
+    targets, particles = _of_one_particle(targets)
     floats = [b for b in others if not b.integer]
     like = targets[0].name
     weight = _named(floats, _WEIGHTS, like=like)
@@ -233,6 +247,10 @@ def _tracks(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         lines += _table("conditions", b, 'transform = "linear"', *count)
     lines += _species_lines(species) if species is not None else []
     lines += ["", "# guess: the observables to generate, by their names"]
+    if particles:
+        lines.append(
+            f"# Those of {particles[0]}: a row is one track. The tree has the same of {', '.join(particles[1:])}."
+        )
     for b in targets:
         counts = ", ".join(f"{n}" for _, n in b.exact)
         atoms = [f"atoms = {[v for v, _ in b.exact]}  # found {counts} times"] if b.exact else []
@@ -246,6 +264,16 @@ def _observables(branches: Sequence[Branch]) -> list[Branch]:
     weights = re.compile("|".join(_WEIGHTS), re.IGNORECASE)
     fitting = [b for b in branches if re.search(_TARGETS, b.name, re.IGNORECASE)]
     return [b for b in fitting if not b.integer and not weights.search(b.name)]
+
+
+def _of_one_particle(targets: Sequence[Branch]) -> tuple[list[Branch], list[str]]:
+    """Observables of the first of several particles, and their names: ``Kplus_PIDK`` and ``piminus_PIDK`` are two."""
+    of = {b.name: b.name.partition("_") for b in targets}
+    kinds = [kind for _, _, kind in of.values()]
+    particles = list(dict.fromkeys(particle for particle, _, _ in of.values()))
+    if len(particles) < 2 or len(set(kinds)) == len(kinds) or "" in kinds:
+        return list(targets), []
+    return [b for b in targets if of[b.name][0] == particles[0]], particles
 
 
 def _named(branches: Sequence[Branch], patterns: Sequence[str], *, like: str) -> list[Branch]:
@@ -343,7 +371,14 @@ def starting_config(path: str, *, kind: str | None = None) -> str:
             ]
         )
     names = ", ".join(f"{tree.name!r}" for tree in report.trees)
-    if hits := [name for tree in trees for name in positions(tree, report.path)]:
+    for tree in trees:
+        if layouts := [name for name, layout in LAYOUTS.items() if layout.suggest(tree, report.path)]:
+            scalars = [b.name for b in tree.branches if b.numeric and b.shape in ((), (1,))]
+            names += (
+                f" (showers in layout {layouts[0]!r} of tree {tree.name!r}, but no energy among its numbers: "
+            )
+            names += f"{', '.join(scalars[:_MOST_CANDIDATES]) or 'there are none'})"
+    if hits := [name for tree in trees for name in positions(tree)]:
         names += f" ({', '.join(hits)} are positions: add a branch with the number of each hit's cell)"
     raise DataError(
         f"{path}: expected a tree with an incident energy (a scalar named like {_ENERGY_NAMES[0]}) "

@@ -88,14 +88,23 @@ class Report:
 
 
 def numbered(branches: Sequence[Branch]) -> dict[str, list[Branch]]:
-    """Series of scalar branches ``<prefix>0``, ``<prefix>1``, ... without a gap, in order, by their prefix."""
+    """Series of scalar branches ``cell_0``, ``cell_1``, ... or ``cell_000``, ``cell_001``, ... without a gap, in order.
+
+    Returns:
+        The branches by the pattern of their names, ``cell_{}`` or ``cell_{:03d}``.
+    """
     series: dict[str, dict[int, Branch]] = {}
     for branch in branches:
-        match = re.fullmatch(r"(.*?)(0|[1-9]\d*)", branch.name)
+        match = re.fullmatch(r"(.*?)([0-9]+)", branch.name)
         if match and branch.numeric and branch.shape == ():
-            series.setdefault(match[1], {})[int(match[2])] = branch
-    return {
-        prefix: [members[k] for k in range(len(members))]
-        for prefix, members in series.items()
-        if sorted(members) == list(range(len(members)))
-    }
+            prefix, digits = match.groups()
+            members = series.setdefault(prefix.replace("{", "{{").replace("}", "}}") + "{}", {})
+            members.setdefault(int(digits), branch)
+    found = {}
+    for plain, members in series.items():
+        ordered = [members.get(k) for k in range(len(members))]
+        width = 0 if ordered[0] is None else len(ordered[0].name) - len(plain.format(""))
+        pattern = plain if width <= 1 else f"{plain[:-2]}{{:0{width}d}}"
+        if all(b is not None and b.name == pattern.format(k) for k, b in enumerate(ordered)):
+            found[pattern] = [b for b in ordered if b is not None]
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hepgan.data.operations import BINARY, CONDITIONAL, FUNCTIONS, MIXED, NOT, PREFIX, Operation
@@ -304,6 +304,8 @@ def _chain(level: int, symbols: list[str], operands: list[Node]) -> Node:
         reason = (
             f"{following} after % is ambiguous (7 % 4 * 2 is 7 in a TTree formula, 6 in C): write brackets"
         )
+    elif level == _PRODUCT and (fraction := _fraction(symbols, operands)):
+        reason = f"% takes the whole parts, as in a TTree formula: write fmod(x, {fraction:g})"
     elif level == _SHIFT and (len(symbols) > 1 or any(operand.level >= _SUM for operand in operands)):
         reason = (
             "<< and >> beside other arithmetic are ambiguous (1 << 2 + 1 is 5 in a TTree formula, 8 in C): write "
@@ -314,6 +316,14 @@ def _chain(level: int, symbols: list[str], operands: list[Node]) -> Node:
     if reason:
         raise SyntaxProblem(reason)
     return Chain(level, tuple(operands), tuple(table[symbol] for symbol in symbols))
+
+
+def _fraction(symbols: Sequence[str], operands: Sequence[Node]) -> float:
+    """A constant after % that is not whole, if there is one, else 0."""
+    for symbol, operand in zip(symbols, operands[1:], strict=True):
+        if symbol == "%" and isinstance(operand, Number) and operand.value % 1:
+            return operand.value
+    return 0
 
 
 def _names(node: Node) -> Iterator[str]:

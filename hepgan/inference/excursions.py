@@ -114,8 +114,10 @@ class Excursions:
         if c.categories:
             remedy = f"the generator was trained with no other{_SKIP}"
         elif not possible[row]:
+            clamp = "" if np.isnan(values[row]) else ", clamp moves them to the nearest end of the range"
             remedy = (
-                f"extrapolation needs a finite number, and a positive one where the logarithm is taken{_SKIP}"
+                "extrapolation needs a finite number, and a positive one where the logarithm is taken"
+                f"{_SKIP}{clamp}"
             )
         raise ConditionRangeError(
             f"condition {c.name!r}: expected {c.expected}, got {values[row]:g}{c.unit and ' '}{c.unit} in row "
@@ -127,6 +129,6 @@ class Excursions:
         by_name = {condition.name: condition for condition in self.conditions}
         return [
             f"condition {name!r}: {number} of {self.n} {self.rows} {_DONE[self.action]}: expected "
-            f"{by_name[name].expected}, got {low:g}{f' to {high:g}' if high != low else ''}"
+            f"{by_name[name].expected}, got {low:g}{f' to {high:g}' if high > low else ''}"
             for name, (number, low, high) in self.outside.items()
         ]

@@ -209,6 +209,15 @@ def test_a_full_name_stands_for_itself() -> None:
     assert names["m"] == names["m[2][3]"] == ("m[2][3]",)
 
 
+def test_letters_with_marks_may_be_one_character_or_two() -> None:
+    composed, decomposed = "\u00e9nergie", "e\u0301nergie"
+    assert short_names([composed])[decomposed] == (composed,)
+    assert short_names([f"trk/{decomposed}"])[f"trk.{composed}"] == (f"trk/{decomposed}",)
+    both = short_names([composed, decomposed])
+    assert both[composed] == (composed,)
+    assert both[decomposed] == (decomposed,)
+
+
 @pytest.mark.slow
 def test_the_root_that_is_installed_writes_the_same(root_python, tmp_path) -> None:
     command = [root_python, "-W", "ignore", str(FOLDER / "make.py"), str(tmp_path)]

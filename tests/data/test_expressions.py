@@ -160,6 +160,7 @@ def test_plain_names_need_no_quotes() -> None:
         ("2**-a**2", "is ambiguous .*write brackets"),
         ("!a^2", "is ambiguous .*write brackets"),
         ("a % b * 2", "is ambiguous .*write brackets"),
+        ("a % 6.28", r"% takes the whole parts, as in a TTree formula: write fmod\(x, 6.28\)"),
         ("b << 2 + 1", "are ambiguous .*write brackets"),
         ("b >> 1 >> 1", "are ambiguous .*write brackets"),
         ("a == b == 1", "comparisons in a row .*: write brackets, or &&"),
@@ -191,9 +192,9 @@ def test_unknown_names_that_need_quotes_are_proposed() -> None:
     [
         ("b & 1 == 1", r"between a comparison and a number: write && .* brackets"),
         ("b > 1 | b", r"between a comparison and a number"),
-        ("m[7]", "m"),
-        ("hits[3] + a", "index out of range"),
-        ("a[0]", "too many"),
+        ("m[7]", "'m' has indices up to 1 along this axis, got 7"),
+        ("m[0][0][0]", "too many indices: 'm' has 2 axes in each event, got 3"),
+        ("a[0]", "too many indices: 'a' has no axes"),
         ("text == 1", "'text': expected numbers, got string"),
         ("-record", "'record': expected numbers, got {x: int64"),
         ("hits + more", "cannot broadcast"),
@@ -288,8 +289,45 @@ def test_undefined_numbers() -> None:
 
 def test_missing_values_stay_missing() -> None:
     arrays = {"x": ak.Array([1.0, None, -3.0])}
-    assert Expression("x > 0 && x * 2 < 3")(arrays).tolist() == [True, None, False]
-    assert Expression("x > 0 ? x : 7")(arrays).tolist() == [1, None, 7]
+    for text, cut, expected in (
+        ("x > 0 && x * 2 < 3", True, [True, False, False]),
+        ("!(x > 0)", True, [False, False, True]),
+        ("x", True, [1.0, None, -3.0]),  # a branch alone is not touched
+        ("x > 0 ? x : 7", False, [1, np.nan, 7]),
+    ):
+        found = Expression(text, cut=cut)(arrays).tolist()
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
+# for cuts: what TTree::Draw of ROOT 6.40 selects, where it reads the text
+@pytest.mark.parametrize(
+    ("text", "selected", "number"),
+    [
+        ("v[0] > 0", [1, 0, 1], [1, np.nan, 1]),
+        ("!(v[0] > 0)", [0, 0, 0], [0, np.nan, 0]),
+        ("v[1] != 1", [1, 0, 0], [1, np.nan, np.nan]),
+        ("v[0] + v[1] < 0", [1, 0, 0], [1, np.nan, np.nan]),
+        ("Length$(v) == 0 || v[0] > 0", [1, 0, 1], [1, np.nan, 1]),
+        ("v[9]", [0, 0, 0], [np.nan] * 3),
+        ("Length$(v)", [1, 0, 1], [2, 0, 1]),
+        ("Length$(x) == 1", [1, 1, 1], [1, 1, 1]),
+        ("Max$(v) > -1", [1, 1, 1], [1, 1, 1]),
+        ("Max$(v)", [1, 0, 1], [1, -np.inf, 3]),
+        ("len(v) > 0 ? v[0] : -1", [1, 1, 1], [1, -1, 3]),
+        ("i[0] == 9007199254740993", [1, 0, 0], [1, np.nan, 0]),
+        ("nested[1][0] > 2", [1, 0, 1], [1, np.nan, 1]),
+        ("len(nested)", [1, 0, 1], [3, 0, 1]),
+    ],
+)
+def test_numbers_beyond_the_end_of_a_list_are_missing(text, selected, number) -> None:
+    arrays = {
+        "x": ak.Array([1.0, 2.0, 3.0]),
+        "v": ak.Array([[1.0, -2.0], [], [3.0]]),
+        "i": ak.Array([[2**53 + 1], [], [3]]),
+        "nested": ak.Array([[[1, 2], [3]], [], [[], [5]]]),
+    }
+    assert values(text, arrays, cut=True).astype(bool).tolist() == [bool(passed) for passed in selected]
+    np.testing.assert_array_equal(values(text, arrays).astype(float), number)
 
 
 @pytest.mark.parametrize("text", RECORDED["formulas"])

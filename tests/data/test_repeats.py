@@ -26,6 +26,12 @@ def with_empties(rng: Random, n: int) -> np.ndarray:
     return cells
 
 
+def scan(rng: Random, n: int, points: int) -> np.ndarray:
+    """Beam energy, momentum and angle of the points of a scan: each of them tells the others."""
+    point = rng.integers(0, points, n)
+    return np.stack([10 + point, np.sqrt((10.0 + point) ** 2 - 0.01), np.cos(point)], axis=1)
+
+
 DISCRETE: dict[str, Callable[[Random, int], tuple[np.ndarray, np.ndarray]]] = {
     "count": lambda rng, n: (np.ones(n), rng.poisson(20, n)),
     "beam and count": lambda rng, n: (beam(rng, n), rng.poisson(9, n)),
@@ -35,12 +41,19 @@ DISCRETE: dict[str, Callable[[Random, int], tuple[np.ndarray, np.ndarray]]] = {
     "rounded": lambda rng, n: (np.ones(n), np.round(rng.exponential(size=n), 3)),
     "beam and two rounded": lambda rng, n: (beam(rng, n), np.round(rng.normal(size=(n, 2)), 1)),
     "empty showers": lambda rng, n: (beam(rng, n), with_empties(rng, n)),
+    "scan and empty showers": lambda rng, n: (scan(rng, n, 100), with_empties(rng, n)),
+    "scan and DLLs without RICH": lambda rng, n: (
+        scan(rng, n, 300)[:, :2],
+        np.where(rng.random((n, 1)) < 0.3, -999, rng.normal(size=(n, 3))),
+    ),
+    "few values": lambda rng, n: (x := rng.integers(0, 1 + n // 15, n), x**2),
     "heavy tail": lambda rng, n: (np.ones(n), np.minimum(rng.zipf(1.5, n), 1e9)),
 }
 CONTINUOUS: dict[str, Callable[[Random, int], tuple[np.ndarray, np.ndarray]]] = {
     "one target": lambda rng, n: (rng.random(n), rng.normal(size=n)),
     "beam and one target": lambda rng, n: (beam(rng, n), rng.normal(size=n)),
     "beam and cells": lambda rng, n: (beam(rng, n), with_empties(rng, n)),
+    "scan and cells": lambda rng, n: (scan(rng, n, 30), rng.normal(size=(n, 5))),
 }
 
 

@@ -171,6 +171,8 @@ ENERGY = {"incident_energy": np.linspace(1, 9, 40)}
     [
         {"hit_x": POSITION, "hit_y": POSITION - 25},
         {"hit_x": POSITION, "hit_y": POSITION[::-1], "hit_cell": POSITION},
+        {"hit_x": 10 * INDEX, "hit_y": 5 + 10 * INDEX},  # of cells of 10 mm
+        {"hit_x": 10.0 * INDEX, "hit_y": INDEX, "hit_cell": 64 * INDEX},
         {"cell_x": POSITION, "cell_y": POSITION, "hit_cellID": RNG.integers(2**40, 2**60, 100)},  # as EDM4hep
     ],
 )
@@ -195,8 +197,87 @@ def test_cell_numbers_are_found_beside_positions(tmp_path, write_tree) -> None:
 
 def test_layers_from_one_are_said(tmp_path, write_tree) -> None:
     hits = HITS | {"hit_layer": HITS["hit_layer"] + 1, "hit_ix": INDEX, "hit_iy": INDEX}
+    hits["hit_ix"] = INDEX + 1
     config, _ = started(write_tree(tmp_path / "hits.root", {**ENERGY, **jagged_hits(**hits)}))
     assert "# 'hit_layer' starts at 1, so layer 0 is empty: write hit_layer - 1 and drop it" in config["text"]
+    assert "# 'hit_ix' starts at 1, so i 0 is empty: write hit_ix - 1 and drop it" in config["text"]
+    assert "'hit_iy' starts" not in config["text"]
+
+
+def test_numbers_that_may_be_positions_are_said(tmp_path, write_tree) -> None:
+    hits = HITS | {"hit_x": INDEX, "hit_y": INDEX}
+    config, _ = started(write_tree(tmp_path / "hits.root", {**ENERGY, **jagged_hits(**hits)}))
+    assert config["data"].calorimeter.hits.i == "hit_x"
+    assert "# 'hit_x' may be a position in whole numbers" in config["text"]
+
+
+def test_layers_are_found_as_third_index(tmp_path, write_tree) -> None:
+    hits = {"e": HITS["hit_energy"], "i": INDEX, "j": INDEX, "k": HITS["hit_layer"]}
+    config, _ = started(write_tree(tmp_path / "hits.root", {**ENERGY, **jagged_hits(**hits)}))
+    found = config["data"].calorimeter.hits
+    assert (found.layer, found.i, found.j, found.energy) == ("k", "i", "j", "e")
+
+
+@pytest.mark.parametrize("pattern", ["cell_{}", "c{:03d}", "c{{x}}_{:02d}"])
+def test_config_of_numbered_cells(pattern, tmp_path, write_tree) -> None:
+    cells = np.arange(24.0) + np.ones((40, 1))
+    branches = ENERGY | {pattern.format(k): column for k, column in enumerate(cells.T)}
+    config, events = started(write_tree(tmp_path / "cells.root", branches))
+    assert config["data"].calorimeter.cells == pattern
+    np.testing.assert_array_equal(events.cells, cells)
+
+
+def test_cells_of_another_numbering_are_no_series(tmp_path, write_tree) -> None:
+    branches = ENERGY | {f"c{k:0{1 + k % 2}d}": np.ones(40) for k in range(24)}  # c0, c01, c2, ...
+    with pytest.raises(DataError, match="expected a tree with an incident energy"):
+        starting_config(write_tree(tmp_path / "cells.root", branches))
+
+
+def test_noise_below_zero_is_taken_as_zero(tiny_file, tiny_events) -> None:
+    layer = tiny_events.cells[:, :6].reshape(50, 2, 3).copy()
+    layer[::2, 0, 0] = -1e-3 * layer.max()
+    path = tiny_file(layer_0=layer)
+    config, events = started(path)
+    first = next(branch for branch in config["data"].calorimeter.branches if "layer_0" in branch)
+    assert first == "max(layer_0, 0)"
+    assert "# 'layer_0': some energies are negative, which are taken as 0" in config["text"]
+    assert events.cells.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("E_true", "MeV"),
+        ("mc_E", "MeV"),
+        ("E0", "MeV"),
+        ("E_in [GeV]", "GeV"),
+        ("gunE_TeV", "TeV"),
+        ("beamE", "MeV"),
+    ],
+)
+def test_energies_of_other_names(name, unit, tmp_path, write_tree) -> None:
+    branches = {"edep": np.ones(40), name: ENERGY["incident_energy"], "layer_0": np.ones((40, 3, 4))}
+    config, _ = started(write_tree(tmp_path / "showers.root", branches))
+    (condition,) = config["data"].conditions
+    assert (condition.branch, condition.unit) == (name, unit)
+
+
+def test_showers_without_an_energy_are_said(tmp_path, write_tree) -> None:
+    branches = {"jet_pt": np.ones(40), "jet_mass": np.ones(40), "image": np.ones((40, 5, 5))}
+    with pytest.raises(
+        DataError, match=r"showers in layout 'arrays' of tree .* no energy .*: jet_pt, jet_mass\)"
+    ):
+        starting_config(write_tree(tmp_path / "jets.root", branches))
+
+
+def test_observables_of_two_particles_are_not_mixed(tmp_path, write_tree) -> None:
+    rng = np.random.default_rng(3)
+    names = [f"{particle}_{kind}" for particle in ("pi", "K") for kind in ("P", "ETA", "PIDK", "PIDp")]
+    path = write_tree(tmp_path / "decays.root", {name: rng.uniform(1, 9, 40) for name in names})
+    config, _ = started(path)
+    assert [target.name for target in config["data"].targets] == ["pi_PIDK", "pi_PIDp"]
+    assert [condition.name for condition in config["data"].conditions] == ["pi_P", "pi_ETA"]
+    assert "# Those of pi: a row is one track. The tree has the same of K." in config["text"]
 
 
 def test_arrays_of_positions_are_no_layers(tiny_file, tiny_events) -> None:

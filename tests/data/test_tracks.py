@@ -231,6 +231,18 @@ def test_logarithms_need_positive_values_or_atoms(track_file, track_data) -> Non
     assert (events.targets == -999).any()
 
 
+@pytest.mark.parametrize("first", [1_700_000_000, 2**53])  # seconds since 1970
+def test_whole_numbers_that_single_precision_makes_equal_are_refused(
+    first, tiny_tracks, track_file, track_data
+) -> None:
+    conditions = [{"name": "t", "branch": f"nTracks + {first}", "transform": "linear"}]
+    message = r"that single precision tells apart, .*; subtract a constant: branch = \"nTracks \+ .* - "
+    with pytest.raises(DataError, match=message):
+        read(track_data([track_file("scalars")], conditions=conditions))
+    wide = [{"name": "t", "branch": f"nTracks * {first}", "transform": "linear"}]
+    assert len(read(track_data([track_file("scalars")], conditions=wide)))
+
+
 def test_counts_must_be_whole(tiny_tracks, track_file, track_data) -> None:
     path = track_file("jagged")
     conditions = [{"name": "n", "branch": "nTracks / 7", "transform": "linear", "integer": True}]
@@ -240,6 +252,10 @@ def test_counts_must_be_whole(tiny_tracks, track_file, track_data) -> None:
     )
     with pytest.raises(DataError, match=message):
         read(track_data([path], conditions=conditions))
+    with pytest.raises(
+        DataError, match=r"the first in entry [0-9]+; round them in the file"
+    ):  # no cut is applied
+        next(iterate_conditions(track_data([path], conditions=conditions), path))
 
 
 @pytest.mark.parametrize(

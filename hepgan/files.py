@@ -26,6 +26,7 @@ __all__ = [
     "is_url",
     "location",
     "near",
+    "not_a_file",
     "repeats",
     "write_bytes",
     "write_text",
@@ -41,7 +42,7 @@ _warn_once = cache(_LOG.warning)
 _BEGINNING = 4096  # bytes that tell most files of one size apart: ROOT writes date and random number there
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 1 << 20  # bytes read at once for the digest
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)(.+)")  # at least two letters: C:/ is a drive
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+-]+):(//?)(.+)")  # C:/ is a drive, a.root:/tree a tree in a file
 _ABSOLUTE = ("root", "roots", "xroot", "xroots")  # paths of these servers begin with a slash of their own
 _SHOWN = 20  # names in a message, if none is near
 
@@ -106,18 +107,35 @@ def expand(files: Sequence[str | Path], *, base: str | Path = ".") -> list[str]:
             if not matches:
                 raise NotFoundError(f"data files {path}: expected at least one match, got none")
             existing.extend(matches)
-        elif path.is_dir():
-            raise NotFoundError(f"data file {path}: expected a file, got a folder; name a file in it")
-        elif not path.parent.is_dir():
-            raise NotFoundError(f"data file not found: {path}; there is no folder {path.parent}")
         else:
-            others = sorted(other.name for other in path.parent.iterdir() if other.is_file())
-            raise NotFoundError(f"data file not found: {path}; in its folder: {near(path.name, others)}")
+            raise not_a_file(path)
     existing = list(dict.fromkeys(existing))
     twice = repeats(existing)
     for name, first in twice.items():
         _warn_once(f"{name}: the same file as {first}, or a copy of it; it is read once")
     return [name for name in existing if name not in twice]
+
+
+def not_a_file(path: Path) -> NotFoundError:
+    """The error for a path at which there is no file: what is there, or what is near."""
+    if path.is_dir():
+        return NotFoundError(f"data file {path}: expected a file, got a folder; name a file in it")
+    if path.exists():
+        return NotFoundError(
+            f"data file {path}: expected a file, got a device or pipe; write it to the disk first"
+        )
+    if path.is_symlink():
+        return NotFoundError(
+            f"data file {path}: expected a file, got a link to {os.readlink(path)}, where none is"  # noqa: PTH115
+        )
+    if Path(str(path).rpartition(":")[0]).is_file():
+        return NotFoundError(f"data file not found: {path}; write the tree as data.tree, behind no colon")
+    if not path.parent.is_dir():
+        return NotFoundError(f"data file not found: {path}; there is no folder {path.parent}")
+    if glob.has_magic(path.name):
+        return NotFoundError(f"data file not found: {path}; expected one file, got a pattern; name one file")
+    others = sorted(other.name for other in path.parent.iterdir() if other.is_file())
+    return NotFoundError(f"data file not found: {path}; in its folder: {near(path.name, others)}")
 
 
 def repeats(files: Sequence[str], *, of: Sequence[str] = ()) -> dict[str, str]:

@@ -15,6 +15,7 @@ from unicodedata import normalize
 
 import awkward as ak
 import numpy as np
+from uproot.interpretation.jagged import AsJagged
 from uproot.interpretation.numerical import AsDtype
 from uproot.interpretation.objects import AsObjects, AsStridedObjects
 
@@ -260,7 +261,10 @@ class _Stream:
         values = column.branch.array(
             entry_start=start, entry_stop=stop, library="ak", array_cache=None, **options
         )
-        return values if isinstance(values, ak.Array) else ak.Array(values)
+        values = values if isinstance(values, ak.Array) else ak.Array(values)
+        if isinstance(column.interpretation, (AsJagged, type(None))) and ak.validity_error(values):
+            raise ValueError("corrupted lists: their ends are not in order, or behind their numbers")
+        return values
 
 
 def _member(values: Any, column: Column) -> Any:

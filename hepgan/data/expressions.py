@@ -29,7 +29,7 @@ class Expression:
     Args:
         text: The expression. A text that is the name of a branch is that branch, whatever is in it (``track-pt``);
             within an expression such a name stands in backticks.
-        branches: Names of the branches that exist; only used to recognise such names.
+        branches: Names of the branches that exist; only used to recognise such names, and paths (``trk/P``).
         label: Key of the configuration that holds the expression (``data.cut``), for messages.
         cut: Whether the result decides about events: numbers that do not exist (``x / 0``) are then those of a TTree
             formula, as they always are in comparisons.
@@ -48,7 +48,9 @@ class Expression:
         self.label = label
         self.cut = cut
         try:
-            self._tree, self.names = (Name(name=text), {text}) if text in branches else parse(text)
+            self._tree, self.names = (
+                (Name(name=text), {text}) if text in branches else parse(text, branches)
+            )
         except SyntaxProblem as error:
             raise ConfigError(
                 f"{self}: expected an expression of branches such as 'incident_energy > 1 and overflow[0] < 5', got "

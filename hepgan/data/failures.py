@@ -61,7 +61,8 @@ _DAMAGED = Cause(
     _kind(
         *_OF_COMPRESSION,
         text=r"checksum|corrupt|expected Chunk of length|decompress|incorrect (?:header|data) check|"
-        r"invalid (?:block|distance|stored block|bit length|code lengths|literal)|truncated",
+        r"invalid (?:block|distance|stored block|bit length|code lengths|literal)|truncated|"
+        r"unrecognized compression algorithm",
     ),
     "damaged",
     "the file is damaged",
@@ -87,7 +88,7 @@ _CAUSES = (
         "download the file and name the copy",
     ),
     Cause(
-        _kind(FileNotFoundError, text=r"\b404\b|no such file|does not exist"),
+        _kind(FileNotFoundError, uproot.KeyInFileError, text=r"\b404\b|no such file|does not exist"),
         "not found",
         "not found",
         "check the name",
@@ -154,7 +155,10 @@ def cause_of(error: BaseException, *, of: str) -> Cause:
 
 def reason_of(error: BaseException) -> str:
     """The first line of the message of an exception, or its name."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    text = next(iter(str(error).strip().splitlines()), "")
+    if not text and isinstance(error, AssertionError):  # uproot's checks of what it has read
+        return "its parts contradict each other"
+    return text or type(error).__name__
 
 
 def unreadable(path: str, part: str, error: BaseException, *, of: str = "file") -> HepganError:

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.segment import Segment, Segments
 from rich.table import Table
 from scipy.ndimage import median_filter
 
 from hepgan.data.columns import Column, Streams, columns
 from hepgan.data.failures import cause_of, reason_of
 from hepgan.data.friends import friends
-from hepgan.data.root import entry_steps, find_trees, open_file, open_tree
+from hepgan.data.root import entry_steps, find_trees, open_file, open_tree, tree_name
 from hepgan.data.summaries import SENTINELS, Branch, Report, Tree, numbered
 from hepgan.files import is_url, location
 from hepgan.progress import event_bar
@@ -41,6 +42,9 @@ _AROUND = 21
 _MOST = 8  # largest number of exact values; a branch with more of them is digitised
 _EQUAL = 0.01  # share of the entries from which two branches count as equal
 _COMPARED = 4_000_000  # values compared with each other at once
+_HEADINGS = ("branch", "type", "values", "min", "max", "NaN/inf", "exact values")
+_TEXTS = 2  # columns that are no numbers
+_MOST_ROWS = 1000  # of a table with a frame
 _SHARED_LINE = 8  # numbered branches from which a series takes one line of the table
 
 
@@ -218,9 +222,9 @@ def inspect(path: str | Path, *, progress: bool = False) -> Report:
     with open_file(place) as file:
         kinds = find_trees(file)
         if name or not kinds:
-            open_tree(file, name)  # says what is wrong
-            kinds = {key: kind for key, kind in kinds.items() if key == name}
-        trees = {key: open_tree(file, key) for key in kinds}
+            trees = {tree_name(name): open_tree(file, name)}
+        else:
+            trees = {key: open_tree(file, key) for key in kinds}
         total = sum(len(tree.keys()) for tree in trees.values())
         with event_bar("reading branches", total=total, show=progress) as bar:
             count = itertools.count(1)
@@ -238,27 +242,11 @@ def render(report: Report) -> Group:
     """Tables of the report for the terminal; numbered branches (``cell_0``, ``cell_1``, ...) share a line."""
     tables: list[RenderableType] = []
     for tree in report.trees:
-        table = Table(title=escape(f"{tree.name}: {tree.kind}, {tree.entries} entries"))
+        title = f"{tree.name}: {tree.kind}, {tree.entries} entries"
         unread = f"friend trees, which are not read: {', '.join(tree.friends)}" if tree.friends else ""
-        table.caption = escape("\n".join(filter(None, (tree.title, unread)))) or None
-        table.add_column("branch", overflow="fold")
-        table.add_column("type")
-        for heading in ("values", "min", "max", "NaN/inf", "exact values"):
-            table.add_column(heading, justify="right")
-        for names, branch in _grouped(tree.branches):
-            names_type = (escape(names), escape(branch.type))
-            if not branch.numeric:
-                word = branch.problem.partition(":")[0]
-                table.add_row(*names_type, f"[red]{word}[/red]" if word else "no numbers")
-                continue
-            low, high = branch.lengths
-            shape = "x".join(map(str, branch.shape)) if branch.shape else "1"
-            values = shape if branch.shape is not None else f"{low} to {high}"
-            marks = ", ".join(f"{count} x {value:g}" for value, count in branch.exact)
-            nan = f"[red]{branch.n_nan}[/red]" if branch.n_nan else "0"
-            low_high = (_number(branch.minimum), _number(branch.maximum))
-            table.add_row(*names_type, values, *low_high, nan, marks)
-        tables.append(table)
+        caption = "\n".join(filter(None, (tree.title, unread)))
+        rows = [_row(name, branch) for name, branch in _grouped(tree.branches)]
+        tables.append((_table if len(rows) <= _MOST_ROWS else _lines)(title, caption, rows))
         problems = [
             f"{branch.name} ({branch.type}): {branch.problem}" for branch in tree.branches if branch.problem
         ]
@@ -269,7 +257,51 @@ def render(report: Report) -> Group:
             pairs = [f"{a} = {b} in {share:.0%}" for a, b, share in tree.ties[:_MOST]]
             more = f", and {len(tree.ties) - _MOST} more" if len(tree.ties) > _MOST else ""
             tables.append(escape(f"exactly equal, not at exact values: {', '.join(pairs)}{more}"))
-    return Group(report.path, *tables)
+    return Group(escape(report.path), *tables)
+
+
+def _row(name: str, branch: Branch) -> tuple[str, ...]:
+    """Cells of the line of a branch."""
+    if not branch.numeric:
+        return (name, branch.type, branch.problem.partition(":")[0] or "no numbers", "", "", "", "")
+    low, high = branch.lengths
+    shape = "x".join(map(str, branch.shape)) if branch.shape else "1"
+    values = shape if branch.shape is not None else f"{low} to {high}"
+    marks = ", ".join(f"{count} x {value:g}" for value, count in branch.exact)
+    return (
+        name,
+        branch.type,
+        values,
+        _number(branch.minimum),
+        _number(branch.maximum),
+        str(branch.n_nan),
+        marks,
+    )
+
+
+def _table(title: str, caption: str, rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(title=escape(title), caption=escape(caption) or None)
+    for k, heading in enumerate(_HEADINGS):
+        table.add_column(heading, justify="left" if k < _TEXTS else "right", overflow="fold")
+    for name, kind, values, low, high, nan, marks in rows:
+        bad = not low and values[:1].isalpha() and values != "no numbers"
+        cells = (f"[red]{values}[/red]" if bad else values, low, high)
+        table.add_row(
+            escape(name), escape(kind), *cells, f"[red]{nan}[/red]" if nan.strip("0") else nan, marks
+        )
+    return table
+
+
+def _lines(title: str, caption: str, rows: Sequence[tuple[str, ...]]) -> Segments:
+    """The same as aligned text: for thousands of rows a table takes longer than the reading of the file."""
+    cells = [_HEADINGS, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(map(_aligned, row, widths, range(len(row)))).rstrip() for row in cells]
+    return Segments(map(Segment, filter(None, (title, *lines, caption))), new_lines=True)
+
+
+def _aligned(text: str, width: int, k: int) -> str:
+    return text.ljust(width) if k < _TEXTS else text.rjust(width)
 
 
 def _grouped(branches: Sequence[Branch]) -> list[tuple[str, Branch]]:

@@ -26,7 +26,8 @@ __all__ = ["interpretation_of"]
 
 _CODES = {"TLeafD32": "Double32_t", "TLeafF16": "Float16_t"}  # of leaves that a leaf list declares
 _TYPES = {9: "Double32_t", 19: "Float16_t"}  # of leaves of a class, TVirtualStreamerInfo::EReadWrite
-_IN_ARRAY = (20, 40)  # what TVirtualStreamerInfo adds to the type for fixed and variable-length arrays
+_BEHIND_POINTER = 40  # what TVirtualStreamerInfo adds to the type of variable-length arrays
+_IN_ARRAY = (20, _BEHIND_POINTER)  # and of fixed ones
 _FLOAT16_BITS = 12  # of the mantissa, if the title names no range
 _MOST_BITS, _FEWEST_BITS = 32, 2
 _SHORT_MANTISSA = 15  # an empty range with fewer bits than this is one
@@ -171,7 +172,10 @@ def _of_packed(branch: Any, leaf: Any, kind: str) -> Any:
         content = _Double32(0, 0, bits, shape)
     else:
         content = _floats(shape)
-    return content if leaf.member("fLeafCount") is None else AsJagged(content)
+    if leaf.member("fLeafCount") is None:
+        return content
+    behind_pointer = leaf.classname == "TLeafElement" and leaf.member("fType") > _BEHIND_POINTER
+    return AsJagged(content, header_bytes=1 if behind_pointer else 0)  # a byte says whether there are numbers
 
 
 def _floats(shape: tuple[int, ...]) -> Any:

@@ -6,22 +6,23 @@ raises later is sorted by `hepgan.data.failures`. `hepgan.data.columns` says whi
 
 from __future__ import annotations
 
-import glob
 import re
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import awkward as ak
 import uproot
 
+from hepgan.data.checksums import verify
 from hepgan.data.columns import Column, Streams, columns, short_names
 from hepgan.data.failures import unreadable
 from hepgan.data.friends import unread
 from hepgan.errors import ConfigError, DataError, HepganError
-from hepgan.files import expand, is_url, location, near
+from hepgan.files import is_url, location, near, not_a_file
 
 __all__ = [
     "branch_keys",
@@ -31,6 +32,7 @@ __all__ = [
     "find_trees",
     "open_file",
     "open_tree",
+    "tree_name",
     "unreadable_branch",
 ]
 
@@ -44,9 +46,12 @@ _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 def _check_header(path: Path) -> None:
     """Recognise files that are truncated, never closed, or not ROOT, by TFile's header."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header = file.read(_HEADER)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+    except OSError as error:
+        raise unreadable(str(path), "the file", error) from error
     if header[:4] != b"root" or len(header) < _HEADER:
         got = f"{header[:4]!r} in {size} bytes" if size else "an empty file"
         raise DataError(
@@ -62,6 +67,21 @@ def _check_header(path: Path) -> None:
         raise DataError(
             f"{path}: ROOT file that was never closed: expected the position of its free segments, got "
             f"{free}; open and close it once with ROOT in UPDATE mode to recover its events, or make it again"
+        )
+
+
+def _check_url(name: str) -> None:
+    try:
+        parts = urlsplit(name)
+        good = bool(parts.netloc) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if "*" in name:
+        raise DataError(f"{name}: expected the URL of one file, got a pattern; write one URL for each file")
+    if not good:
+        raise DataError(
+            f"{name}: expected a URL such as https://host/folder/file.root, got one without a host, or with a port "
+            "that is no number; correct it"
         )
 
 
@@ -83,12 +103,15 @@ def open_file(path: str | Path) -> Iterator[Any]:
     name = location(path)
     options = {}
     if is_url(name):
+        _check_url(name)
         if name.startswith(("http://", "https://")):
             options["handler"] = uproot.HTTPSource  # needs no further package
     else:
-        if not Path(name).is_file():
-            expand([glob.escape(name)] if glob.has_magic(name) else [name])
-        _check_header(Path(name))
+        local = Path(name).expanduser()
+        if not local.is_file():
+            raise not_a_file(local)
+        name = str(local)
+        _check_header(local)
     try:
         file = uproot.open({name: None}, **options)
     except Exception as error:
@@ -99,8 +122,16 @@ def open_file(path: str | Path) -> Iterator[Any]:
 
 def find_trees(file: Any) -> dict[str, str]:
     """Names of the trees of an open file (with their folders), and their classes."""
-    classes = file.classnames(recursive=True, cycle=False)
+    try:
+        classes = file.classnames(recursive=True, cycle=False)
+    except Exception as error:
+        raise unreadable(file.file_path, "its directories", error) from error
     return {name: kind for name, kind in classes.items() if kind in _TREE_CLASSES}
+
+
+def tree_name(written: str) -> str:
+    """Name of a tree as `find_trees` gives it, without its cycle (``tracks;1``) and outer slashes."""
+    return written.partition(";")[0].strip("/")
 
 
 def open_tree(file: Any, name: str = "") -> Any:
@@ -124,13 +155,16 @@ def open_tree(file: Any, name: str = "") -> Any:
         )
     if not name and len(trees) > 1:
         raise DataError(f"{path}: expected one tree, got {trees}; choose one (data.tree)")
-    chosen = name.partition(";")[0].strip("/") if name else trees[0]
+    chosen = tree_name(name) if name else trees[0]
     if chosen not in trees:
         raise DataError(f"{path}: has no tree {name!r} (data.tree); {near(chosen, trees)}")
     try:
-        return file[name or chosen]
+        tree = file[name or chosen]
+        if hasattr(tree, "read_locator"):  # an RNTuple
+            verify(tree)
     except Exception as error:
         raise unreadable(path, f"tree {chosen!r}", error) from error
+    return tree
 
 
 def branch_keys(tree: Any) -> dict[str, str]:
@@ -156,7 +190,7 @@ def find_branch(tree: Any, name: str, *, label: str, remark: str = "") -> str:
     if len(full) > 1:
         dotted = [text for text, names in written.items() if len(names) == 1 and _DOTTED.fullmatch(text)]
         plain = {each: [text for text in dotted if written[text] == (each,)] for each in full}
-        shown = ", ".join(repr(max(plain[each], key=len, default=each)) for each in full)
+        shown = ", ".join(repr(min(plain[each], key=len, default=each)) for each in full)
         raise DataError(
             f"{tree.file.file_path}: tree {tree.name!r}: {name!r} ({label}) stands for {shown}; write one of these"
         )

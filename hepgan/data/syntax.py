@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hepgan.data.operations import BINARY, CONDITIONAL, FUNCTIONS, MIXED, NOT, PREFIX, Operation
@@ -115,10 +115,25 @@ def quoted(name: str) -> str:
 
 
 def _begins_name(character: str) -> bool:
-    return character in "_$" or character.isalpha()
+    return character != "" and (character in "_$" or character.isalpha())
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _path_end(text: str, start: int, end: int, branches: Collection[str]) -> int:
+    """End of the path of a column (``trk/P``) that begins with the name from `start` to `end`; 0 if there is none.
+
+    It is a path if there is such a column, and a quotient if each part is a column of its own.
+    """
+    parts, found = [text[start:end]], 0
+    while text[end : end + 1] == "/" and _begins_name(text[end + 1 : end + 2]):
+        begin = end + 1
+        end = _name_end(text, begin)
+        parts.append(text[begin:end])
+        if text[start:end] in branches and any(part not in branches for part in parts):
+            found = end
+    return found
+
+
+def _tokens(text: str, branches: Collection[str]) -> Iterator[_Token]:
     position = 0
     while position < len(text):
         character = text[position]
@@ -138,8 +153,9 @@ def _tokens(text: str) -> Iterator[_Token]:
             yield _Token("number", match[0], match.start())
         elif _begins_name(character):
             end = _name_end(text, position)
-            yield _Token("name", text[position:end], position)
-            position = end
+            path_end = _path_end(text, position, end, branches)
+            yield _Token("quoted" if path_end else "name", text[position : path_end or end], position)
+            position = path_end or end
         elif match := _SYMBOL.match(text, position):
             yield _Token("symbol", match[0], position)
             position = match.end()
@@ -152,8 +168,8 @@ def _tokens(text: str) -> Iterator[_Token]:
 class _Parser:
     """Recursive descent, with one loop for each level of binary operators."""
 
-    def __init__(self, text: str) -> None:
-        self.tokens = list(_tokens(text))
+    def __init__(self, text: str, branches: Collection[str]) -> None:
+        self.tokens = list(_tokens(text, branches))
         self.at = 0
 
     @property
@@ -334,8 +350,12 @@ def _names(node: Node) -> Iterator[str]:
         yield from _names(child)
 
 
-def parse(text: str) -> tuple[Node, set[str]]:
+def parse(text: str, branches: Collection[str] = ()) -> tuple[Node, set[str]]:
     """Parse an expression.
+
+    Args:
+        text: The expression.
+        branches: Names of the branches that exist, to tell paths (``trk/P``) from quotients.
 
     Returns:
         The tree, and the names of branches in it.
@@ -344,7 +364,7 @@ def parse(text: str) -> tuple[Node, set[str]]:
         SyntaxProblem: If the text is none; with the reason.
     """
     try:
-        tree = _Parser(text).whole()
+        tree = _Parser(text, branches).whole()
         return tree, set(_names(tree))
     except RecursionError:
         raise SyntaxProblem("too many brackets or signs within each other") from None

@@ -191,7 +191,7 @@ def test_names_with_dots_and_slashes() -> None:
         assert "f_1" not in known
         with pytest.raises(
             DataError,
-            match=r"'f_1' \(data\.cut\) stands for 'split\.f_1', 'dotted\.dotted\.f_1', .*; write one",
+            match=r"'f_1' \(data\.cut\) stands for 'split\.f_1', 'dotted\.f_1', .*; write one",
         ):
             find_branch(tree, "f_1", label="data.cut")
     with open_file(FOLDER / "fields.root") as file:

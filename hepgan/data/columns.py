@@ -110,7 +110,11 @@ def _of_fields(fields: Sequence[tuple[str, Any]]) -> Iterator[Column]:
             yield Column(name, field, type=_typename(field), error=error)
             continue
         numeric = len(leaves) == 1 and _is_numeric(leaves[0][1])
-        problem = None if len(leaves) == 1 else NotImplementedError("values of several types" if leaves else "no members")
+        problem = (
+            None
+            if len(leaves) == 1
+            else NotImplementedError("values of several types" if leaves else "no members")
+        )
         yield Column(name, field, type=_typename(field), numeric=numeric, error=problem)
 
 

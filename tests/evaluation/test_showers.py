@@ -283,6 +283,9 @@ def test_an_energy_bin_in_which_all_generated_showers_are_empty_has_no_resolutio
         changed(sample, cells=sample.cells * alive, overflow=sample.overflow * alive), reference
     ).closure
     first, *others = closure.resolution.sample
-    assert first is None and closure.resolution.bias[0] is None and None not in others
+    assert first is None
+    assert closure.resolution.bias[0] is None
+    assert None not in others
     assert closure.response.bias[0].value == -1
-    assert closure.resolution.worst is not None and closure.resolution.fit.reference is not None
+    assert closure.resolution.worst is not None
+    assert closure.resolution.fit.reference is not None

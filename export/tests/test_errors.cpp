@@ -115,7 +115,7 @@ void input(const std::string& model) {
   const auto require_input = require_error<hepgan::InputError, std::invalid_argument>;
   if (row.size() > 1)
     require_input([&] { generator.generate(std::vector<float>(row.size() + 1), hepgan::Key{}); }, "conditions: expected a multiple of");
-  require_input([&] { generator.generate(std::vector<float>(), hepgan::Key{}); }, "keys: expected 0 x 1 numbers, got 1");
+  require_input([&] { generator.generate(std::vector<float>(), std::vector<hepgan::Key>(1)); }, "keys: expected 0 x 1 numbers, got 1");
   require_input([&] { generator.generate(row, std::vector<float>(1)); }, "latent: expected 1 x");
   require_input([&] { generator.generate(row, std::vector<hepgan::Key>(2)); }, "keys: expected 1 x 1 numbers, got 2");
   require_input([&] { generator.generate(row, hepgan::Key{}, short_of_one); }, "out: expected 1 x");
@@ -131,7 +131,7 @@ void empty(const std::string& model) {
   std::mt19937_64 engine(1);
   require(generator.generate(none, none).size() == 0 && generator.generate(none, engine).size() == 0, "no events");
   const hepgan::Events events = generator.generate(none, std::vector<hepgan::Key>());
-  require(events.size() == 0, "no events of no keys");
+  require(events.size() == 0 && generator.generate({}, hepgan::Key{}).size() == 0, "no events of no keys, or of a key");
   require_error<hepgan::LookupError, std::out_of_range>([&] { static_cast<void>(events.values(0)); }, "event 0 of 0");
   std::vector<float> out;
   generator.generate(none, engine, out);

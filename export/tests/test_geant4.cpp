@@ -303,6 +303,11 @@ void errors() {
   Model model("errors", nullptr, toy(), {"e-"});
   require_input([&] { model.use(nullptr); }, "expected a generator of showers, got one of tracks or none");
   require_input([&] { model.set_threshold(-1); }, "threshold: expected a finite number >= 0");
+  const double nan = not_a_number;
+  require_input([&] { model.set_energies(nan, 1); }, "smallest energy: expected a number, got nan");
+  require_input([&] { model.set_energies(0, nan); }, "largest energy: expected a number, got nan");
+  require_input([&] { model.set_depth(nan); }, "depth: expected a number, got nan");
+  require_input([&] { model.set_margin(nan); }, "margin: expected a number, got nan");
   require_error<hepgan::ModelFileError, std::runtime_error>([] { hepgan::share<hepgan::BasicGenerator<Misfit>>("toy"); },
                                                             "hepgan: toy: it does not fit");
 }

@@ -335,7 +335,7 @@ void bad_file(const std::string& model) {
   char& digit = wrong[wrong.find('.', reference) - 1];
   digit = digit == '1' ? '2' : '1';
   write(wrong);
-  require_message([&] { hepgan::Generator g(path); }, "expected the reference vectors within 1e-05, got a difference of ");
+  require_message([&] { hepgan::Generator g(path); }, "expected the reference vectors within ");
   std::string broken = content;
   broken.replace(broken.find("{\"schema\""), 1, "[");
   write(broken);

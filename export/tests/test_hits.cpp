@@ -56,6 +56,12 @@ void axes() {
   require(close(up.x_axis(), {1, 0, 0}) && close(up.y_axis(), {0, 0, -1}), "a quarter of a turn around x along y");
   // the smallest rotation keeps the axis that is orthogonal to both directions
   const hepgan::Frame frame(0, origin, {0.3, 0.4, -0.6});
+  for (const double length : {1e-307, 1.7e308}) require(close(hepgan::Frame(0, origin, {0, 0, -length}).z_axis(), {0, 0, -1}), "lengths at the ends");
+  const double subnormal = 1e-310;  // some compilers take it for zero with -ffast-math
+  try {
+    require(close(hepgan::Frame(0, origin, {0, 0, -subnormal}).z_axis(), {0, 0, -1}), "the smallest lengths");
+  } catch (const hepgan::InputError&) {
+  }
   const hepgan::Vector3 axis{-0.8, 0.6, 0};
   require(close({axis[0] * frame.x_axis()[0] + axis[1] * frame.y_axis()[0], axis[0] * frame.x_axis()[1] + axis[1] * frame.y_axis()[1],
                  axis[0] * frame.x_axis()[2] + axis[1] * frame.y_axis()[2]}, axis), "the rotation's axis stays");

@@ -13,13 +13,18 @@ import hepgan
 
 __all__ = ["app", "fail", "main", "sort_commands"]
 
+_requests: list[
+    int
+] = []  # signals that asked to stop; a library may turn its KeyboardInterrupt into another error
+
 
 class _Commands(TyperGroup):
     """Turns bad input into one message and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        from hepgan.errors import ExportError, Interrupted
+        from hepgan.errors import ExportError, HepganError, Interrupted
 
+        _requests.clear()
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -27,12 +32,17 @@ class _Commands(TyperGroup):
         except Interrupted as stop:  # saved, and as asked for: no failure
             fail(str(stop), code=0)
         except KeyboardInterrupt as stop:
-            number = signal.SIGTERM if stop.args else signal.SIGINT
-            fail("stopped by request; no file is left half-written", code=128 + number)
+            _stopped(stop.args[0] if stop.args else signal.SIGINT)
         except Exception as error:
+            if _requests and not isinstance(error, HepganError):
+                _stopped(_requests[0])
             if ctx.params.get("debug") or isinstance(error, typer.Abort) or hasattr(error, "exit_code"):
                 raise  # the latter two are typer's own
             fail(_message(error), code=1 if isinstance(error, (FloatingPointError, ExportError)) else 2)
+
+
+def _stopped(number: int) -> None:
+    fail("stopped by request; no file is left half-written", code=128 + number)
 
 
 def _message(error: Exception) -> str:
@@ -64,11 +74,16 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the program ``hepgan``; a termination request ends it like Ctrl-C, so that nothing is left half-written."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if (
+            signal.getsignal(number) is not signal.SIG_IGN
+        ):  # as after nohup, and in the background of a script
+            signal.signal(number, _stop)
     app(prog_name="hepgan")
 
 
-def _terminate(number: int, _: object) -> None:
+def _stop(number: int, _: object) -> None:
+    _requests.append(number)
     raise KeyboardInterrupt(number)
 
 

@@ -88,14 +88,23 @@ def _energy_bins(sample: Sample, reference: Sample, setup: ShowerSetup) -> list[
     return bins
 
 
-Statistic = Callable[[Array, Array], Measurement]
+Statistic = Callable[[Array, Array], Measurement | None]
+
+
+def _resolution(values: Array, weights: Array) -> Measurement | None:
+    """Spread over mean; None if no shower left any energy."""
+    return relative_spread(values, weights) if values.any() else None
+
+
+def _inside(energy: Array, bins: Sequence[tuple[float, float]]) -> list[NDArray[np.bool_]]:
+    return [(energy >= low) & (energy < high) for low, high in bins]
 
 
 def _by_energy(
     values: Array, energy: Array, weights: Array, bins: Sequence[tuple[float, float]], statistic: Statistic
-) -> list[Measurement]:
-    inside = [(energy >= low) & (energy < high) for low, high in bins]
-    return [statistic(values[i], weights[i]) for i in inside]
+) -> list[Measurement | None]:
+    """The statistic in each bin; None where it is not defined."""
+    return [statistic(values[i], weights[i]) if i.any() else None for i in _inside(energy, bins)]
 
 
 def _bias_floor(values: Array, weights: Array, halves: Halves) -> Measurement | None:
@@ -109,6 +118,12 @@ def _bias_floor(values: Array, weights: Array, halves: Halves) -> Measurement | 
 def _bias(value: Measurement, reference: Measurement) -> Number | None:
     difference = relative_difference(value, reference)
     return None if difference is None else Number(*difference)
+
+
+def _biases(values: Sequence[Measurement | None], reference: Sequence[Measurement | None]) -> Numbers:
+    """Relative difference in each bin; None where it is not defined."""
+    pairs = zip(values, reference, strict=True)
+    return [None if value is None or other is None else _bias(value, other) for value, other in pairs]
 
 
 def _largest(biases: Numbers) -> Number | None:
@@ -128,7 +143,7 @@ def _worst_floor(
     sizes = []
     for pair in halves:
         first, second = (_by_energy(values[i], energy[i], weights[i], bins, statistic) for i in pair)
-        worst = _largest([_bias(b, a) for a, b in zip(first, second, strict=True)])
+        worst = _largest(_biases(second, first))
         if worst is not None:
             sizes.append(abs(worst.value))
     return scatter(sizes) if sizes else None
@@ -235,7 +250,7 @@ class ShowerSetup(Setup[ShowerClosure]):
         bins = _energy_bins(sample, reference, self)
         energy, weights = self.energy(reference), reference.weights
 
-        def profile(column: int, events: Sample, statistic: Statistic = mean) -> list[Measurement]:
+        def profile(column: int, events: Sample, statistic: Statistic = mean) -> list[Measurement | None]:
             return _by_energy(
                 events.features[:, column], self.energy(events), events.weights, bins, statistic
             )
@@ -247,10 +262,7 @@ class ShowerSetup(Setup[ShowerClosure]):
 
         def biases(column: int, statistic: Statistic) -> Biases:
             both = curves(column, statistic)
-            bias = [
-                None if a is None or b is None else _bias(b, a)
-                for a, b in zip(both.reference, both.sample, strict=True)
-            ]
+            bias = _biases(both.sample, both.reference)
             floor = _worst_floor(
                 reference.features[:, column], energy, weights, bins, statistic=statistic, halves=halves
             )
@@ -276,9 +288,9 @@ class ShowerSetup(Setup[ShowerClosure]):
                 )
             return result
 
-        centres = [m for m, _ in _by_energy(energy, energy, weights, bins, mean)]
+        centres = [mean(energy[i], weights[i])[0] for i in _inside(energy, bins)]
         response = self.names.index("response")
-        resolution = biases(response, relative_spread)
+        resolution = biases(response, _resolution)
         fits = ResolutionFits(
             **{
                 name: resolution_fit(self._harmonic_energies(events, bins), to_array(numbers))
@@ -310,7 +322,7 @@ class ShowerSetup(Setup[ShowerClosure]):
     def _harmonic_energies(self, sample: Sample, bins: Sequence[tuple[float, float]]) -> list[float]:
         """Harmonic mean energy of each bin, at which a^2 / E has its mean over the bin."""
         energy = self.energy(sample)
-        return [1 / value for value, _ in _by_energy(1 / energy, energy, sample.weights, bins, mean)]
+        return [1 / mean(1 / energy[i], sample.weights[i])[0] for i in _inside(energy, bins)]
 
     def _products(self, sample: Sample, group: NDArray[np.intp]) -> Array:
         """Sums of products of the shower shapes, in single precision as they are computed."""

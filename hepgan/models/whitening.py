@@ -105,8 +105,10 @@ def _least_squares(context: Tensor, factors: list[Tensor], y: Tensor, weights: T
         weights: (N,), of either sign.
 
     Returns:
-        Coefficients (1 + K, C): a, then each b_k.
+        Coefficients (1 + K, C): a, then each b_k; zero if all weights are, as for a target that is always an atom.
     """
+    if not weights.any():
+        return context.new_zeros(1 + len(factors), context.shape[1])
     columns = context.shape[1] * (1 + len(factors))
     gram = torch.zeros(columns, columns, dtype=y.dtype, device=y.device)
     right = torch.zeros(columns, dtype=y.dtype, device=y.device)

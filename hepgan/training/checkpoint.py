@@ -45,9 +45,10 @@ def save(path: str | Path, parts: Mapping[str, Mapping[str, Tensor]], texts: Map
         with written(path, "the checkpoint") as temporary:
             save_file(tensors, temporary, metadata={key: json.dumps(value) for key, value in texts.items()})
     except (OSError, SafetensorError) as error:
-        raise OSError(
-            f"checkpoint {path} could not be written ({error}); the one before is intact"
-        ) from error
+        left = "the one before is intact, and --resume goes on from it"
+        if not path.exists():
+            left = "it was the first: --resume starts anew"
+        raise OSError(f"checkpoint {path} could not be written ({error}); make room; {left}") from error
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Text]]:

@@ -1,9 +1,12 @@
 """The command line: help with examples, exit codes, messages, and the demo's whole way from file to file."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -469,6 +472,26 @@ def test_an_interrupt_ends_with_a_sentence_and_its_own_code(monkeypatch, argumen
     result = run("inspect", "any.root")
     assert result.exit_code == code
     assert result.stderr == "hepgan: stopped by request; no file is left half-written\n"
+
+
+def test_an_interrupt_that_a_library_makes_another_error_is_still_one(monkeypatch):
+    def swallowed(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise RecursionError("maximum recursion depth exceeded") from None
+
+    monkeypatch.setattr("hepgan.workflow.inspect", swallowed)
+    previous = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        monkeypatch.setattr(sys, "argv", ["hepgan", "inspect", "any.root"])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
+            signal.signal(number, handler)
+    assert stopped.value.code == 128 + signal.SIGTERM
 
 
 WRONG_FILES = (

@@ -273,3 +273,19 @@ def test_samples_that_do_not_fit(setup, halves):
     )
     with pytest.raises(ValueError, match="incident energy: no bin holds 10 showers of both samples"):
         measure(setup.sample("b", high), setup.sample("a", low), setup, seed=1, step=lambda _: None)
+
+
+def test_an_energy_bin_in_which_all_generated_showers_are_empty_has_no_resolution(compared, halves, setup):
+    reference, sample = halves
+    low = setup.energy(setup.sample("sample", sample)) < 1.1 * np.quantile(reference.conditions[:, 0], 0.25)
+    alive = ~low[:, None]
+    closure = compared(
+        changed(sample, cells=sample.cells * alive, overflow=sample.overflow * alive), reference
+    ).closure
+    first, *others = closure.resolution.sample
+    assert first is None
+    assert closure.resolution.bias[0] is None
+    assert None not in others
+    assert closure.response.bias[0].value == -1
+    assert closure.resolution.worst is not None
+    assert closure.resolution.fit.reference is not None

@@ -55,3 +55,13 @@ def test_negative_weights_subtract():
     weighted.fit(both, contexts, torch.ones_like(both), weights)
     mean = slice(0, 3)  # rows of the table
     torch.testing.assert_close(weighted.table[mean], pure.table[mean], atol=0.01, rtol=0.01)
+
+
+def test_a_target_that_is_never_free_has_no_regression():
+    context, z = sample(500)
+    free = torch.tensor([1.0, 0.0, 1.0]).expand_as(z)
+    whitening = Whitening(3, context.shape[1])
+    whitening.fit(z, context, free, torch.ones(len(z)))
+    y = whitening.at(context, free)(z)
+    assert y[:, 1].eq(0).all()
+    torch.testing.assert_close(y[:, [0, 2]].std(0), torch.ones(2), atol=0.15, rtol=0)

@@ -43,6 +43,8 @@ def test_full_disk_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "state.safetensors"
     checkpoint.save(path, {"model": {"w": torch.ones(1)}}, {"step": 1})
     monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="it was the first: --resume starts anew"):
+        checkpoint.save(tmp_path / "first.safetensors", {"model": {"w": torch.zeros(1)}}, {"step": 2})
     with pytest.raises(OSError, match=r"could not be written .*No space left.*; the one before is intact"):
         checkpoint.save(path, {"model": {"w": torch.zeros(1)}}, {"step": 2})
     assert checkpoint.load(path)[1] == {"step": 1}

@@ -159,8 +159,8 @@ class BasicGenerator {
       keys = source;
       expect("keys", keys.size(), n, 1);
     } else if constexpr (std::is_same_v<std::decay_t<Source>, Key>) {
-      keys = {&source, 1};
-      expect("keys", 1, n, 1);
+      keys = {&source, std::size_t{n == 0 ? 0U : 1U}};  // no events need no key
+      expect("keys", keys.size(), n, 1);
     } else {
       static_assert(detail::is_engine<std::remove_reference_t<Source>>, "latent numbers, keys, or a random engine");
     }

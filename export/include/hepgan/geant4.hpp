@@ -269,12 +269,15 @@ class FastSimulation : public G4VFastSimulationModel {
     threshold_ = threshold;
   }
 
-  /// Limits of the kinetic energy, MeV.
-  void set_energies(double smallest, double largest) { smallest_ = smallest, largest_ = largest; }
+  /// Limits of the kinetic energy, MeV. Throws InputError if one is NaN, which would limit nothing; so do the next two.
+  void set_energies(double smallest, double largest) {
+    smallest_ = checked("smallest energy", smallest);
+    largest_ = checked("largest energy", largest);
+  }
   /// Distance from the axis to the four points that must be inside the envelope, mm; 0: no such points.
-  void set_margin(double margin) { margin_ = margin; }
+  void set_margin(double margin) { margin_ = checked("margin", margin); }
   /// Length along the axis that must be inside the envelope, mm. Default: the depth of the layers.
-  void set_depth(double depth) { depth_ = depth; }
+  void set_depth(double depth) { depth_ = checked("depth", depth); }
   void set_axis(Axis axis) { axis_ = axis; }
   void set_noise(Noise noise, std::uint64_t seed = 1) { noise_ = noise, seed_ = seed; }
 
@@ -325,6 +328,11 @@ class FastSimulation : public G4VFastSimulationModel {
 
  private:
   static constexpr double slack = 1e-6;  // mm: rounding may make an envelope that just fits seem shorter by this
+
+  static double checked(const char* name, const double& value) {
+    if (detail::is_nan(value)) throw InputError("hepgan: " + std::string(name) + ": expected a number, got nan");
+    return value;
+  }
 
   bool complete() const { return generator_ != nullptr && (!particles_.empty() || any_categories()); }
 
@@ -437,12 +445,12 @@ class FastSimulation : public G4VFastSimulationModel {
     commands_.text("particle", "Names of the particles to replace, separated by commas", [this](Text list) { set_particles(list); });
     commands_.quantity("threshold", "Energy above which a cell becomes a deposit", "Energy",
                        [this](double value) { set_threshold(value); });
-    commands_.quantity("minEnergy", "Smallest kinetic energy", "Energy", [this](double value) { smallest_ = value; });
-    commands_.quantity("maxEnergy", "Largest kinetic energy", "Energy", [this](double value) { largest_ = value; });
+    commands_.quantity("minEnergy", "Smallest kinetic energy", "Energy", [this](double value) { set_energies(value, largest_); });
+    commands_.quantity("maxEnergy", "Largest kinetic energy", "Energy", [this](double value) { set_energies(smallest_, value); });
     commands_.quantity("depth", "Length along the axis that must be inside the envelope; default: depth of the layers", "Length",
-                       [this](double value) { depth_ = value; });
+                       [this](double value) { set_depth(value); });
     commands_.quantity("margin", "Distance around the axis that must be inside the envelope", "Length",
-                       [this](double value) { margin_ = value; });
+                       [this](double value) { set_margin(value); });
     const auto set_axis_to = [this](Text value) { axis_ = value == "envelope" ? Axis::envelope : Axis::particle; };
     commands_.text("axis", "Direction of the axis of the showers", set_axis_to, "particle envelope");
     const auto set_noise_to = [this](Text value) { noise_ = value == "engine" ? Noise::engine : Noise::keyed; };

@@ -130,8 +130,10 @@ class Frame {
       throw InputError("hepgan: direction: expected three finite numbers that are not all zero, got (" +
                        std::to_string(direction[0]) + ", " + std::to_string(direction[1]) + ", " +
                        std::to_string(direction[2]) + ")");
+    int exponent = 0;  // with -ffast-math a division is a product with 1 / largest, which overflows for the smallest numbers
+    std::frexp(largest, &exponent);
     Vector3 result{};
-    for (std::size_t k = 0; k < 3; ++k) result[k] = direction[k] / largest;  // so that the squares do not overflow
+    for (std::size_t k = 0; k < 3; ++k) result[k] = std::ldexp(direction[k], -exponent);  // so that the squares do not overflow
     const double length = std::sqrt(dot(result, result));
     for (double& component : result) component /= length;
     return result;

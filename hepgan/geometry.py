@@ -8,7 +8,7 @@ the order of CaloGAN's ``cell_0 ... cell_503`` branches.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -130,6 +130,8 @@ class CaloLayer:
         object.__setattr__(self, "x", _edges(f"{self.name}.x", self.x, self.shape[0]))
         object.__setattr__(self, "y", _edges(f"{self.name}.y", self.y, self.shape[1]))
         object.__setattr__(self, "z", _edges(f"{self.name}.z", self.z, 1))
+        if self.coordinates == "polar" and self.y[0] < 0:
+            raise ConfigError(f"{self.name}.y: expected radii from 0 on, got {list(self.y)}; correct them")
 
     @property
     def n_cells(self) -> int:
@@ -268,8 +270,15 @@ class Calorimeter:
                 f"{path}: expected one Bin for particle {particle!r}, got {len(bins)}; the file has {known}; "
                 "name one of them"
             )
-        layers = []
-        for element in bins[0].iter("Layer"):
+        try:
+            return cls(tuple(cls._xml_layers(path, bins[0])), unit)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}; the x of a layer are its angles, y its radii") from error
+
+    @staticmethod
+    def _xml_layers(path: Path, particle: ElementTree.Element) -> Iterator[CaloLayer]:
+        """Layers of a ``Bin`` that are read out."""
+        for element in particle.iter("Layer"):
             try:
                 number = int(element.get("id", "-1"))
                 radii = [float(r) for r in element.get("r_edges", "").split(",") if r.strip()]
@@ -281,17 +290,14 @@ class Calorimeter:
                 ) from error
             if len(radii) < 2:
                 continue
-            layers.append(
-                CaloLayer(
-                    shape=(alphas, len(radii) - 1),
-                    x=tuple(np.linspace(-np.pi, np.pi, alphas + 1).tolist()),
-                    y=tuple(radii),
-                    z=(float(number), float(number + 1)),
-                    name=f"layer_{number}",
-                    coordinates="polar",
-                )
+            yield CaloLayer(
+                shape=(alphas, len(radii) - 1),
+                x=(-np.pi, np.pi) if alphas < 1 else tuple(np.linspace(-np.pi, np.pi, alphas + 1).tolist()),
+                y=tuple(radii),
+                z=(float(number), float(number + 1)),
+                name=f"layer_{number}",
+                coordinates="polar",
             )
-        return cls(tuple(layers), unit)
 
 
 CALOGAN = Calorimeter.from_dicts(

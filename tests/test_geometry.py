@@ -112,3 +112,20 @@ def test_binning_xml_errors(tmp_path) -> None:
     path.write_text("no xml")
     with pytest.raises(DataError, match="not a binning XML file"):
         Calorimeter.from_xml(path)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("", "expected at least one layer"),
+        ('<Layer id="0" r_edges="0,5,3" n_bin_alpha="2"/>', r"layer_0\.y: edges must increase"),
+        ('<Layer id="0" r_edges="-5,5" n_bin_alpha="2"/>', r"layer_0\.y: expected radii from 0 on, got \[-5"),
+        ('<Layer id="3" r_edges="0,5" n_bin_alpha="0"/>', r"layer_3\.shape: expected two positive numbers"),
+        ('<Layer id="3" r_edges="0,5" n_bin_alpha="-2"/>', r"layer_3\.shape: expected two positive numbers"),
+    ],
+)
+def test_wrong_layers_of_a_binning_file_are_said_with_the_file(layers, message, tmp_path) -> None:
+    path = tmp_path / "binning.xml"
+    path.write_text(f'<Bins><Bin pid="22" name="photon">{layers}</Bin></Bins>', encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"{re.escape(str(path))}: .*{message}"):
+        Calorimeter.from_xml(path)

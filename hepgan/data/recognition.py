@@ -234,16 +234,16 @@ def _is_index(tree: Tree, path: str, branch: Branch) -> bool:
         return False
     if branch.maximum % 1 or branch.minimum % 1:
         return False
-    step, several = 0, False
+    step = 0
     with open_file(path) as file:
         for part in chunks(open_tree(file, tree.name), [branch.name]):
             values = np.ma.filled(ak.to_numpy(ak.flatten(part[branch.name], axis=None)), np.nan)
             if (values != np.rint(values)).any():
                 return False
-            distances = np.unique(values.astype(np.int64) - int(branch.minimum))
-            step = int(np.gcd.reduce(distances, initial=step))
-            several = several or len(distances) > 2
-    return step <= 1 or not several
+            step = int(np.gcd.reduce(values.astype(np.int64) - int(branch.minimum), initial=step))
+            if branch.integer and step == 1:
+                return True
+    return branch.maximum - branch.minimum <= step or step == 1
 
 
 def _mean_hits(path: str, tree: Tree, name: str) -> float:

@@ -83,7 +83,14 @@ def condition_values(condition: Condition, value: Any, unit: str | None = None) 
     Raises:
         ValueError: If they are not one number or a list of numbers, or not of the kind that the condition takes.
     """
-    name, values = condition.name, np.asarray(value)
+    name = condition.name
+    try:
+        values = np.asarray(np.ma.filled(value, np.nan) if isinstance(value, np.ma.MaskedArray) else value)
+    except (ValueError, TypeError):  # of lists of several lengths, or with values missing
+        raise ValueError(
+            f"condition {name!r}: expected a number or a list of numbers, got {type(value).__name__} that is no array; "
+            "give one value a row"
+        ) from None
     if condition.categories and values.dtype.kind in "UO":
         values = np.asarray(value, object)  # names and codes may be mixed
         codes = [category_value(condition, v) if isinstance(v, str) else v for v in values.ravel().tolist()]

@@ -248,10 +248,16 @@ class Generator:
             ConditionRangeError: If a condition is outside its trained range, or no category, and that is refused.
             ValueError: If a name is unknown or missing, or values or units do not fit; if the key is outside 64 bits.
         """
-        twice = [name for name in named if name in (conditions or {})]
+        given = {} if conditions is None else conditions
+        if not hasattr(given, "keys"):  # those of pandas and the like have them, and no truth value
+            raise ValueError(
+                f"conditions: expected values by name, got {type(given).__name__}; write "
+                f"{self.conditions[0].name}=VALUE, or generate_rows(ARRAY, seed=1)"
+            )
+        twice = [name for name in named if name in given]
         if twice:
             raise ValueError(f"condition {twice[0]!r}: expected one value, got two; leave one out")
-        condition = condition_rows(self.conditions, {**(conditions or {}), **named}, n=n, units=units)
+        condition = condition_rows(self.conditions, {**given, **named}, n=n, units=units)
         return self.generate_rows(
             condition,
             seed=seed,

@@ -196,6 +196,19 @@ def test_units_that_cannot_be_converted(unit: str, message: str, rich: Generator
             "'incident_energy': expected a number or a list of numbers, got 'ten'",
         ),
         ({"incident_energy": None, "eta": 0}, "got None; give one value a row"),
+        ({"incident_energy": [[1], [1, 2]], "eta": 0}, "got list that is no array; give one value a row"),
+        (
+            {"incident_energy": ak.Array([[1], [1, 2]]), "eta": 0},
+            "'incident_energy': .*got Array that is no array",
+        ),
+        (
+            {"incident_energy": ak.Array([10, None]), "eta": 0},
+            "'incident_energy': .*got Array that is no array",
+        ),
+        (
+            {"incident_energy": np.ma.array([10.0, 10], mask=[0, 1]), "eta": 0},
+            "'incident_energy': expected .*got nan GeV in row 1",
+        ),
         ({"incident_energy": 10, "eta": 0, "seed": -1}, "seed: expected a whole number from 0"),
         (
             {"incident_energy": 10, "eta": 0, "first_event": 2**64},
@@ -206,6 +219,22 @@ def test_units_that_cannot_be_converted(unit: str, message: str, rich: Generator
 def test_wrong_values(settings: dict[str, Any], message: str, model: Generator) -> None:
     with pytest.raises(ValueError, match=message):
         model.generate(**settings)
+
+
+@pytest.mark.parametrize("rows", [np.ones((2, 2)), [10.0, 0.0], np.empty((0, 2)), 10.0])
+def test_conditions_without_names_are_refused(rows: Any, model: Generator) -> None:
+    message = r"conditions: expected values by name, got .*; write incident_energy=VALUE, or generate_rows"
+    with pytest.raises(ValueError, match=message):
+        model.generate(rows)
+
+
+def test_conditions_may_be_columns_of_a_table(model: Generator) -> None:
+    class Table(dict[str, Any]):
+        def __bool__(self) -> bool:
+            raise ValueError("ambiguous, as the truth value of a table of pandas")
+
+    table = Table(incident_energy=np.array([10.0, 20.0]), eta=np.zeros(2))
+    assert len(model.generate(table, seed=1)) == 2
 
 
 def test_a_condition_given_twice(model: Generator) -> None:

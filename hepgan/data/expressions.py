@@ -48,9 +48,7 @@ class Expression:
         self.label = label
         self.cut = cut
         try:
-            self._tree, self.names = (
-                (Name(name=text), {text}) if text in branches else parse(text, branches)
-            )
+            self._tree, self.names = (Name(name=text), {text}) if text in branches else parse(text, branches)
         except SyntaxProblem as error:
             raise ConfigError(
                 f"{self}: expected an expression of branches such as 'incident_energy > 1 and overflow[0] < 5', got "

@@ -147,7 +147,15 @@ def test_fields_of_an_rntuple_that_root_wrote() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["leaves", "objects", "fields"])
+def test_arrays_behind_pointers() -> None:
+    found = arrays("pointed")
+    assert [number_of(name) for name in found] == [None, 1, 2, 3, 4]
+    for name, values in list(found.items())[1:]:
+        np.testing.assert_array_equal(ak.num(values), LENGTH)
+        assert_true(values, number_of(name), tolerance=2e-3 if "d_2" in name else 0.0)
+
+
+@pytest.mark.parametrize("name", ["leaves", "objects", "fields", "pointed"])
 def test_inspect_shows_every_column(name) -> None:
     (tree,) = inspect(FOLDER / f"{name}.root").trees
     numeric = {branch.name for branch in tree.branches if branch.numeric}
@@ -213,7 +221,7 @@ def test_a_full_name_stands_for_itself() -> None:
 def test_the_root_that_is_installed_writes_the_same(root_python, tmp_path) -> None:
     command = [root_python, "-W", "ignore", str(FOLDER / "make.py"), str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    for name in ("leaves", "objects", "fields"):
+    for name in ("leaves", "objects", "fields", "pointed"):
         here, there = arrays(name), arrays(str(tmp_path / name))
         assert list(here) == list(there)
         for key, values in here.items():

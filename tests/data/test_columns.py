@@ -4,6 +4,7 @@ import math
 import os
 import re
 import subprocess
+from types import SimpleNamespace
 
 import awkward as ak
 import numpy as np
@@ -243,3 +244,12 @@ def test_each_basket_is_read_once(tmp_path, write_tree, monkeypatch) -> None:
     assert len(parts) > 10
     np.testing.assert_array_equal(ak.concatenate(parts), np.arange(100.0))
     assert ranges == [(0, 40), (40, 80), (80, 100)]
+
+
+def test_variants_are_named() -> None:
+    union = ak.forms.UnionForm("i8", "i64", [ak.forms.NumpyForm("int32"), ak.forms.NumpyForm("float32")])
+    field = SimpleNamespace(typename="std::variant<int,float>", to_akform=lambda: union)
+    tree = SimpleNamespace(items=lambda: [("either", field)], cluster_summaries=[])
+    column = columns(tree)["either"]
+    assert (column.type, column.numeric) == ("std::variant<int,float>", False)
+    assert str(column.error) == "values of several types"

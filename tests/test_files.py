@@ -1,9 +1,11 @@
 """Paths and URLs, and writing files: completely or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from hepgan.errors import NotFoundError
 from hepgan.files import digest, expand, is_url, location, write_text
 
 
@@ -44,3 +46,22 @@ def test_write_text_is_all_or_nothing(tmp_path):
         write_text(path, "broken \ud800")
     assert path.read_text(encoding="utf-8") == "first µ"
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
+
+
+def test_what_is_no_file_is_named(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.root")
+    (tmp_path / "link.root").symlink_to("nowhere.root")
+    (tmp_path / "a.root").write_bytes(b"root")
+    for name, message in {
+        "pipe.root": "got a device or pipe",
+        "link.root": "got a link to nowhere.root, where none is",
+        "a.root:tracks": r"write the tree as data\.tree",
+        "b*.root": "at least one match",
+    }.items():
+        with pytest.raises(NotFoundError, match=message):
+            expand([name], base=tmp_path)
+
+
+def test_a_tree_behind_a_file_is_no_url() -> None:
+    assert location("a.root:/d/tracks") == "a.root:/d/tracks"
+    assert not is_url("a.root:/d/tracks")

@@ -112,8 +112,9 @@ def _of_fields(fields: Sequence[tuple[str, Any]]) -> Iterator[Column]:
             yield Column(name, field, type=_typename(field), error=error)
             continue
         numeric = len(leaves) == 1 and _is_numeric(leaves[0][1])
+        single = len(leaves) == 1 and not leaves[0][1].is_union
         found = "values of several types" if leaves else "no members"
-        problem = None if len(leaves) == 1 else NotImplementedError(found)
+        problem = None if single else NotImplementedError(found)
         yield Column(name, field, type=_typename(field), numeric=numeric, error=problem)
 
 
@@ -139,7 +140,7 @@ def _leaves(form: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         for field, content in zip(form.fields, form.contents, strict=True):
             if not field.startswith("@"):  # what ROOT's streams hold beside the members
                 yield from _leaves(content, (*path, field))
-    elif form.parameter("__array__") not in _TEXTS and hasattr(form, "content"):
+    elif not form.is_union and form.parameter("__array__") not in _TEXTS and hasattr(form, "content"):
         yield from _leaves(form.content, path)
     else:
         yield path, form

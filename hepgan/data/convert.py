@@ -31,6 +31,8 @@ TREE = "showers"
 
 _CHUNK_BYTES = 64 * 10**6  # of float32 showers in memory at once
 
+_RAISED = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)  # by h5py, for damage
+
 _Arrays = dict[str, NDArray[np.float32]]
 _Showers = Callable[[slice], _Arrays]  # reads the branches of some showers
 
@@ -41,8 +43,14 @@ def _data_set(file: h5py.File, source: Path, name: str, n: int | None = None) ->
     Raises:
         DataError: If it is something else.
     """
-    data = file[name]
-    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "biuf" or not data.shape:
+    try:
+        data = file[name]
+        good = isinstance(data, h5py.Dataset) and data.dtype.kind in "biuf" and bool(data.shape)
+    except _RAISED as error:
+        raise DataError(
+            f"{source}: cannot read data set {name!r} ({error}); the file is damaged: copy or make it again"
+        ) from error
+    if not good:
         got = f"{data.dtype} {list(data.shape)}" if isinstance(data, h5py.Dataset) else "a group"
         raise DataError(
             f"{source}: {name!r}: expected a data set of numbers, one row a shower, got {got}; name another file"
@@ -55,6 +63,16 @@ def _data_set(file: h5py.File, source: Path, name: str, n: int | None = None) ->
     return data
 
 
+def _names(file: h5py.File, source: Path) -> list[str]:
+    """Names of the data sets and groups."""
+    try:
+        return sorted(file)
+    except _RAISED as error:
+        raise DataError(
+            f"{source}: cannot list its data sets ({error}); the file is damaged: copy or make it again"
+        ) from error
+
+
 def _rows(source: Path, name: str, data: Any, place: slice) -> NDArray[np.float32]:
     """Some rows of a data set.
 
@@ -63,7 +81,7 @@ def _rows(source: Path, name: str, data: Any, place: slice) -> NDArray[np.float3
     """
     try:
         return np.asarray(data[place], np.float32)
-    except (OSError, RuntimeError, ValueError) as error:  # what h5py raises for a chunk
+    except _RAISED as error:
         unknown = "plugin" in str(error) or "registered" in str(error)
         remedy = (
             "its compression needs a plugin: pip install hdf5plugin, or repack it with h5repack -f GZIP=4"
@@ -78,14 +96,15 @@ def _rows(source: Path, name: str, data: Any, place: slice) -> NDArray[np.float3
 
 def _calogan(file: h5py.File, source: Path) -> _Showers:
     """The showers of a CaloGAN file."""
-    names = [name for name in file if re.fullmatch(r"layer_\d+", name)]
+    held = _names(file, source)
+    names = [name for name in held if re.fullmatch(r"layer_\d+", name)]
     names.sort(key=lambda name: int(name.removeprefix("layer_")))
     if not names:
         raise DataError(
-            f"{source}: expected data sets layer_0, layer_1, ... beside 'energy', got {sorted(file)}; "
+            f"{source}: expected data sets layer_0, layer_1, ... beside 'energy', got {held}; "
             "name a CaloGAN or CaloChallenge file"
         )
-    names += ["overflow"] if "overflow" in file else []
+    names += ["overflow"] if "overflow" in held else []
     energies = _data_set(file, source, "energy")
     data = {name: _data_set(file, source, name, len(energies)) for name in names}
 
@@ -162,7 +181,8 @@ def convert_hdf5(
             f"{source}: not a readable HDF5 file ({error}); copy it again or name another"
         ) from error
     with file:
-        if {"incident_energies", "showers"} <= set(file):
+        held = _names(file, source)
+        if {"incident_energies", "showers"} <= set(held):
             if binning is None:
                 raise ConfigError(
                     f"{source}: expected a binning XML file with this CaloChallenge file, got none; "
@@ -170,15 +190,15 @@ def convert_hdf5(
                 )
             energies, units = "incident_energies", "incident_energy [MeV], layers [MeV] (alpha, r)"
             showers = _calochallenge(file, source, Calorimeter.from_xml(binning, particle=particle))
-        elif "energy" in file:
+        elif "energy" in held:
             energies, units = "energy", "incident_energy [GeV], layers and overflow [MeV]"
             showers = _calogan(file, source)
         else:
             raise DataError(
                 f"{source}: expected the data sets 'energy' and 'layer_<k>' (CaloGAN) or 'incident_energies' "
-                f"and 'showers' (CaloChallenge), got {sorted(file)}; name another file"
+                f"and 'showers' (CaloChallenge), got {held}; name another file"
             )
-        total = len(file[energies])
+        total = len(_data_set(file, source, energies))
         if not total:
             raise DataError(f"{source}: expected showers, got zero entries; name another file")
         _write(out, showers, total, title=units, compression=compression)

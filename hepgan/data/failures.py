@@ -88,7 +88,7 @@ _CAUSES = (
         "download the file and name the copy",
     ),
     Cause(
-        _kind(FileNotFoundError, uproot.KeyInFileError, text=r"\b404\b|no such file|does not exist"),
+        _kind(FileNotFoundError, uproot.KeyInFileError, text=r"\b4(?:04|10)\b|no such file|does not exist"),
         "not found",
         "not found",
         "check the name",
@@ -105,11 +105,29 @@ _CAUSES = (
             ConnectionError,
             TimeoutError,
             text=r"cannot connect|connection (?:refused|reset|error|timed out)|timed out|unreachable|name or service|"
-            r"name resolution|getaddrinfo|nodename|status [345]\d\d",
+            r"name resolution|getaddrinfo|nodename|IncompleteRead",
         ),
         "no answer",
         "the server cannot be reached or does not answer",
         "check host, port and network",
+    ),
+    Cause(
+        _kind(text=r"(?:status|HTTP Error) [345]\d\d"),
+        "error of the server",
+        "the server answers with an error",
+        "try again later, or download the file and name the copy",
+    ),
+    Cause(
+        _kind(text=r"\bSSL\b|certificate verify"),
+        "no secure connection",
+        "no secure connection to the server can be made",
+        "check scheme and port; SSL_CERT_FILE=FILE.pem trusts the certificate of a server",
+    ),
+    Cause(
+        _kind(text="not a ROOT file"),
+        "no ROOT file",
+        "it is not a ROOT file",
+        "name a ROOT file; a server may have sent a page, such as one to log in",
     ),
     Cause(
         _kind(text=r"expected \d+ entries, got"),

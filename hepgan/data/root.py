@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import awkward as ak
 import uproot
@@ -40,6 +41,7 @@ _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple", "ROOT::Experim
 _HEADER = 64  # bytes of TFile's header
 _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 bytes
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # a name that an expression needs not quote
+_PATIENCE = 30  # seconds
 _SHOWN = 5  # objects in a message
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -85,6 +87,13 @@ def _check_url(name: str) -> None:
         )
 
 
+def _redirected(url: str) -> str:
+    """Where a server sends a request on to: uproot itself follows complete URLs only, not paths on the same host."""
+    request = Request(url, headers={"Range": "bytes=0-0"})
+    with urlopen(request, timeout=_PATIENCE) as answer:
+        return str(answer.url)
+
+
 @contextmanager
 def open_file(path: str | Path) -> Iterator[Any]:
     """Open a ROOT file with `uproot.open`, after checks that give clear errors.
@@ -113,7 +122,12 @@ def open_file(path: str | Path) -> Iterator[Any]:
         name = str(local)
         _check_header(local)
     try:
-        file = uproot.open({name: None}, **options)
+        try:
+            file = uproot.open({name: None}, **options)
+        except ValueError as error:
+            if "unrecognized URL scheme" not in str(error):
+                raise
+            file = uproot.open({_redirected(name): None}, **options)
     except Exception as error:
         raise unreadable(name, "the file" if is_url(name) else "its directory", error) from error
     with file:

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import subprocess
+from types import SimpleNamespace
 
 import awkward as ak
 import numpy as np
@@ -147,7 +148,15 @@ def test_fields_of_an_rntuple_that_root_wrote() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["leaves", "objects", "fields"])
+def test_arrays_behind_pointers() -> None:
+    found = arrays("pointed")
+    assert [number_of(name) for name in found] == [None, 1, 2, 3, 4]
+    for name, values in list(found.items())[1:]:
+        np.testing.assert_array_equal(ak.num(values), LENGTH)
+        assert_true(values, number_of(name), tolerance=2e-3 if "d_2" in name else 0.0)
+
+
+@pytest.mark.parametrize("name", ["leaves", "objects", "fields", "pointed"])
 def test_inspect_shows_every_column(name) -> None:
     (tree,) = inspect(FOLDER / f"{name}.root").trees
     numeric = {branch.name for branch in tree.branches if branch.numeric}
@@ -222,7 +231,7 @@ def test_letters_with_marks_may_be_one_character_or_two() -> None:
 def test_the_root_that_is_installed_writes_the_same(root_python, tmp_path) -> None:
     command = [root_python, "-W", "ignore", str(FOLDER / "make.py"), str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    for name in ("leaves", "objects", "fields"):
+    for name in ("leaves", "objects", "fields", "pointed"):
         here, there = arrays(name), arrays(str(tmp_path / name))
         assert list(here) == list(there)
         for key, values in here.items():
@@ -244,3 +253,12 @@ def test_each_basket_is_read_once(tmp_path, write_tree, monkeypatch) -> None:
     assert len(parts) > 10
     np.testing.assert_array_equal(ak.concatenate(parts), np.arange(100.0))
     assert ranges == [(0, 40), (40, 80), (80, 100)]
+
+
+def test_variants_are_named() -> None:
+    union = ak.forms.UnionForm("i8", "i64", [ak.forms.NumpyForm("int32"), ak.forms.NumpyForm("float32")])
+    field = SimpleNamespace(typename="std::variant<int,float>", to_akform=lambda: union)
+    tree = SimpleNamespace(items=lambda: [("either", field)], cluster_summaries=[])
+    column = columns(tree)["either"]
+    assert (column.type, column.numeric) == ("std::variant<int,float>", False)
+    assert str(column.error) == "values of several types"

@@ -452,3 +452,28 @@ def test_long_texts_are_evaluated() -> None:
     assert values(" || ".join(f"b == {k}" for k in range(100))).all()
     assert values("m" + "[0]" * 2).tolist() == [0, 4, 8]
     assert values("(" * 40 + "a" + ")" * 40).tolist() == [1, -2, 3]
+
+
+@pytest.mark.parametrize(
+    ("branches", "names"),
+    [
+        (["trk/P", "trk.P"], {"trk/P"}),  # trk is an object: there is no quotient
+        (["trk/P", "P"], {"trk/P"}),
+        (["trk/P", "trk", "P"], {"trk", "P"}),
+        (["trk", "P"], {"trk", "P"}),
+        (["P", "trk"], {"trk", "P"}),
+        ([], {"trk", "P"}),
+    ],
+)
+def test_paths_with_slashes_are_columns_unless_their_parts_are(branches, names) -> None:
+    assert Expression("trk/P > 2", branches=branches).names == names
+    assert Expression("1 + trk/P*3", branches=branches).names == names
+
+
+def test_the_longest_path_is_the_column() -> None:
+    branches = ["event/inner/x", "event/inner", "y"]
+    assert Expression("event/inner/x/y > 0", branches=branches).names == {"event/inner/x", "y"}
+    assert Expression("event/inner/y > 0", branches=branches).names == {"event/inner", "y"}
+    assert Expression("event / inner/y > 0", branches=branches).names == {"event", "inner", "y"}
+    values = {"event/inner/x": np.array([1.0, 4.0]), "y": np.array([2.0, 2.0])}
+    assert Expression("event/inner/x/y", branches=branches)(values).to_list() == [0.5, 2.0]

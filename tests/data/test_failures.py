@@ -32,6 +32,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/secret":
             self.send_error(403)
+        elif self.path.startswith("/moved/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.replace("moved", "parts"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.path.startswith("/busy"):
+            self.send_error(503)
         elif self.path.startswith("/parts/") and "Range" in self.headers:
             content = Path(self.directory, self.path.removeprefix("/parts/")).read_bytes()
             ranges = self.headers["Range"].removeprefix("bytes=").split(",")
@@ -67,14 +74,30 @@ def server(tmp_path: Path) -> Iterator[str]:
         gc.collect()
 
 
-def test_urls_that_cannot_be_read(server, tiny_file) -> None:
+def test_urls_that_cannot_be_read(server, tiny_file, tmp_path) -> None:
     tiny_file(name="a.root")
+    Path(tmp_path, "b.txt").write_text("hello " * 200)
     with pytest.raises(
         DataError, match=r"/a\.root: cannot read the file: the server does not support range requests"
     ):
         inspect(f"{server}/a.root")
     with pytest.raises(NotFoundError, match=r"/none\.root: cannot read the file: not found .*404"):
         inspect(f"{server}/none.root")
+    with pytest.raises(
+        DataError, match=r"/busy: cannot read the file: the server answers with an error .*503"
+    ):
+        inspect(f"{server}/busy")
+    with pytest.raises(DataError, match=r"/b\.txt: cannot read the file: it is not a ROOT file"):
+        inspect(f"{server}/parts/b.txt")
+    for url in ("http://", "http://[::a/b.root", "http://host:port/b.root"):
+        with pytest.raises(
+            DataError, match=r"expected a URL such as .*, got one without a host, or with a port"
+        ):
+            inspect(url)
+    with pytest.raises(DataError, match=r"expected the URL of one file, got a pattern"):
+        inspect(f"{server}/parts/*.root")
+    (tree,) = inspect(f"{server}/moved/a.root").trees  # a redirection to a path
+    assert tree.entries
     with pytest.raises(DataError, match=r"/secret: cannot read the file: access is refused"):
         inspect(f"{server}/secret")
     with pytest.raises(

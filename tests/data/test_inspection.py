@@ -9,7 +9,7 @@ import uproot
 from rich.console import Console
 
 from hepgan.data.inspection import inspect, render
-from hepgan.data.summaries import Report
+from hepgan.data.summaries import Branch, Report, Tree
 from hepgan.errors import DataError, NotFoundError
 
 
@@ -119,3 +119,29 @@ def test_discrete_and_rounded_numbers_are_no_exact_values(tmp_path, write_tree) 
     assert exact["atom"] == exact["copy"] == ((0.25, int((atom == 0.25).sum())),)
     assert exact["charge"] == exact["time"] == exact["half"] == ()
     assert tree.ties == ()
+
+
+def test_trees_with_cycles_and_outer_slashes(tmp_path) -> None:
+    path = tmp_path / "a.root"
+    with uproot.recreate(path) as file:
+        for n in (30, 20):
+            file.mktree("d/tracks", {"P": "f8"}).extend({"P": np.arange(1.0 * n)})
+    for written, entries in {"d/tracks": 20, "/d/tracks": 20, "d/tracks;1": 30, "d/tracks;2": 20}.items():
+        (tree,) = inspect(f"{path}:{written}").trees
+        assert (tree.name, tree.entries) == ("d/tracks", entries)
+    with pytest.raises(NotFoundError, match=r"cannot read tree 'd/tracks': not found .*cycle 7"):
+        inspect(f"{path}:d/tracks;7")
+
+
+def test_thousands_of_branches_are_aligned_text(tmp_path) -> None:
+    names = [f"b{k}_{'x' * (k % 30)}[m]" for k in range(1200)]
+    branches = tuple(Branch(name, "float", minimum=k, maximum=k + 0.5) for k, name in enumerate(names))
+    text = printed(Report("a.root", (Tree("wide", "TTree", "a title", 3, branches),)))
+    lines = text.splitlines()
+    assert (lines[1], lines[-1]) == ("wide: TTree, 3 entries", "a title")
+    assert [line.split()[0] for line in lines[3:-1]] == names
+    assert [line.split()[1:] for line in lines[3:5]] == [
+        ["float", "1", "0", "0.5", "0"],
+        ["float", "1", "1", "1.5", "0"],
+    ]
+    assert len({line.index("float") for line in lines[3:-1]}) == 1

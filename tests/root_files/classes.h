@@ -17,6 +17,13 @@
 inline int whole(int i, int k, int c) { return (7 * i + 3 * k + 11 * c) % 64; }
 inline double truth(int i, int k, int c) { return whole(i, k, c) / 4.0; }
 
+struct Pointed { // arrays of variable length behind pointers
+  int n = 0;
+  Double32_t *d_1 = nullptr; //[n]
+  Double32_t *d_2 = nullptr; //[n][0,20,14]
+  Float16_t *f_3 = nullptr;  //[n]
+  float *x_4 = nullptr;      //[n]
+  ClassDefNV(Pointed, 1) };
 struct Plain { float f_1; int i_2; bool o_3; double d_4; float a_5[3]; ClassDefNV(Plain, 1) };
 struct Packed {
   Double32_t d_1;

@@ -7,6 +7,7 @@
 
 ClassImp(Track)
 #ifdef __CLING__
+#pragma link C++ struct Pointed+;
 #pragma link C++ struct Plain+;
 #pragma link C++ struct Packed+;
 #pragma link C++ struct Hit+;
@@ -91,6 +92,19 @@ void fill_objects(const char *path) {
     }
     size = length(i); array = {truth(i, 0, 5), truth(i, 1, 5)};
     lorentz.SetPxPyPzE(truth(i, 0, 1), truth(i, 0, 2), truth(i, 0, 3), truth(i, 0, 4));
+    t.Fill();
+  }
+  t.Write();
+}
+void fill_pointed(const char *path) {
+  TFile f(path, "RECREATE", "", 509); TTree t("pointed", "");
+  Pointed p; p.d_1 = new Double32_t[4]; p.d_2 = new Double32_t[4]; p.f_3 = new Float16_t[4]; p.x_4 = new float[4];
+  t.Branch("pointed", &p);
+  for (int i = 0; i < ENTRIES; ++i) {
+    p.n = length(i);
+    for (int k = 0; k < p.n; ++k) {
+      p.d_1[k] = truth(i, k, 1); p.d_2[k] = truth(i, k, 2); p.f_3[k] = truth(i, k, 3); p.x_4[k] = truth(i, k, 4);
+    }
     t.Fill();
   }
   t.Write();

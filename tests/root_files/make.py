@@ -68,7 +68,7 @@ def fill_leaves() -> str:
 
 
 def main(out: Path = FOLDER) -> None:
-    """Write ``leaves.root``, ``objects.root``, ``fields.root`` and ``empty.root``, a tree without branches."""
+    """Write ``leaves``, ``objects``, ``fields``, ``pointed`` and ``empty.root``, a tree without branches."""
     import ROOT
 
     out = out.resolve()
@@ -78,7 +78,7 @@ def main(out: Path = FOLDER) -> None:
         Path("fill.C").write_text((FOLDER / "fill.C").read_text() + fill_leaves())
         if ROOT.gROOT.LoadMacro("fill.C+"):
             raise SystemExit("fill.C could not be compiled")
-        for name in ("leaves", "objects", "fields", "empty"):
+        for name in ("leaves", "objects", "fields", "pointed", "empty"):
             getattr(ROOT, f"fill_{name}")(str(out / f"{name}.root"))
 
 

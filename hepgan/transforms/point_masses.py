@@ -96,7 +96,8 @@ class Patterns(nn.Module):
             if bool((column == column[0]).all()):
                 raise DataError(
                     f"target {self.names[v]!r}: expected values that vary, got {float(column[0]):g} in all "
-                    f"{len(column)} events; leave the target out, or loosen the cut"
+                    f"{len(column)} events; leave the target out, or loosen the cut; if it varies by less than single "
+                    "precision tells apart, subtract a constant from it"
                 )
         patterns, member, counts = torch.unique(codes, dim=0, return_inverse=True, return_counts=True)
         total = torch.zeros(len(patterns), dtype=torch.float64, device=weights.device)

@@ -229,9 +229,10 @@ def export_trained(folder: RunFolder) -> None:
         export_run(folder.path, folder.model)
     except Exception as error:
         raise ExportError(
-            f"run folder {folder.path}: the training is saved, but its {folder.model.name} could not be made: {error}. "
-            f"Nothing is lost: weights and state are in {folder.checkpoint.parent}, the log in {folder.log.name}. Go "
-            f"on with: hepgan export {folder.path} --out {folder.model}"
+            f"run folder {folder.path}: the training is saved, but its {folder.model.name} could not be made: "
+            f"{str(error) or type(error).__name__}. Nothing is lost: weights and state are in "
+            f"{folder.checkpoint.parent}, the log in {folder.log.name}. Go on with: "
+            f"hepgan export {folder.path} --out {folder.model}"
         ) from error
 
 

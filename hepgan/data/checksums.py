@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import uproot
-import xxhash  # a dependency of uproot
+import xxhash
 
 __all__ = ["verify"]
 

@@ -50,9 +50,9 @@ another number. `sum`, `len`, `min`, `max`, `any` and `all` of one argument redu
 Numbers of an event meet lists as in `sum(hits * scale)`: each number of the list is multiplied.
 
 **Numbers that do not exist.** For `x / 0` and `log(-1)` a TTree formula puts 0, for `sqrt(-4)` 2, without a word. In
-comparisons and tests (`&&`, `!`, `c ? a : b`) this is done here as well, so that a cut selects the same events. Everywhere else the
-number is infinite or NaN, and reading stops with the entry. `isfinite` sees that a number does not exist; the
-functions of `TMath` give NaN in comparisons too, as in ROOT.
+comparisons and tests (`&&`, `!`, `c ? a : b`) this is done here as well, so that a cut selects the same events.
+Everywhere else the number is infinite or NaN, and reading stops with the entry. `isfinite` sees that a number does not
+exist; the functions of `TMath` give NaN in comparisons too, as in ROOT.
 
 **What differs from a TTree formula.** `1 < x < 3` is `1 < x && x < 3`; ROOT compares the truth value with 3. `and`,
 `or`, `not`, `//`, `~` and the reductions are words of this language. `%` and bits are exact up to 64 bits; ROOT's are

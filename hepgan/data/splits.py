@@ -51,17 +51,28 @@ def split(data: DataConfig, n: int, *, seed: int) -> tuple[np.ndarray, np.ndarra
     return tuple(np.sort(part) for part in parts)  # type: ignore[return-value]
 
 
+def _known_test_files(data: DataConfig) -> list[str]:
+    """Test files that exist; a training may run where they are not at hand, which is said."""
+    known: list[str] = []
+    for name in data.test_files:
+        try:
+            known += expand([name])
+        except NotFoundError as error:
+            _warn_once(f"data.test_files: {error}; whether data.files has its events is not known")
+    return expand(known)
+
+
 def training_files(data: DataConfig) -> list[str]:
     """Files to train on: those of ``data.files``, each once, without those of ``data.test_files``.
 
     Raises:
-        NotFoundError: If a file is missing.
+        NotFoundError: If a file of ``data.files`` is missing.
         ConfigError: If a test file is named in ``data.files`` itself, not by a glob, or if no file is left.
     """
     files = expand(data.files)
     if not data.test_files:
         return files
-    test = expand(data.test_files)
+    test = _known_test_files(data)
     held_out = repeats(files, of=test)
     named = expand([name for name in data.files if not glob.has_magic(name)])
     for file, first in held_out.items():
@@ -98,10 +109,10 @@ def _training_part(data: DataConfig, *, progress: bool = False) -> Events:
     digests = Digests.of(events)
     if data.repeated == "once":
         keep = digests.first()
-        if data.test_files:
-            keep = keep[~np.isin(digests.rows[keep], _digests(data, data.test_files).rows)]
+        if test := _known_test_files(data):
+            keep = keep[~np.isin(digests.rows[keep], _digests(data, test).rows)]
         if len(keep) < len(events):
-            also = ", or in data.test_files" if data.test_files else ""
+            also = ", or in data.test_files" if test else ""
             _warn_once(
                 f"data.repeated: {len(events) - len(keep)} of {len(events)} events of data.files left out, which occur "
                 f"a second time{also}"
@@ -174,9 +185,9 @@ def training_events(data: DataConfig, *, seed: int, progress: bool = False) -> t
             two parts.
     """
     events = _training_part(data, progress=progress)
-    if data.test_files and data.repeated is None:
+    if data.repeated is None and (test := _known_test_files(data)):
         remedy = 'remove them from one of these, or set data.repeated = "once" to leave them to the test'
-        _check_unseen(_digests(data, data.test_files), events, name="data.test_files", remedy=remedy)
+        _check_unseen(_digests(data, test), events, name="data.test_files", remedy=remedy)
     training, validation, _ = split(data, len(events), seed=seed)
     return events[training], events[validation]
 

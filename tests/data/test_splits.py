@@ -13,7 +13,7 @@ from hepgan.config import DataConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.data.splits import evaluation_events, split, test_events, training_events, training_files
-from hepgan.errors import ConfigError, DataError
+from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.files import digest
 
 
@@ -99,6 +99,16 @@ def test_test_files_that_a_glob_matches_too_are_held_out(tiny_data, two_files, w
     np.testing.assert_array_equal(
         test_events(data, seed=1).conditions, read(data, files=[two_files[1]]).conditions
     )
+
+
+def test_test_files_that_are_not_at_hand_do_not_stop_a_training(tiny_data, two_files, caplog):
+    data = tiny_data([two_files[0]], test_files=["elsewhere/test.root", two_files[1]])
+    assert training_files(data) == [two_files[0]]
+    training_events(data, seed=1)
+    assert "data.test_files: data file not found: elsewhere/test.root" in caplog.text
+    assert "whether data.files has its events is not known" in caplog.text
+    with pytest.raises(NotFoundError, match=r"elsewhere/test\.root"):
+        test_events(data, seed=1)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -308,7 +308,15 @@ def test_compare_names_both_files(demo_run, tmp_path):
 def test_a_limit_that_is_exceeded_gives_exit_code_one(demo_run, tmp_path):
     folder, _ = demo_run
     words = ("compare", folder / "showers.root", ROOT / "data" / "eplus_test.root", "--config", DEMO)
-    words += ("--out", tmp_path / "both", "--format", "json", *settings(), "--set", "evaluation.max_events=500")
+    words += (
+        "--out",
+        tmp_path / "both",
+        "--format",
+        "json",
+        *settings(),
+        "--set",
+        "evaluation.max_events=500",
+    )
     result = run(*words, "--fail-above", "classifier_auc=0.01", "--fail-above", "response_bias_worst=inf")
     assert result.exit_code == 1
     assert "hepgan: classifier_auc: expected at most 0.01, got 0." in result.stderr

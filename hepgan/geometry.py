@@ -122,11 +122,11 @@ class CaloLayer:
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise ConfigError(f"{self.name}.shape: expected two positive numbers, got {self.shape}")
-        if max(self.shape) > _MOST_CELLS or self.shape[0] * self.shape[1] > _MOST_CELLS:
+        object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
+        if self.n_cells > _MOST_CELLS:
             raise ConfigError(
                 f"{self.name}.shape: expected at most {_MOST_CELLS} cells, got {self.shape}; correct it"
             )
-        object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         object.__setattr__(self, "x", _edges(f"{self.name}.x", self.x, self.shape[0]))
         object.__setattr__(self, "y", _edges(f"{self.name}.y", self.y, self.shape[1]))
         object.__setattr__(self, "z", _edges(f"{self.name}.z", self.z, 1))

@@ -175,8 +175,16 @@ def _check_unseen(events: Digests, training: Events, *, name: str, remedy: str) 
         )
 
 
-def training_events(data: DataConfig, *, seed: int, progress: bool = False) -> tuple[Events, Events]:
+def training_events(
+    data: DataConfig, *, seed: int, tested: Digests | None = None, progress: bool = False
+) -> tuple[Events, Events]:
     """Read the files; the training and the validation part.
+
+    Args:
+        data: What to read.
+        seed: Seed of the split.
+        tested: Digests of the events of the test files; default: these are read.
+        progress: Show a progress bar.
 
     Raises:
         NotFoundError: If a file is missing.
@@ -187,7 +195,8 @@ def training_events(data: DataConfig, *, seed: int, progress: bool = False) -> t
     events = _training_part(data, progress=progress)
     if data.repeated is None and (test := _known_test_files(data)):
         remedy = 'remove them from one of these, or set data.repeated = "once" to leave them to the test'
-        _check_unseen(_digests(data, test), events, name="data.test_files", remedy=remedy)
+        tested = _digests(data, test) if tested is None else tested
+        _check_unseen(tested, events, name="data.test_files", remedy=remedy)
     training, validation, _ = split(data, len(events), seed=seed)
     return events[training], events[validation]
 
@@ -258,8 +267,10 @@ def evaluation_events(
         )
     if not model.is_dir() or not (with_training or files is not None or data.test_files):
         return reference, None
+    digests = Digests.of(reference)
+    tested = digests if files is None and data.test_files else None
     try:
-        training, validation = training_events(data, seed=seed, progress=progress)
+        training, validation = training_events(data, seed=seed, tested=tested, progress=progress)
     except NotFoundError as error:
         if with_training:
             raise
@@ -268,7 +279,7 @@ def evaluation_events(
     if files is not None and data.repeated != "keep":
         remedy = "name other files, or leave out --data to take the events that the run has set aside"
         for part in (training, validation):
-            _check_unseen(Digests.of(reference), part, name="--data", remedy=remedy)
+            _check_unseen(digests, part, name="--data", remedy=remedy)
     return reference, training if with_training else None
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NotFoundError,
         ReportError,
         TrainingDiverged,
+        WorkerFailed,
     )
     from hepgan.workflow import (
         check,
@@ -49,6 +50,7 @@ __all__ = [
     "NotFoundError",
     "ReportError",
     "TrainingDiverged",
+    "WorkerFailed",
     "__version__",
     "check",
     "compare",

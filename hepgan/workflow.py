@@ -28,8 +28,9 @@ def train(
     config: str | Path | Config,
     *,
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     settings: Settings = (),
+    workers: int = 1,
     progress: bool = True,
 ) -> Path:
     """Train a generator as a configuration says.
@@ -37,8 +38,10 @@ def train(
     Args:
         config: A TOML file (docs/config.md), or a configuration.
         out: The run folder; default: ``runs/<name of the file>``.
-        resume: Go on with the run in `out` from its last checkpoint.
+        resume: Go on with the run in `out` from its last checkpoint; "auto": if there is one, else start it.
         settings: Changes of keys of the file.
+        workers: Processes that share each batch (docs/scale.md); a script that asks for several needs
+            ``if __name__ == "__main__":`` around what it does.
         progress: Show a progress bar on the standard error.
 
     Returns:
@@ -49,6 +52,7 @@ def train(
         ConfigError: If the configuration is wrong, or the folder holds another run.
         DataError: If the events cannot be used.
         TrainingDiverged: If a loss stops being finite; the last checkpoint stays.
+        WorkerFailed: If one of several workers fails or is killed; the last checkpoint stays.
         Interrupted: By Ctrl-C or SIGTERM; the run is saved, and `resume` goes on.
 
     Example:
@@ -63,7 +67,7 @@ def train(
         if not isinstance(config, (str, Path)):
             raise ValueError("out: expected a folder for the run, got none; name one")
         out = Path("runs", Path(config).stem)
-    return loop.train(recipe, out, resume=resume, progress=progress)
+    return loop.train(recipe, out, resume=resume, workers=workers, progress=progress)
 
 
 def evaluate(

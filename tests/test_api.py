@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 SHOWERS = ROOT / "tests" / "versions" / "v0_1"
 
 SIGNATURES = {
-    "train": "(config, *, out=None, resume=False, settings=(), progress=True)",
+    "train": "(config, *, out=None, resume=False, settings=(), workers=1, progress=True)",
     "evaluate": "(model, *, data=None, out=None, settings=(), seed=None, weights=None, progress=True)",
     "compare": "(*, sample, reference, config, out='comparison', settings=(), weights=None, progress=True)",
     "export": "(run, out, *, format='onnx', batch=None)",
@@ -41,6 +41,7 @@ ERRORS = {
     "ReportError": ValueError,
     "TrainingDiverged": FloatingPointError,
     "Interrupted": KeyboardInterrupt,
+    "WorkerFailed": RuntimeError,
 }
 
 

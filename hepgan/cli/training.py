@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,21 +15,35 @@ from hepgan.cli.options import Device, Seed, Setting, joined
 __all__ = ["benchmark", "train"]
 
 
-@app.command(epilog="Example: hepgan train my.toml --out runs/first --set training.steps=5000")
+@app.command(epilog="Example: hepgan train my.toml --out runs/first --workers 4 --set training.steps=5000")
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="see docs/config.md")],
     out: Annotated[
         Path | None, typer.Option(help="run folder; default: runs/<name of the configuration>")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue from the run's last checkpoint")] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume",
+            help="continue the run if there is one, else start it: for batch systems and torchrun, which start the "
+            "same command again",
+        ),
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="processes that share each batch, one a core or GPU (docs/scale.md)")
+    ] = 1,
     set_: Setting = None,
     seed: Seed = None,
     device: Device = None,
 ) -> None:
     """Train a generator; Ctrl-C saves and exits, --resume continues as if nothing had happened."""
     settings = joined(set_, seed=seed, device=device)
-    run = workflow.train(config, out=out, resume=resume, settings=settings)
-    typer.echo(f"{run}\nNext: hepgan evaluate {run}")
+    run = workflow.train(
+        config, out=out, resume="auto" if auto_resume else resume, settings=settings, workers=workers
+    )
+    if os.environ.get("RANK", "0") == "0":  # the first of the processes that torchrun starts
+        typer.echo(f"{run}\nNext: hepgan evaluate {run}")
 
 
 @app.command(epilog="Example: hepgan benchmark objectives --data ring --rows wgan-gp,minimax --steps 1000")

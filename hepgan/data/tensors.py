@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hepgan.config import DataConfig
+from hepgan.data.draws import own_rows
 from hepgan.data.events import Events
 from hepgan.errors import DataError
 
@@ -66,9 +67,13 @@ class TensorEvents:
         return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer)
 
     def batch(self, size: int, *, rng: torch.Generator) -> TensorEvents:
-        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""
-        chosen = self[torch.randint(len(self), (size,), generator=rng).to(self.condition.device)]
+        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit.
+
+        With the source of a worker, the result is the worker's rows of the batch (`hepgan.data.draws`).
+        """
+        rows = own_rows(rng)
+        chosen = self[torch.randint(len(self), (size,), generator=rng)[rows].to(self.condition.device)]
         if self.integer is None:
             return chosen
-        shift = torch.rand(chosen.condition.shape, generator=rng).to(self.integer) - 0.5
+        shift = torch.rand(size, len(self.integer), generator=rng)[rows].to(self.integer) - 0.5
         return replace(chosen, condition=chosen.condition + self.integer * shift)

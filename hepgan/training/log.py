@@ -33,18 +33,21 @@ class Log:
         folder: The run folder.
         step: Step of the checkpoint that the run goes on from; -1 for a new run.
         tensorboard: Write to TensorBoard too.
+        writes: Whether anything is written at all: only the first of several workers does.
 
     Raises:
         ConfigError: If TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: RunFolder, *, step: int, tensorboard: bool) -> None:
-        self.path = folder.log
+    def __init__(self, folder: RunFolder, *, step: int, tensorboard: bool, writes: bool = True) -> None:
+        self.path, self.writes = folder.log, writes
+        self.writer: SummaryWriter | None = None
+        if not writes:
+            return
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
             kept = [text for text in lines if _step_of(text) <= step]
             write_text(self.path, "".join(f"{text}\n" for text in kept))
-        self.writer: SummaryWriter | None = None
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -56,16 +59,19 @@ class Log:
             self.writer = SummaryWriter(str(folder.tensorboard), purge_step=step + 1)
 
     def __enter__(self) -> Log:
-        self.file = self.path.open("a", encoding="utf-8")
+        self.file = self.path.open("a", encoding="utf-8") if self.writes else None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
         if self.writer is not None:
             self.writer.close()
 
     def write(self, line: dict[str, float]) -> None:
         """Append one line of numbers by name, among them ``step``."""
+        if self.file is None:
+            return
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         if self.writer is not None:

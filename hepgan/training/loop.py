@@ -2,7 +2,8 @@
 
 Set up (`hepgan.training.setup`), then take turns step by step: critic against generator, as `hepgan.objectives` says;
 log, validate and save on the way. All random numbers come from two sources whose states are part of the checkpoint, so
-that a run that is killed at any moment resumes as if it had not been.
+that a run that is killed at any moment resumes as if it had not been. Several workers (`hepgan.training.workers`) run
+the same loop, each on its rows of every batch; they stop together, and the first of them writes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
@@ -17,16 +19,25 @@ from hepgan.config import Config
 from hepgan.errors import Interrupted, TrainingDiverged
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.progress import shown, stage
+from hepgan.training.launch import number_of_workers, together
 from hepgan.training.log import EventRate, Log, ProgressBar
 from hepgan.training.run_folder import export_trained
-from hepgan.training.setup import Run, set_up
+from hepgan.training.setup import Run, check_shared, set_up
 from hepgan.training.signals import stop_signals
 from hepgan.training.steps import critic_step, generator_step, set_learning_rates, update_average
+from hepgan.training.workers import Workers
 
 __all__ = ["train"]
 
 
-def train(config: Config, out: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    resume: bool | Literal["auto"] = False,
+    workers: int = 1,
+    progress: bool = True,
+) -> Path:
     """Train as the configuration says and leave a run folder.
 
     The folder holds ``config.toml``, ``checkpoint/state.safetensors``, ``metrics.jsonl`` (a line a log step) and
@@ -35,7 +46,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     Args:
         config: Data, model, objective and settings of the training.
         out: The run folder.
-        resume: Go on with an existing run.
+        resume: Go on with an existing run; "auto": if there is one, else start it.
+        workers: Processes that train together on this machine; started here, unless torchrun has.
         progress: Show progress bars on stderr.
 
     Returns:
@@ -48,15 +60,33 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         NotFoundError: If files, or the run to resume, are missing.
         TrainingDiverged: If a loss stops being finite; the last checkpoint stays.
         ExportError: If the exported model cannot be made; the last checkpoint stays.
+        WorkerFailed: If another worker failed or was killed; the last checkpoint stays.
         Interrupted: After SIGINT (Ctrl-C) or SIGTERM; state and exported model are saved. A second signal is a plain
             KeyboardInterrupt at once; the last checkpoint stays.
     """
+    size = number_of_workers(workers)
+    check_shared(config, size)
+    with together(size, _work, config, out, resume) as group:
+        return _work(group, config, out, resume, progress=progress)
+
+
+def _work(
+    workers: Workers,
+    config: Config,
+    out: str | Path,
+    resume: bool | Literal["auto"],
+    *,
+    progress: bool = False,
+) -> Path:
+    """Train as one of the workers; arguments, result and errors as those of `train`."""
+    progress = progress and workers.is_first
     with shown(progress):
-        run = set_up(config, out, resume=resume, progress=progress)
+        run = set_up(config, out, resume=resume, progress=progress, workers=workers)
         interrupted = _train(run)
-        with stage("exporting the model"):
-            export_trained(run.folder)
-    if interrupted:
+        if workers.is_first:
+            with stage("exporting the model"):
+                export_trained(run.folder)
+    if interrupted and workers.is_first:
         step = run.state.step
         message = f"stopped at step {step} by request; --resume goes on from here"
         raise Interrupted(message, run=run.folder.path, step=step)
@@ -66,40 +96,42 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
 def _train(run: Run) -> bool:
     """Train until the last step, the time limit or a signal; return whether a signal came first."""
     config, state, folder, settings = run.config, run.state, run.folder, run.config.training
+    workers, batch_size = state.workers, settings.batch_size
     objective, regulariser = chosen(config.objective)
     time_limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
     losses: dict[str, Tensor] = {}
-    is_new = not state.best
+    is_new, stopping = not state.best, 0.0
+    first_line = -1 if is_new else state.step
     with (
-        Log(folder, step=-1 if is_new else state.step, tensorboard=settings.tensorboard) as log,
+        Log(folder, step=first_line, tensorboard=settings.tensorboard, writes=workers.is_first) as log,
         ProgressBar(settings.steps, state.step) as bar,
         stop_signals() as signals,
     ):
         if is_new:
             log.write({"step": 0, "time": 0.0, "distance": state.validate(run.distance)})
         started, rate = time.monotonic() - state.elapsed, EventRate()
-        while state.step < settings.steps and state.elapsed < time_limit and not signals:
+        while state.step < settings.steps and state.elapsed < time_limit and not stopping:
             set_learning_rates(state, settings)
             played = OBJECTIVES["energy-score"] if state.step < settings.pretrain else objective
 
             if played.game is not None:
                 for _ in range(config.objective.n_critic):
-                    batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+                    batch = run.events.batch(batch_size, rng=state.batch_rng)
                     losses |= critic_step(state, batch, played, regulariser, config)
-                    rate.count(len(batch))
+                    rate.count(batch_size)
             if played.game is None or state.step >= settings.pretrain + settings.warm_up:
-                batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+                batch = run.events.batch(batch_size, rng=state.batch_rng)
                 losses |= generator_step(state, batch, played, config)
-                rate.count(len(batch))
+                rate.count(batch_size)
             state.step += 1
             update_average(state, decay=settings.ema)
 
-            state.elapsed = time.monotonic() - started
+            state.elapsed, stopping = workers.largest(time.monotonic() - started, bool(signals))
             is_last = state.step == settings.steps or state.elapsed >= time_limit
             validating = is_last or state.step % settings.validate_every == 0
             line: dict[str, float] = {}
             if validating or state.step % settings.log_every == 0:
-                line = {name: loss.item() for name, loss in losses.items()}
+                line = workers.mean(losses, batch=batch_size)
                 line["lr"] = state.generator_optimizer.param_groups[0]["lr"]
                 line["samples_per_second"] = rate.per_second()
                 if not all(map(math.isfinite, line.values())):
@@ -116,7 +148,7 @@ def _train(run: Run) -> bool:
                 state.save(folder.checkpoint)
                 rate.restart()
             bar.update(state.step, line)
-        interrupted = bool(signals) and state.step < settings.steps
+        interrupted = bool(stopping) and state.step < settings.steps
         if interrupted:
             state.save(folder.checkpoint)
     return interrupted

@@ -21,6 +21,7 @@ from hepgan.models.spectral_norm import normalise_spectrum
 from hepgan.objectives import chosen
 from hepgan.training import checkpoint
 from hepgan.training.validation import ValidationDistance
+from hepgan.training.workers import ALONE, Workers
 
 __all__ = ["Networks", "RunProgress", "RunState", "SavedState"]
 
@@ -126,6 +127,7 @@ class RunState(RunProgress):
         batch_rng: Source of the batches, on the CPU.
         noise_rng: Source of the latent numbers and of the regulariser's numbers, on the device.
         best: Weights of `average` at `best_step`; empty before the first validation.
+        workers: The workers that train together; not saved.
     """
 
     generator: Any
@@ -136,10 +138,17 @@ class RunState(RunProgress):
     batch_rng: torch.Generator
     noise_rng: torch.Generator
     best: dict[str, Tensor] = field(default_factory=dict)
+    workers: Workers = ALONE
 
     @classmethod
     def start(
-        cls, config: Config, events: TensorEvents, *, device: torch.device, data_sha256: str
+        cls,
+        config: Config,
+        events: TensorEvents,
+        *,
+        device: torch.device,
+        data_sha256: str,
+        workers: Workers = ALONE,
     ) -> RunState:
         """State before the first step.
 
@@ -148,16 +157,18 @@ class RunState(RunProgress):
             events: The training part, on the CPU.
             device: Where to train.
             data_sha256: Digest of the training files.
+            workers: The workers that train together.
         """
         batch_rng = torch.Generator().manual_seed(config.training.seed)
         networks = Networks.fitted(config, events, rng=batch_rng)
-        return cls._of(config, networks, batch_rng, RunProgress(data_sha256=data_sha256, device=device.type))
+        progress = RunProgress(data_sha256=data_sha256, device=device.type)
+        return cls._of(config, networks, batch_rng, progress, workers)
 
     @classmethod
-    def restore(cls, config: Config, saved: SavedState) -> RunState:
+    def restore(cls, config: Config, saved: SavedState, *, workers: Workers = ALONE) -> RunState:
         """State at the step of a checkpoint, on the device that wrote it."""
         tensors, progress = saved
-        state = cls._of(config, Networks.loaded(config, tensors), torch.Generator(), progress)
+        state = cls._of(config, Networks.loaded(config, tensors), torch.Generator(), progress, workers)
         state.average.load_state_dict(checkpoint.part(tensors, "ema"))
         for name, optimizer in state._optimizers().items():
             checkpoint.restore_optimizer(optimizer, checkpoint.part(tensors, name))
@@ -169,10 +180,16 @@ class RunState(RunProgress):
 
     @classmethod
     def _of(
-        cls, config: Config, networks: Networks, batch_rng: torch.Generator, progress: RunProgress
+        cls,
+        config: Config,
+        networks: Networks,
+        batch_rng: torch.Generator,
+        progress: RunProgress,
+        workers: Workers,
     ) -> RunState:
         """Move networks to the device; give them optimizers, and the generator its average."""
         settings = config.training
+        noise_rng = torch.Generator(progress.device).manual_seed(settings.seed)
         generator, critic = (network.to(progress.device) for network in networks)
         return cls(
             **vars(progress),
@@ -185,8 +202,9 @@ class RunState(RunProgress):
             critic_optimizer=torch.optim.Adam(
                 critic.parameters(), lr=settings.lr_critic, betas=settings.betas
             ),
-            batch_rng=batch_rng,
-            noise_rng=torch.Generator(progress.device).manual_seed(settings.seed),
+            batch_rng=workers.generator(batch_rng, batch=settings.batch_size),
+            noise_rng=workers.generator(noise_rng, batch=settings.batch_size),
+            workers=workers,
         )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -196,18 +214,31 @@ class RunState(RunProgress):
             "optimizer_critic": self.critic_optimizer,
         }
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint.
-
-        Raises:
-            OSError: If the disk is full or the folder cannot be written; the old checkpoint stays.
-        """
+    def _contents(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """Tensors in groups, and texts, of a checkpoint."""
         networks = {"generator": self.generator, "ema": self.average, "critic": self.critic}
         parts = {name: network.state_dict() for name, network in networks.items()}
         parts |= {name: checkpoint.optimizer_state(o) for name, o in self._optimizers().items()}
         random = {"drawn": self.batch_rng.get_state(), "noise": self.noise_rng.get_state()}
         texts = {text.name: getattr(self, text.name) for text in fields(RunProgress)}
-        checkpoint.save(path, parts | {"best": self.best, "random": random}, texts)
+        return parts | {"best": self.best, "random": random}, texts
+
+    def saved(self) -> SavedState:
+        """This state in the form of a checkpoint, for `restore` in another process; tensors are on the CPU."""
+        parts, texts = self._contents()
+        tensors = {
+            f"{name}.{key}": value.cpu() for name, part in parts.items() for key, value in part.items()
+        }
+        return SavedState(tensors, RunProgress(**texts))
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, as the first worker; the others have the same.
+
+        Raises:
+            OSError: If the disk is full or the folder cannot be written; the old checkpoint stays.
+        """
+        if self.workers.is_first:
+            checkpoint.save(path, *self._contents())
 
     def validate(self, distance: ValidationDistance) -> float:
         """Distance of the averaged generator to the validation events; keep its weights if it is the smallest."""

@@ -21,6 +21,7 @@ from hepgan.data.tensors import TensorEvents
 from hepgan.metrics import wasserstein
 from hepgan.training.showers import ShowerObservables
 from hepgan.training.tracks import TrackObservables
+from hepgan.training.workers import ALONE, Workers
 
 __all__ = ["OBSERVABLES", "Observables", "ValidationDistance"]
 
@@ -55,6 +56,7 @@ class ValidationDistance:
         kind: Kind of the data.
         threshold: Showers: a cell counts as hit above this energy, in the unit of the cells.
         seed: Fixes the directions and the latent numbers, so that checkpoints are compared on equal terms.
+        workers: Workers that generate together; each has the same reference.
 
     References:
         Bonneel et al., J. Math. Imaging Vis. 51 (2015) 22 (sliced Wasserstein distance).
@@ -68,8 +70,9 @@ class ValidationDistance:
         kind: Kind,
         threshold: float = 0.0,
         seed: int = 0,
+        workers: Workers = ALONE,
     ) -> None:
-        self.reference = reference
+        self.reference, self.workers = reference, workers
         with torch.no_grad():
             self.observables = OBSERVABLES[kind.name](reference, generator, threshold=threshold)
             observed = self.observables(*reference.outputs)
@@ -110,7 +113,12 @@ class ValidationDistance:
     @torch.no_grad()
     def __call__(self, generator: Any, *, batch_size: int = 2000) -> float:
         """Distance of a generator's events at the reference's conditions, generated `batch_size` at once."""
-        conditions = torch.split(self.reference.condition, batch_size)
-        latents = torch.split(self.latent, batch_size)
-        parts = [generator(c, z.to(c.device)) for c, z in zip(conditions, latents, strict=True)]
-        return self.between(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        outputs = [torch.zeros_like(output) for output in self.reference.outputs]
+        starts = range(0, len(self.reference), batch_size)
+        for start in starts[self.workers.rank :: self.workers.size]:
+            rows = slice(start, start + batch_size)
+            condition = self.reference.condition[rows]
+            generated = generator(condition, self.latent[rows].to(condition.device))
+            for output, part in zip(outputs, generated, strict=True):
+                output[rows] = part
+        return self.between(*map(self.workers.sum, outputs))

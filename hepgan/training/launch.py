@@ -167,18 +167,19 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _cause(context: ProcessContext) -> str:
-    """What the worker says that failed first: not one that only lost its connection to another."""
+    """What became of the worker that failed first, not of one that only lost its connection to another."""
     causes = []
     for rank, (process, path) in enumerate(zip(context.processes, context.error_files, strict=True), 1):
         process.join(_GRACE)
-        text = f"ended with exit code {process.exitcode}"
-        if process.exitcode is not None and process.exitcode < 0:
-            text = f"was ended by {signal.Signals(-process.exitcode).name}"
-        elif Path(path).exists():
+        code, text = process.exitcode, "does not answer"
+        if Path(path).exists():
             with Path(path).open("rb") as file:
                 text = f"failed: {load(file).strip().splitlines()[-1]}"
             Path(path).unlink()
-        causes.append(
-            (WorkerFailed.__name__ in text, f"worker {rank} of 0 to {len(context.processes)} {text}")
-        )
+        elif code:
+            text = (
+                f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+            )
+        order = 2 if WorkerFailed.__name__ in text else 0 if code else 1
+        causes.append((order, f"worker {rank} of 0 to {len(context.processes)} {text}"))
     return min(causes)[1]

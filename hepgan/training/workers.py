@@ -114,6 +114,6 @@ def _collective() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise WorkerFailed(
-            f"another worker of this training is gone ({str(error).strip().splitlines()[0]}); look for its message. "
-            "The last checkpoint stays, --resume goes on from it"
+            "another worker of this training is gone, failed or killed; look for its message. The last checkpoint "
+            "stays, --resume goes on from it"
         ) from error

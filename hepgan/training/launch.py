@@ -30,6 +30,9 @@ __all__ = ["number_of_workers", "together"]
 
 _HOST = "127.0.0.1"  # workers of one machine
 _LONGEST_WAIT = timedelta(hours=2)  # for another worker that lives, such as for its fit of the start
+_START = timedelta(minutes=10)  # in which the first worker starts
+_ATTEMPT = timedelta(seconds=2)  # to connect to it
+_ADDRESS = "hepgan/port"  # key of its port in the store of torchrun
 _GRACE = 10.0  # seconds in which a worker ends by itself
 _TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -77,7 +80,8 @@ def together(size: int, function: Callable[..., object], *arguments: object) -> 
         elif dist.is_initialized():  # by the caller
             yield _from_environment(dist.get_rank(), size)
         elif all(name in os.environ for name in _TORCHRUN):
-            with _group(_from_environment(int(os.environ["RANK"]), size)) as workers:
+            rank = int(os.environ["RANK"])
+            with _group(_from_environment(rank, size), _meeting_point(rank)) as workers:
                 yield workers
         else:
             with _started(size, function, *arguments) as workers:
@@ -93,6 +97,29 @@ def _from_environment(rank: int, size: int) -> Workers:
         for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
     )
     return Workers(rank, size, local_rank, local_size)
+
+
+def _meeting_point(rank: int) -> TCPStore:
+    """Store of the workers that torchrun has started: a new one of the first worker, at each start.
+
+    torchrun's own store outlives a restart, and still has the addresses of the killed processes (pytorch issue 135712).
+    Here, it only tells the address of the new store; one that is left from a killed first worker leads nowhere.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    common = TCPStore(host, port, is_master=False, timeout=_START)
+    if rank == 0:
+        own = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+        common.set(_ADDRESS, str(own.port))
+        return own
+    deadline = time.monotonic() + _START.total_seconds()
+    while True:
+        try:
+            return TCPStore(host, int(common.get(_ADDRESS)), is_master=False, timeout=_ATTEMPT)
+        except RuntimeError as error:
+            if time.monotonic() > deadline:
+                raise WorkerFailed(
+                    f"the first worker is not found at {host} ({error}); is it running?"
+                ) from error
 
 
 @contextmanager

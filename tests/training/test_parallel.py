@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from shared_steps import steps
 
 from hepgan import config
 from hepgan.errors import ConfigError, Interrupted
+from hepgan.training import loop
 from hepgan.training.launch import number_of_workers, together
 from hepgan.training.loop import train
 from hepgan.training.setup import check_shared
@@ -57,7 +57,7 @@ def test_two_workers_take_the_steps_of_one(recipe, track_recipe, tmp_path, monke
             ]
             moved = max((alone[f"{key}.3"] - alone[f"{key}.0"]).abs().max().item() for key in keys)
             apart = max((alone[f"{key}.3"] - first[f"{key}.3"]).abs().max().item() for key in keys)
-            assert apart < 1e-4 * moved
+            assert apart < 1e-3 * moved
         losses = [key for key in alone if key.startswith(name) and key.count(".") == 1]
         assert len(losses) >= 3
         for key in losses:
@@ -126,7 +126,8 @@ def test_nothing_is_lost_and_nobody_left_when_a_worker_or_the_first_is_killed(re
 
 @pytest.mark.slow
 def test_torchrun_restarts_what_was_killed_as_if_it_had_not_been(recipe, tmp_path):
-    settings = recipe(steps=150, threads=1)
+    settings = recipe(steps=60, threads=1)
+    straight = train(settings, tmp_path / "straight", workers=2, progress=False)
     run = tmp_path / "run"
     process = started([*TORCHRUN, *TRAIN, "--auto-resume"], settings, tmp_path, run)
     wait_for_step(process, run, 20)
@@ -134,41 +135,42 @@ def test_torchrun_restarts_what_was_killed_as_if_it_had_not_been(recipe, tmp_pat
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert output == f"{run}\nNext: hepgan evaluate {run}\n", "the first worker alone says it"
-
-    def stop(step=40):
-        while not (other / "metrics.jsonl").exists() or log_lines(other)[-1]["step"] < step:
-            time.sleep(0.01)
-        os.kill(multiprocessing.active_children()[0].pid, signal.SIGTERM)
-
-    other = tmp_path / "other"
-    thread = threading.Thread(target=stop, daemon=True)
-    thread.start()
-    with pytest.raises(Interrupted, match=r"stopped at step \d+ by request"):
-        train(settings, other, workers=2, progress=False)
-    assert 40 <= saved_progress(other).step < 150, "the signal to one worker stopped both"
-    train(settings, other, resume="auto", workers=2, progress=False)
-    assert differing_tensors(run, other) == []
-    for folder in (run, other):
-        steps = [line["step"] for line in log_lines(folder)]
-        assert steps == [*range(0, 151, 5)]
-        assert not list(folder.rglob("*.tmp"))
+    assert "Sending process" in errors, "torchrun has restarted the workers"
+    assert differing_tensors(straight, run) == []
+    for folder in (straight, run):
+        assert [line["step"] for line in log_lines(folder)] == [*range(0, 61, 5)]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "checkpoint",
+            "config.toml",
+            "metrics.jsonl",
+            "model.onnx",
+        ]
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_with_another_number_of_workers(recipe, tmp_path):
+def test_a_signal_to_one_worker_stops_all_and_another_number_goes_on(recipe, tmp_path, monkeypatch):
     """The numbers drawn are the same; the weights agree within the sizes of the steps, see `shared_steps`."""
-    settings = recipe(steps=20, threads=1)
+    settings = recipe(steps=30, threads=1)
     straight = train(settings, tmp_path / "straight", progress=False)
-    part = settings.model_copy(
-        update={"training": settings.training.model_copy(update={"max_minutes": 1e-6})}
-    )
-    changed = train(part, tmp_path / "changed", workers=2, progress=False)
-    assert saved_progress(changed).step == 1
-    train(settings, changed, resume=True, progress=False)
-    a, b = saved_tensors(straight), saved_tensors(changed)
+
+    def step_and_signal(state, *arguments, step=loop.generator_step):
+        if state.step == 13:
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGTERM)
+        return step(state, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "generator_step", step_and_signal)
+        with pytest.raises(Interrupted, match=r"stopped at step \d+ by request"):
+            train(settings, tmp_path / "run", workers=2, progress=False)
+    assert multiprocessing.active_children() == []
+    assert 14 <= saved_progress(tmp_path / "run").step < 30
+    run = train(settings, tmp_path / "run", resume="auto", progress=False)
+    a, b = saved_tensors(straight), saved_tensors(run)
     assert [key for key in a if key.startswith("random.") and not a[key].equal(b[key])] == []
-    steps = 20 * settings.objective.n_critic * settings.training.lr_critic
-    assert max((a[key] - b[key]).abs().max().item() for key in a if key.startswith("critic.")) < steps
+    most = 30 * settings.objective.n_critic * settings.training.lr_critic
+    assert max((a[key] - b[key]).abs().max().item() for key in a if key.startswith("critic.")) < most
+    steps = [line["step"] for line in log_lines(run)]
+    assert steps == [*range(0, 31, 5)]
 
 
 def test_what_workers_cannot_share_is_refused(recipe, track_recipe, monkeypatch):

@@ -41,7 +41,7 @@ def number_of_workers(asked: int) -> int:
     """Number of workers of a training: those that torchrun has started, else the number that is asked for.
 
     Raises:
-        ConfigError: If both say different things, or there are not enough GPUs.
+        ConfigError: If both say different things.
         ValueError: If the number is not positive.
     """
     if asked < 1:
@@ -99,12 +99,14 @@ def _from_environment(rank: int, size: int) -> Workers:
     return Workers(rank, size, local_rank, local_size)
 
 
-def _meeting_point(rank: int) -> TCPStore:
+def _meeting_point(rank: int) -> TCPStore | None:
     """Store of the workers that torchrun has started: a new one of the first worker, at each start.
 
     torchrun's own store outlives a restart, and still has the addresses of the killed processes (pytorch issue 135712).
     Here, it only tells the address of the new store; one that is left from a killed first worker leads nowhere.
     """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):  # the first worker makes it anyway
+        return None
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     common = TCPStore(host, port, is_master=False, timeout=_START)
     if rank == 0:
@@ -163,10 +165,11 @@ def _started(size: int, function: Callable[..., object], *arguments: object) -> 
             f"{_cause(context)}; the last checkpoint stays, --resume goes on from it"
         ) from error
     finally:
-        for process in context.processes:
+        for process, path in zip(context.processes, context.error_files, strict=True):
             process.join(grace)
             process.kill()
             process.join()
+            Path(path).unlink(missing_ok=True)
 
 
 def _enter(index: int, parent: int, port: int, size: int, function: Any, arguments: tuple[Any, ...]) -> None:
@@ -202,11 +205,10 @@ def _cause(context: ProcessContext) -> str:
         if Path(path).exists():
             with Path(path).open("rb") as file:
                 text = f"failed: {load(file).strip().splitlines()[-1]}"
-            Path(path).unlink()
         elif code:
             text = (
                 f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
             )
         order = 2 if WorkerFailed.__name__ in text else 0 if code else 1
-        causes.append((order, f"worker {rank} of 0 to {len(context.processes)} {text}"))
+        causes.append((order, f"worker {rank} (the first is 0) {text}"))
     return min(causes)[1]

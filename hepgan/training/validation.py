@@ -113,7 +113,10 @@ class ValidationDistance:
     @torch.no_grad()
     def __call__(self, generator: Any, *, batch_size: int = 2000) -> float:
         """Distance of a generator's events at the reference's conditions, generated `batch_size` at once."""
-        outputs = [torch.zeros_like(output) for output in self.reference.outputs]
+        outputs = [
+            torch.zeros_like(output, memory_format=torch.contiguous_format)
+            for output in self.reference.outputs
+        ]
         starts = range(0, len(self.reference), batch_size)
         for start in starts[self.workers.rank :: self.workers.size]:
             rows = slice(start, start + batch_size)

@@ -75,7 +75,7 @@ class Workers:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Add the tensors of all workers, in place."""
-        if self.size > 1:
+        if self.size > 1 and tensor.numel():
             with _collective():
                 dist.all_reduce(tensor)
         return tensor

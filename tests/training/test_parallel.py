@@ -110,7 +110,7 @@ def test_nothing_is_lost_and_nobody_left_when_a_worker_or_the_first_is_killed(re
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in errors
-    assert "hepgan: worker 1 of 0 to 1 was killed (SIGKILL); the last checkpoint stays" in errors
+    assert "hepgan: worker 1 (the first is 0) was killed (SIGKILL); the last checkpoint stays" in errors
 
     reached = saved_progress(run).step
     process = started([*TRAIN, "--workers", "2", "--auto-resume"], settings, tmp_path, run)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import hepgan
 from hepgan.cli import app, main
+from hepgan.errors import WorkerFailed
 from hepgan.inference.checking import Check
 
 ROOT = Path(__file__).parents[2]
@@ -172,9 +173,10 @@ def test_debug_shows_the_traceback(words, environment):
     assert isinstance(result.exception, FileNotFoundError)
 
 
-def test_losses_that_are_not_finite_are_a_failure_and_not_bad_input(monkeypatch, tmp_path):
+@pytest.mark.parametrize("error", [FloatingPointError, WorkerFailed])
+def test_losses_that_are_not_finite_are_a_failure_and_not_bad_input(monkeypatch, tmp_path, error):
     def train(*_, **__):
-        raise FloatingPointError("training: losses are not finite at step 7")
+        raise error("training: losses are not finite at step 7")
 
     monkeypatch.setattr("hepgan.training.loop.train", train)
     result = run("train", DEMO, "--out", tmp_path / "run")

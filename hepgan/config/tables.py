@@ -151,7 +151,7 @@ class TrainingConfig(Table):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if available")
     precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast of matrix products")
     threads: int = Field(
-        0, ge=0, description="CPU threads; 0: the choice of torch, OMP_NUM_THREADS or all cores"
+        0, ge=0, description="CPU threads of each worker; 0: OMP_NUM_THREADS, or an equal share of all cores"
     )
     log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
     validate_every: int = Field(

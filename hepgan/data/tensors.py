@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,8 @@ from hepgan.data.events import Events
 from hepgan.errors import DataError
 
 __all__ = ["TensorEvents"]
+
+_CHUNK = 4096  # events that `mapped` passes on at once
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class TensorEvents:
         weights: (N,).
         integer: (n_conditions,) one for conditions that are whole numbers, which `batch` dithers, zero for the others;
             None without such conditions.
+        represented: What a critic computes of real events once, before the training: (N, ...) each, or nothing.
     """
 
     condition: Tensor
     outputs: tuple[Tensor, ...]
     weights: Tensor
     integer: Tensor | None = None
+    represented: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(
@@ -62,8 +67,21 @@ class TensorEvents:
         return len(self.condition)
 
     def __getitem__(self, index: Tensor | slice) -> TensorEvents:
-        outputs = tuple(output[index] for output in self.outputs)
-        return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer)
+        outputs, represented = (
+            tuple(column[index] for column in columns) for columns in (self.outputs, self.represented)
+        )
+        return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer, represented)
+
+    def mapped(self, function: Callable[[TensorEvents], tuple[Tensor, ...]]) -> TensorEvents:
+        """Events with `represented` computed by a function of each event alone, and without `outputs`.
+
+        Args:
+            function: Maps events to columns (N, ...).
+        """
+        with torch.no_grad():
+            parts = [function(self[k : k + _CHUNK]) for k in range(0, len(self), _CHUNK)]
+        columns = tuple(torch.cat(column) for column in zip(*parts, strict=True))
+        return replace(self, outputs=(), represented=columns)
 
     def batch(self, size: int, *, rng: torch.Generator) -> TensorEvents:
         """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""

@@ -83,6 +83,8 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
             state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256)
     else:
         state = RunState.restore(config, saved)
+    with stage("preparing the events"):
+        events = events.mapped(lambda part: state.critic.represented(state.generator, part))
     with stage("preparing the validation"):
         distance = ValidationDistance(
             reference, state.average, kind=config.data.kind, threshold=config.evaluation.threshold

@@ -180,10 +180,10 @@ class RunState(RunProgress):
             average=copy.deepcopy(generator).requires_grad_(False),
             critic=critic,
             generator_optimizer=torch.optim.Adam(
-                generator.parameters(), lr=settings.lr_generator, betas=settings.betas
+                generator.parameters(), lr=settings.lr_generator, betas=settings.betas, fused=True
             ),
             critic_optimizer=torch.optim.Adam(
-                critic.parameters(), lr=settings.lr_critic, betas=settings.betas
+                critic.parameters(), lr=settings.lr_critic, betas=settings.betas, fused=True
             ),
             batch_rng=batch_rng,
             noise_rng=torch.Generator(progress.device).manual_seed(settings.seed),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -28,7 +30,7 @@ def test_restored_optimizer_takes_the_same_steps(tmp_path):
     step(first, running)
     second.data.copy_(first.data)
     path = tmp_path / "state.safetensors"
-    checkpoint.save(path, {"optimizer": checkpoint.optimizer_state(running)}, {})
+    checkpoint.save(path, {"optimizer": checkpoint.optimizer_state(running)}, {"step": 1})
     checkpoint.restore_optimizer(fresh, checkpoint.part(checkpoint.load(path)[0], "optimizer"))
     for parameter, optimizer in ((first, running), (second, fresh)):
         step(parameter, optimizer)
@@ -36,13 +38,14 @@ def test_restored_optimizer_takes_the_same_steps(tmp_path):
 
 
 def test_full_disk_leaves_the_one_before(tmp_path, monkeypatch):
-    def full(_, path, **__):
-        path.write_bytes(b"half")
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "state.safetensors"
     checkpoint.save(path, {"model": {"w": torch.ones(1)}}, {"step": 1})
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="it was the first: --resume starts anew"):
         checkpoint.save(tmp_path / "first.safetensors", {"model": {"w": torch.zeros(1)}}, {"step": 2})
     with pytest.raises(OSError, match=r"could not be written .*No space left.*; the one before is intact"):

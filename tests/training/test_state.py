@@ -48,18 +48,17 @@ def test_a_restored_state_goes_on_as_the_one_that_was_saved(name, tmp_path, requ
 
 def test_the_best_weights_are_those_of_the_smallest_distance(track_recipe, tmp_path):
     state = set_up(track_recipe(), tmp_path / "run", resume=False, progress=False).state
-    assert state.best == {}
     first = state.average.state_dict()["network.last.bias"].clone()
     for distance, step_number in ((0.3, 0), (0.4, 1), (0.2, 2), (0.2, 3)):
         state.step = step_number
         state.average.network.last.bias.data.fill_(step_number)
-        assert state.validate(lambda _, distance=distance: distance) == distance
+        assert state.validate(lambda _, stopped, distance=distance: distance) == distance
         assert (state.best_step, state.best_distance) == ((0, 0.3) if step_number < 2 else (2, 0.2))
     assert torch.equal(state.best["network.last.bias"], torch.full_like(first, 2))
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
-    checkpoint.save(path, {"model": {"w": torch.ones(1)}}, {"step": "two"})
+    checkpoint.save(path, {"model": {"w": torch.ones(1)}}, {"step": 2, "device": "cpu"})
     with pytest.raises(ModelFileError, match="not the checkpoint of a run"):
         SavedState.read(path)

@@ -13,14 +13,14 @@ from hepgan.training.state import RunState
 
 __all__ = ["Watch"]
 
-_NEVER = 2**62  # number of a batch that no run reaches
 _SHOWN = 8  # events of the batch in the message
 
 
 class Watch:
-    """Remembers on the device which batch first gave a loss or a weight that is not finite.
+    """Keeps the losses and the size of the weights after each batch on the device, until `look`.
 
-    A weight that is NaN makes each later loss NaN, so that no log and no checkpoint comes between: both look first.
+    One NaN makes all later losses NaN. So a look before each log, validation and checkpoint is enough to let none of it
+    out, and the batch at which it began is still known.
 
     Args:
         state: The run.
@@ -29,46 +29,48 @@ class Watch:
     """
 
     def __init__(self, state: RunState, events: TensorEvents, *, batch_size: int) -> None:
-        self.state, self.events, self.batch_size = state, events, batch_size
-        self.first = torch.full((), _NEVER, device=state.device)
+        self.rng, self.events, self.batch_size = state.batch_rng, events, batch_size
         self._forget()
 
     def _forget(self) -> None:
-        self.batches: list[str] = []  # since the last look
-        self.rng_state = self.state.batch_rng.get_state()
+        self.turns: list[str] = []
+        self.names: list[tuple[str, ...]] = []
+        self.numbers: list[Tensor] = []
+        self.rng_state = self.rng.get_state()
 
     @torch.no_grad()
-    def see(self, network: nn.Module, losses: Mapping[str, Tensor], *, name: str) -> None:
+    def see(self, network: nn.Module, losses: Mapping[str, Tensor], *, turn: str) -> None:
         """Note the outcome of one batch.
 
         Args:
             network: The network whose weights it changed.
             losses: () numbers by name.
-            name: The network's turn, for the message.
+            turn: Whose turn it was, in which step.
         """
-        norm = nn.utils.get_total_norm(network.parameters())
-        finite = torch.isfinite(torch.stack([norm, *(loss.float() for loss in losses.values())])).all()
-        self.first = torch.minimum(self.first, torch.where(finite, _NEVER, len(self.batches)))
-        self.batches.append(name)
+        self.turns.append(turn)
+        self.names.append((*losses, "norm of the weights"))
+        size = nn.utils.get_total_norm(network.parameters())
+        self.numbers.append(torch.stack([*losses.values(), size]))
 
     def look(self) -> None:
-        """Wait for the device, and stop if a batch since the last look was bad.
+        """Wait for the device, and stop if something was not finite since the last look.
 
         Raises:
-            TrainingDiverged: If one was; names the first.
+            TrainingDiverged: If a number was not; says at which batch it began.
         """
-        first = int(self.first)
-        if first == _NEVER:
-            self._forget()
-            return
-        rng = torch.Generator()
-        rng.set_state(self.rng_state)
-        for _ in range(first):
-            self.events.batch(self.batch_size, rng=rng)
-        drawn = self.events.drawn(self.batch_size, rng=rng)[:_SHOWN].tolist()
-        raise TrainingDiverged(
-            f"training: losses or weights are not finite in {self.batches[first]} (its batch: training events "
-            f"{', '.join(map(str, drawn))}, ... of {len(self.events)}); the checkpoint before stays, and its generator "
-            "can be exported; --resume comes to the same batch again: train anew with another --out and a lower "
-            "lr_critic or lr_generator, or a higher objective.penalty"
-        )
+        if self.numbers and not torch.isfinite(torch.cat(self.numbers)).all():
+            first = next(k for k, row in enumerate(self.numbers) if not torch.isfinite(row).all())
+            rng = torch.Generator()
+            rng.set_state(self.rng_state)
+            for _ in range(first):
+                self.events.batch(self.batch_size, rng=rng)
+            drawn = self.events.drawn(self.batch_size, rng=rng)[:_SHOWN].tolist()
+            numbers = zip(self.names[first], self.numbers[first].tolist(), strict=True)
+            raise TrainingDiverged(
+                f"training: expected finite losses and weights, got {', '.join(f'{k} {v:g}' for k, v in numbers)} in "
+                f"{self.turns[first]}, whose batch is training events {', '.join(map(str, drawn))}, ... of "
+                f"{len(self.events)}; the checkpoint before stays, and its generator can be exported; --resume comes "
+                "to the same batch again: train anew with another --out and a lower lr_critic or lr_generator, or a "
+                "higher objective.penalty"
+            )
+        self._forget()

@@ -137,11 +137,11 @@ def _step(run: Run, watch: Watch, rate: EventRate) -> dict[str, Tensor]:
             batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
             losses |= critic_step(state, batch, played, regulariser, config)
             name = f"turn {turn + 1} of the critic in step {state.step + 1}"
-            watch.see(state.critic, losses, name=name)
+            watch.see(state.critic, losses, turn=name)
             rate.count(len(batch))
     if played.game is None or state.step >= settings.pretrain + settings.warm_up:
         batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
         losses |= generator_step(state, batch, played, config)
-        watch.see(state.generator, losses, name=f"the generator's turn in step {state.step + 1}")
+        watch.see(state.generator, losses, turn=f"the generator's turn in step {state.step + 1}")
         rate.count(len(batch))
     return losses

@@ -314,9 +314,7 @@ def test_wrong_units_are_noticed(recipe, tmp_path, caplog):
 
 
 def test_diverging_losses_stop_with_advice_and_keep_the_checkpoint(recipe, tmp_path):
-    with pytest.raises(
-        TrainingDiverged, match=r"not finite in turn 1 of the critic in step \d+.*lower lr_critic"
-    ):
+    with pytest.raises(TrainingDiverged, match=r"in turn 1 of the critic in step \d+.*lower lr_critic"):
         train(recipe(lr_critic=1e30), tmp_path / "run", progress=False)
 
 

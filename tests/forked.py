@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["hepgan.cli", "hepgan.training.loop", "onnxruntime", "uproot"])
+_LATE = [
+    "torch._dynamo",
+    "torch._inductor",
+    "rich.logging",
+    "typer._adapters",
+]  # imported when they are needed
+_CONTEXT.set_forkserver_preload(["hepgan.cli", "hepgan.training.loop", "uproot", *_LATE])
 
 _OPERATIONS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}  # of files, as audited by Python
 
@@ -22,14 +28,16 @@ class Fate:
     """How a process ends before its time.
 
     Attributes:
-        operation: Number of the operation on a file below `folder` just before which SIGKILL comes; 0: never.
-        folder: That folder.
+        operation: Number of the operation on files below `path` just before which a signal comes; 0: never.
+        path: A folder, or a file.
+        signal: That signal.
         most_bytes: Size of a file at which writing fails, as on a full disk, or kills; 0: no limit.
         kills: Whether it kills, in the middle of the write.
     """
 
     operation: int = 0
-    folder: str = ""
+    path: str = ""
+    signal: int = signal.SIGKILL
     most_bytes: int = 0
     kills: bool = False
 
@@ -39,10 +47,10 @@ class Fate:
 
         def before(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal left
-            if event in _OPERATIONS and str(arguments[0]).startswith(self.folder):
+            if event in _OPERATIONS and str(arguments[0]).startswith(self.path):
                 left -= 1
                 if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), self.signal)
 
         if self.operation:
             sys.addaudithook(before)

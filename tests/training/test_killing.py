@@ -1,32 +1,54 @@
 """Real processes that are killed, stopped, or run out of room: nothing is lost, and the numbers stay the same."""
 
+import os
 import random
 import signal
 import time
 
 import forked
+import numpy as np
 import pytest
 from run_files import differing_tensors, log_lines, saved_progress
 
 from hepgan import config
 from hepgan.training import checkpoint
-from hepgan.training.loop import train
+from hepgan.training.loop import _train
+from hepgan.training.setup import set_up
 
 KILLS = 20
 TIMED = {"time", "samples_per_second"}
 
 
 @pytest.fixture
-def started_run(track_recipe, tmp_path):
-    """A recipe on the disk, its run folder, and ``hepgan train`` of it to its end or with a fate."""
-    settings = track_recipe(steps=240, objective="wgan-gp", threads=1, save_every_minutes=0.003)
-    file = tmp_path / "recipe.toml"
-    file.write_text(config.dump(settings))
+def recipe_file(tmp_path, write_tree):
+    """A tiny model of two observables: fitted and restored in hundredths of a second."""
+    rng = np.random.default_rng(1)
+    momentum = np.exp(rng.uniform(0, 4, 1200))
+    branches = {"p": momentum, "tof": rng.normal(100 / momentum, 1), "dedx": rng.gamma(3, 1, 1200)}
+    data = {
+        "files": [write_tree(tmp_path / "tracks.root", branches, tree="t", basket=1200)],
+        "tree": "t",
+        "conditions": [{"name": "p"}],
+        "targets": [{"name": "tof"}, {"name": "dedx"}],
+    }
+    model = {"latent": 3, "width": 8, "depth": 1, "hinges": 5, "critic_width": 8, "critic_depth": 1}
+    training = {"steps": 160, "batch_size": 32, "log_every": 2, "validate_every": 8, "warm_up": 5}
+    training |= {"threads": 1, "save_every_minutes": 0.0003}
+    path = tmp_path / "recipe.toml"
+    path.write_text(config.dump(config.parse({"data": data, "model": model, "training": training})))
+    return path
 
-    def command(run, *, resume=False):
-        return ["train", str(file), "--out", str(run), *(["--resume"] if resume else [])]
 
-    return settings, command
+def trained(file, run, *, resume=False):
+    """Train to the end, without the exported file."""
+    _train(set_up(config.load(file), run, resume=resume, progress=False))
+    return run
+
+
+def command(file, run):
+    """Arguments of hepgan that start a training, or go on with it."""
+    resume = (run / "config.toml").exists()
+    return ["train", str(file), "--out", str(run), *(["--resume"] if resume else [])]
 
 
 def numbers(run):
@@ -43,36 +65,93 @@ def wait_for_lines(process, run, n):
         time.sleep(0.002)
 
 
-@pytest.mark.slow
-def test_twenty_kills_at_random_moments_change_no_bit(started_run, tmp_path):
+def test_twenty_kills_at_random_moments_change_no_bit(recipe_file, tmp_path):
     """At any time; just before an operation on a file; in the middle of a write."""
-    settings, command = started_run
-    straight, run = train(settings, tmp_path / "straight", progress=False), tmp_path / "run"
+    straight, run = trained(recipe_file, tmp_path / "straight"), tmp_path / "run"
+    state, output, rng, ends = (
+        run / "checkpoint" / "state.safetensors",
+        tmp_path / "output",
+        random.Random(7),
+        [],
+    )
     size = (straight / "checkpoint" / "state.safetensors").stat().st_size
-    rng, ends = random.Random(7), []
     for k in range(KILLS):
-        resume, output = (run / "config.toml").exists(), tmp_path / "output"
-        before = len(log_lines(run)) if (run / "metrics.jsonl").exists() else 0
         if k % 3 == 0:
-            process = forked.start(command(run, resume=resume), output)
-            wait_for_lines(process, run, before + rng.randint(0, 4))
-            time.sleep(rng.uniform(0, 0.05))
+            before = len(log_lines(run)) if (run / "metrics.jsonl").exists() else 0
+            process = forked.start(command(recipe_file, run), output)
+            wait_for_lines(process, run, before + rng.randint(0, 3))
+            time.sleep(rng.uniform(0, 0.02))
             process.kill()
             process.join()
             ends.append(process.exitcode)
         elif k % 3 == 1:
-            fate = forked.Fate(operation=rng.randint(1, 50), folder=str(run))
-            ends.append(forked.run(command(run, resume=resume), output, fate))
+            fate = forked.Fate(operation=rng.randint(1, 30), path=str(run))
+            ends.append(forked.run(command(recipe_file, run), output, fate))
         else:
-            fate = forked.Fate(most_bytes=rng.randint(size // 10, size - 1), kills=True)
-            ends.append(forked.run(command(run, resume=resume), output, fate))
-        if (run / "checkpoint" / "state.safetensors").exists():
-            checkpoint.load(run / "checkpoint" / "state.safetensors")  # always whole
-    assert set(ends) == {-signal.SIGKILL, -signal.SIGXFSZ}, ends
-    assert 0 < saved_progress(run).step < settings.training.steps
-    assert forked.run(command(run, resume=True), output) == 0, output.read_text()
+            fate = forked.Fate(most_bytes=rng.randint(size // 2, size - 1), kills=True)
+            ends.append(forked.run(command(recipe_file, run), output, fate))
+        if state.exists():
+            checkpoint.load(state)  # is whole at each moment
+    assert set(ends) == {-signal.SIGKILL, -signal.SIGXFSZ}, output.read_text()
+    assert 0 < saved_progress(run).step < 160
+    trained(recipe_file, run, resume=True)
     assert differing_tensors(straight, run) == []
     clock = {"elapsed": 0.0}
     assert vars(saved_progress(straight)) | clock == vars(saved_progress(run)) | clock
     assert numbers(straight) == numbers(run)
     assert list(run.rglob("*.tmp")) == []
+
+
+def test_no_room_for_a_checkpoint_is_said_and_loses_nothing(recipe_file, tmp_path):
+    straight, run = trained(recipe_file, tmp_path / "straight"), tmp_path / "run"
+    state, output = run / "checkpoint" / "state.safetensors", tmp_path / "output"
+    assert forked.run(command(recipe_file, run), output, forked.Fate(operation=40, path=str(run))) < 0
+    before, size = state.read_bytes(), state.stat().st_size
+    assert forked.run(command(recipe_file, run), output, forked.Fate(most_bytes=size // 2)) == 2
+    message = " ".join(output.read_text().split())
+    assert (
+        "could not be written (File too large); make room; the one before is intact, and --resume goes"
+        in message
+    )
+    assert "Traceback" not in message
+    assert state.read_bytes() == before
+    assert list(run.rglob("*.tmp")) == []
+    trained(recipe_file, run, resume=True)
+    assert differing_tensors(straight, run) == []
+    assert numbers(straight) == numbers(run)
+
+
+def test_no_room_for_the_log_is_said(recipe_file, tmp_path):
+    run, output = tmp_path / "run", tmp_path / "output"
+    assert forked.run(command(recipe_file, run), output, forked.Fate(operation=30, path=str(run))) < 0
+    size = (run / "metrics.jsonl").stat().st_size + 500
+    size = max(size, (run / "config.toml").stat().st_size)
+    assert size < (run / "checkpoint" / "state.safetensors").stat().st_size
+    assert forked.run(command(recipe_file, run), output, forked.Fate(most_bytes=size)) == 2
+    assert "make room" in output.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_during_the_set_up_leaves_nothing_behind(recipe_file, tmp_path, number):
+    fate = forked.Fate(operation=2, path=str(tmp_path / "tracks.root"), signal=number)
+    run, output = tmp_path / "run", tmp_path / "output"
+    assert forked.run(command(recipe_file, run), output, fate) == 128 + number
+    assert "hepgan: stopped by request; no file is left half-written" in output.read_text()
+    assert "Traceback" not in output.read_text()
+    assert not run.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_saves_and_exits_cleanly(recipe_file, tmp_path, number):
+    run, output = tmp_path / "run", tmp_path / "output"
+    process = forked.start([*command(recipe_file, run), "--set", "training.steps=100000"], output)
+    wait_for_lines(process, run, 5)
+    os.kill(process.pid, number)
+    process.join(120)
+    text = " ".join(output.read_text().split())
+    assert process.exitcode == 0, text
+    assert "Traceback" not in text
+    assert "--resume goes on from here" in text
+    assert saved_progress(run).step >= log_lines(run)[-1]["step"] >= 8
+    assert (run / "model.onnx").exists()

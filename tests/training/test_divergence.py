@@ -9,8 +9,8 @@ from hepgan.training.setup import set_up
 
 
 @pytest.fixture
-def run(recipe, tmp_path):
-    return set_up(recipe(), tmp_path / "run", resume=False, progress=False)
+def run(plain_tracks, tmp_path):
+    return set_up(plain_tracks(), tmp_path / "run", resume=False, progress=False)
 
 
 @pytest.mark.parametrize("cause", ["loss", "weight"])

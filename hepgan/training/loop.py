@@ -45,8 +45,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         The run folder.
 
     Raises:
-        ConfigError: If the folder has a run already (without `resume`), or the configuration does not fit the data or
-            changed (with `resume`).
+        ConfigError: If the folder has a run already (without `resume`), another process trains in it, or the
+            configuration does not fit the data or changed (with `resume`).
         DataError: If the data cannot be used, or changed (with `resume`).
         NotFoundError: If files, or the run to resume, are missing.
         TrainingDiverged: If a loss or weight stops being finite; the last checkpoint stays.
@@ -74,6 +74,7 @@ def _train(run: Run) -> bool:
     watch = Watch(state, run.events, batch_size=settings.batch_size)
     logged = state.step - (state.unvalidated is not None)
     with (
+        folder.alone(),
         stop_signals() as signals,
         Log(folder, step=logged, tensorboard=settings.tensorboard) as log,
         ProgressBar(settings.steps, state.step) as bar,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +84,33 @@ class RunFolder:
             raise ConfigError(
                 f"run folder {self.path} exists already; --resume goes on with it, another --out starts anew"
             )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, until this one ends in whatever way.
+
+        Raises:
+            ConfigError: If another process trains in it, where the file system knows locks.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            yield
+            return
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.checkpoint.parent, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise ConfigError(
+                        f"run folder {self.path}: another process trains in it; wait for its end or stop it, or name "
+                        "another --out"
+                    ) from error
+            yield
+        finally:
+            os.close(descriptor)
 
     def check_resumable(self, config: Config) -> None:
         """Check that the folder has a run of the same configuration, apart from keys that change no number.

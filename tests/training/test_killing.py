@@ -132,6 +132,11 @@ def test_a_request_to_stop_saves_and_exits_cleanly(recipe_file, tmp_path, number
     run, output = tmp_path / "run", tmp_path / "output"
     process = forked.start([*command(recipe_file, run), "--set", "training.steps=100000"], output)
     wait_for_lines(process, run, 5)
+    second = [*command(recipe_file, run), "--set", "training.steps=100000"]
+    assert forked.run(second, tmp_path / "second") == 2
+    assert "another process trains in it; wait for its end" in " ".join(
+        (tmp_path / "second").read_text().split()
+    )
     os.kill(process.pid, number)
     process.join(120)
     text = " ".join(output.read_text().split())

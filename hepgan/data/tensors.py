@@ -83,9 +83,13 @@ class TensorEvents:
         columns = tuple(torch.cat(column) for column in zip(*parts, strict=True))
         return replace(self, outputs=(), represented=columns)
 
+    def drawn(self, size: int, *, rng: torch.Generator) -> Tensor:
+        """Draw the numbers (size,) of events with replacement, on the CPU."""
+        return torch.randint(len(self), (size,), generator=rng)
+
     def batch(self, size: int, *, rng: torch.Generator) -> TensorEvents:
         """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""
-        chosen = self[torch.randint(len(self), (size,), generator=rng).to(self.condition.device)]
+        chosen = self[self.drawn(size, rng=rng).to(self.condition.device)]
         if self.integer is None:
             return chosen
         shift = torch.rand(chosen.condition.shape, generator=rng).to(self.integer) - 0.5

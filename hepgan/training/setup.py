@@ -13,7 +13,7 @@ from hepgan.data.names import completed
 from hepgan.data.splits import training_events, training_files
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError
-from hepgan.files import digest, write_text
+from hepgan.files import contents, write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.progress import stage
@@ -57,19 +57,21 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
             the machine, or differs from that of the run to resume.
         DataError: If the data cannot be used, or differ from those of the run to resume.
         NotFoundError: If files, or the run to resume, are missing.
+        OSError: If the run folder cannot be written.
     """
     settings, folder = config.training, RunFolder(Path(out))
     chosen(config.objective)
     device = _device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    folder.check_writable()
     with stage("digest of the files"):
-        data_sha256 = digest(training_files(config.data))
+        data_sha256, data_files = contents(training_files(config.data))
     config = config.model_copy(update={"data": completed(config.data)})
     saved = None
     if resume:
         folder.check_resumable(config)
-        saved = folder.saved_state(device=device.type, data_sha256=data_sha256)
+        saved = folder.saved_state(device=device.type, data_sha256=data_sha256, data_files=data_files)
     else:
         folder.check_free()
 
@@ -80,7 +82,9 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     if saved is None:
         on_cpu = TensorEvents.of(training, config.data)
         with stage("fitting the start"):
-            state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256)
+            state = RunState.start(
+                config, on_cpu, device=device, data_sha256=data_sha256, data_files=data_files
+            )
     else:
         state = RunState.restore(config, saved)
     with stage("preparing the events"):

@@ -8,7 +8,7 @@ them (sliced Wasserstein), which see correlations.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,9 +108,17 @@ class ValidationDistance:
         return float(np.mean(distances))
 
     @torch.no_grad()
-    def __call__(self, generator: Any, *, batch_size: int = 2000) -> float:
-        """Distance of a generator's events at the reference's conditions, generated `batch_size` at once."""
+    def __call__(self, generator: Any, *, batch_size: int = 2000, stopped: Sized = ()) -> float | None:
+        """Distance of a generator's events at the reference's conditions, generated `batch_size` at once.
+
+        Returns:
+            The distance; None as soon as `stopped` is not empty.
+        """
         conditions = torch.split(self.reference.condition, batch_size)
         latents = torch.split(self.latent, batch_size)
-        parts = [generator(c, z.to(c.device)) for c, z in zip(conditions, latents, strict=True)]
+        parts = []
+        for c, z in zip(conditions, latents, strict=True):
+            if stopped:
+                return None
+            parts.append(generator(c, z.to(c.device)))
         return self.between(*(torch.cat(columns) for columns in zip(*parts, strict=True)))

@@ -16,11 +16,14 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import xxhash
+
 from hepgan.errors import NotFoundError
 
 __all__ = [
     "PACKAGE",
     "check_target",
+    "contents",
     "digest",
     "expand",
     "is_url",
@@ -170,15 +173,33 @@ def repeats(files: Sequence[str], *, of: Sequence[str] = ()) -> dict[str, str]:
 
 def digest(files: Iterable[str | Path]) -> str:
     """The sha256 of the concatenated contents of files; a URL contributes its text."""
-    total = hashlib.sha256()
+    return contents(files)[0]
+
+
+def contents(files: Iterable[str | Path]) -> tuple[str, dict[str, str]]:
+    """Digests of the contents of files, of which a URL contributes its text.
+
+    Returns:
+        The sha256 of all of them, one after the other; the XXH3 of each by its name, to tell which one changed.
+    """
+    total, each = hashlib.sha256(), {}
     for name in files:
-        if is_url(name):
-            total.update(location(name).encode())
-            continue
-        with Path(location(name)).open("rb") as file:
-            while block := file.read(_BLOCK):
-                total.update(block)
-    return total.hexdigest()
+        own = xxhash.xxh3_128()
+        for block in _blocks(name):
+            total.update(block)
+            own.update(block)
+        each[str(name)] = own.hexdigest()
+    return total.hexdigest(), each
+
+
+def _blocks(name: str | Path) -> Iterator[bytes]:
+    """Read a file in blocks; a URL gives its text."""
+    if is_url(name):
+        yield location(name).encode()
+        return
+    with Path(location(name)).open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
 
 
 def check_target(path: str | Path) -> None:
@@ -231,6 +252,7 @@ def written(path: str | Path, content: str) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         if error.errno is None or (error.filename is not None and str(error.filename) not in own):
             raise
@@ -238,6 +260,16 @@ def written(path: str | Path, content: str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # already renamed, or the folder does not exist
             temporary.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Write a new name in a folder to the disk, where the system can: a file that was renamed outlives a power cut."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: str | Path, text: str) -> None:

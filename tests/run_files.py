@@ -30,3 +30,13 @@ def differing_tensors(run: Path, other: Path) -> list[str]:
     a, b = saved_tensors(run), saved_tensors(other)
     assert a.keys() == b.keys()
     return [key for key in a if not a[key].equal(b[key])]
+
+
+class Malicious:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))

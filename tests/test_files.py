@@ -1,12 +1,13 @@
 """Paths and URLs, and writing files: completely or not at all."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
 from hepgan.errors import NotFoundError
-from hepgan.files import digest, expand, is_url, location, write_text
+from hepgan.files import contents, digest, expand, is_url, location, write_text
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,15 @@ def test_what_is_no_file_is_named(tmp_path) -> None:
 def test_a_tree_behind_a_file_is_no_url() -> None:
     assert location("a.root:/d/tracks") == "a.root:/d/tracks"
     assert not is_url("a.root:/d/tracks")
+
+
+def test_contents_tell_which_file_changed(tmp_path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        path.write_text(path.name)
+    total, each = contents(paths)
+    assert total == digest(paths) == hashlib.sha256(b"ab").hexdigest()
+    paths[1].write_text("c")
+    changed_total, changed = contents([str(path) for path in paths])
+    assert changed_total != total
+    assert [name for name in each if each[name] != changed[name]] == [str(paths[1])]

@@ -155,7 +155,12 @@ class TrainingConfig(Table):
     )
     log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
     validate_every: int = Field(
-        500, gt=0, description="steps between validations (physics distances) and checkpoints"
+        500, gt=0, description="steps between validations (physics distances), each with a checkpoint"
+    )
+    save_every_minutes: float = Field(
+        5.0,
+        gt=0,
+        description="minutes between checkpoints where validations, which also save one, take longer",
     )
     max_minutes: float | None = Field(
         None, gt=0, description="stop after this training time; the learning rate still depends on `steps`"

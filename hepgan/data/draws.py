@@ -43,26 +43,32 @@ def own_rows(rng: torch.Generator) -> slice:
     return rng.rows if isinstance(rng, RowGenerator) else slice(None)
 
 
-def normal(*shape: int, rng: torch.Generator) -> Tensor:
-    """Standard normal numbers of a shape whose first number is that of the worker's rows, on the device of `rng`."""
-    return _drawn(torch.randn, shape, rng)
+def normal(*shape: int, rng: torch.Generator, axis: int = 0) -> Tensor:
+    """Draw standard normal numbers for the rows of a worker, on the device of `rng`.
 
-
-def uniform(*shape: int, rng: torch.Generator) -> Tensor:
-    """Uniform numbers from 0 to 1; arguments as in `normal`."""
-    return _drawn(torch.rand, shape, rng)
-
-
-def _drawn(draw: Callable[..., Tensor], shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-    """Draw the numbers of the batch and keep those of the worker's rows.
+    Args:
+        shape: Shape of the result.
+        rng: The source.
+        axis: Axis of `shape` that counts the worker's rows.
 
     Raises:
         ValueError: If the number of rows is not that of the worker.
     """
-    rows = len(range(*rng.rows.indices(rng.batch))) if isinstance(rng, RowGenerator) else shape[0]
-    if rows != shape[0]:
+    return _drawn(torch.randn, shape, rng, axis)
+
+
+def uniform(*shape: int, rng: torch.Generator, axis: int = 0) -> Tensor:
+    """Draw uniform numbers from 0 to 1; arguments and errors as in `normal`."""
+    return _drawn(torch.rand, shape, rng, axis)
+
+
+def _drawn(draw: Callable[..., Tensor], shape: tuple[int, ...], rng: torch.Generator, axis: int) -> Tensor:
+    if not isinstance(rng, RowGenerator):
+        return draw(shape, generator=rng, device=rng.device)
+    rows = len(range(*rng.rows.indices(rng.batch)))
+    if rows != shape[axis]:
         raise ValueError(
-            f"rows: expected the {rows} rows of this worker, got {shape[0]}; draw for these rows alone"
+            f"rows: expected the {rows} rows of this worker, got {shape[axis]}; draw for these rows alone"
         )
-    batch = rng.batch if isinstance(rng, RowGenerator) else rows
-    return draw((batch, *shape[1:]), generator=rng, device=rng.device)[own_rows(rng)]
+    whole = draw((*shape[:axis], rng.batch, *shape[axis + 1 :]), generator=rng, device=rng.device)
+    return whole[(slice(None),) * axis + (rng.rows,)].contiguous()

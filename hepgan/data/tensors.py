@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,8 @@ from hepgan.errors import DataError
 
 __all__ = ["TensorEvents"]
 
+_CHUNK = 4096  # events that `mapped` passes on at once
+
 
 @dataclass(frozen=True)
 class TensorEvents:
@@ -25,12 +28,14 @@ class TensorEvents:
         weights: (N,).
         integer: (n_conditions,) one for conditions that are whole numbers, which `batch` dithers, zero for the others;
             None without such conditions.
+        represented: What a critic computes of real events once, before the training: (N, ...) each, or nothing.
     """
 
     condition: Tensor
     outputs: tuple[Tensor, ...]
     weights: Tensor
     integer: Tensor | None = None
+    represented: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(
@@ -63,8 +68,25 @@ class TensorEvents:
         return len(self.condition)
 
     def __getitem__(self, index: Tensor | slice) -> TensorEvents:
-        outputs = tuple(output[index] for output in self.outputs)
-        return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer)
+        outputs, represented = (
+            tuple(column[index] for column in columns) for columns in (self.outputs, self.represented)
+        )
+        return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer, represented)
+
+    def mapped(self, function: Callable[[TensorEvents], tuple[Tensor, ...]]) -> TensorEvents:
+        """Events with `represented` computed by a function of each event alone, and without `outputs`.
+
+        Args:
+            function: Maps events to columns (N, ...).
+        """
+        with torch.no_grad():
+            parts = [function(self[k : k + _CHUNK]) for k in range(0, len(self), _CHUNK)]
+        columns = tuple(torch.cat(column) for column in zip(*parts, strict=True))
+        return replace(self, outputs=(), represented=columns)
+
+    def drawn(self, size: int, *, rng: torch.Generator) -> Tensor:
+        """Draw the numbers (size,) of events with replacement, on the CPU."""
+        return torch.randint(len(self), (size,), generator=rng)
 
     def batch(self, size: int, *, rng: torch.Generator) -> TensorEvents:
         """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit.
@@ -72,7 +94,7 @@ class TensorEvents:
         With the source of a worker, the result is the worker's rows of the batch (`hepgan.data.draws`).
         """
         rows = own_rows(rng)
-        chosen = self[torch.randint(len(self), (size,), generator=rng)[rows].to(self.condition.device)]
+        chosen = self[self.drawn(size, rng=rng)[rows].to(self.condition.device)]
         if self.integer is None:
             return chosen
         shift = torch.rand(size, len(self.integer), generator=rng)[rows].to(self.integer) - 0.5

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepgan.models.dense import DllGenerator
+from hepgan.models.piecewise import SLOPE
 from hepgan.transforms.angles import from_periodic, wrapped
 from hepgan.transforms.quantiles import differences
 
@@ -226,7 +227,7 @@ def lower(generator: DllGenerator) -> Lowered:
         first=Dense(np.concatenate([condition.weight, latent, pattern.weight], axis=1), pattern.bias),
         blocks=tuple(_dense(block) for block in generator.network.blocks),
         last=_dense(generator.network.last),
-        leak=float(generator.network.activation.negative_slope),
+        leak=SLOPE,
         angles=tuple(quantile.angles),
         winding=_numpy(quantile.winding),
         bends=Dense(np.asarray(np.kron(own, sign[:, None]), np.float64), np.tile(-sign * bends, len(own))),

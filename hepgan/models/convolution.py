@@ -13,14 +13,17 @@ dense layer gives few coarse maps, and each doubling of the cells halves the num
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from hepgan.geometry import CaloLayer
-from hepgan.models.feature_maps import SLOPE, Resample, images
+from hepgan.models.feature_maps import Resample, images, stack
+from hepgan.models.piecewise import SLOPE, sloped
 
 __all__ = ["Convolution2d", "Enlarge", "coarser"]
 
@@ -31,7 +34,7 @@ _TINY = 1e-8  # added to the mean square of the channels, as in arXiv:1710.10196
 class Convolution2d(nn.Conv2d):
     """Convolution that takes the arguments of `hepgan.models.locally_connected.LocallyConnected2d`.
 
-    Its ``forward`` maps (B, C_in, H, W) to (B, C_out, H_out, W_out).
+    Its ``forward`` maps (B, C_in, H, W) to (B, C_out, H_out, W_out), with a leaky ReLU if a slope is given.
 
     Args:
         in_channels: Number C_in of channels of the input.
@@ -61,6 +64,22 @@ class Convolution2d(nn.Conv2d):
             (size[0] + 2 * padding - kernel_size) // steps[0] + 1,
             (size[1] + 2 * padding - kernel_size) // steps[1] + 1,
         )
+
+    def forward(self, x: Tensor | Sequence[Tensor], *, slope: float = 1.0) -> Tensor:
+        """Map (B, C_in, H, W), or the parts of its channels, to (B, C_out, H_out, W_out); see there for the slope."""
+        y = super().forward(x if isinstance(x, Tensor) else stack(x))
+        return functional.leaky_relu(y, slope) if slope != 1 else y
+
+    def derivative(self, x: Tensor, *, slope: float, sign: Tensor) -> Tensor:
+        """Derivative of the layer and its leaky ReLU along x, (B, C_in, H, W), where its output is `sign`."""
+        y = functional.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
+        return sloped(y, sign, slope)
+
+    def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
+        """Derivative by the weight of sum(g * layer(x)), for x (B, C_in, H, W) and g (B, C_out, H_out, W_out)."""
+        shape = self.weight.shape
+        made: Tensor = conv2d_weight(x, shape, g, self.stride, self.padding)  # type: ignore[no-untyped-call]
+        return made
 
 
 def coarser(layer: CaloLayer) -> CaloLayer:

@@ -273,8 +273,7 @@ class FactorCopula(nn.Module):
 
     def forward(self, shared: Tensor, own: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, K) shared and (V, B) own normal numbers at (B,) energies to (V, B) correlated normal numbers."""
-        basis = self.nodes(incident_energy)
-        z = torch.zeros_like(own)
-        for k in range(self.nodes.nodes):
-            z = z + basis[:, k] * (torch.matmul(self.loadings[k], shared.T) + self.noise[k][:, None] * own)
-        return z
+        basis = self.nodes(incident_energy).T  # (nodes, B)
+        stacked = torch.cat([row * shared.T for row in basis.split(1)])  # (nodes * K, B)
+        loadings = torch.cat(list(self.loadings), 1)  # (V, nodes * K)
+        return torch.matmul(loadings, stacked) + torch.matmul(self.noise.T, basis) * own

@@ -15,19 +15,21 @@ the paper, and their reasons:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from hepgan.config import DataConfig, DllModelConfig, ObservablesModelConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
+from hepgan.models.piecewise import SLOPE, Step, Trace, activated
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.whitening import Whitening
 from hepgan.transforms.angles import from_periodic
 
 __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
-_SLOPE = 0.1  # slope of LeakyReLU for negative inputs
 _MOST = 30.0  # standard deviations; whitened targets are clipped to +- this value
 _WHITENING_EVENTS = 100_000  # enough to fit the few hundred coefficients of the whitening
 
@@ -47,15 +49,13 @@ class ResidualNetwork(nn.Module):
         self.first = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.last = nn.Linear(width, outputs)
-        self.activation = nn.LeakyReLU(_SLOPE)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs) to (B, outputs)."""
-        h = self.activation(self.first(x))
+    def forward(self, x: Tensor, *, step: Step = activated) -> Tensor:
+        """Map (B, inputs) to (B, outputs); `step` applies the layers."""
+        h = step(self.first, x, SLOPE)
         for block in self.blocks:
-            h = h + self.activation(block(h))
-        out: Tensor = self.last(h)
-        return out
+            h = h + step(block, h, SLOPE)
+        return step(self.last, h, 1.0)
 
 
 class DllGenerator(ObservablesGenerator):
@@ -115,6 +115,10 @@ class DllCritic(nn.Module):
         context, z, free = generator.representation(first)
         self.whitening.fit(scaling.periodic(z), context, free[:, scaling.periodic_targets], first.weights)
 
+    def represented(self, generator: ObservablesGenerator, events: TensorEvents) -> tuple[Tensor, ...]:
+        """What `view` needs of real tracks beside their conditions: see `ObservablesGenerator.represented`."""
+        return generator.represented(events)
+
     def view(self, generator: ObservablesGenerator, events: TensorEvents) -> CriticView:
         """Represent B real tracks, and generated ones with the same conditions and patterns.
 
@@ -142,3 +146,13 @@ class DllCritic(nn.Module):
         """Score (B, 2 W) representations in (B, n_context) contexts: (B, S)."""
         score: Tensor = self.network(torch.cat([x, context], 1))
         return score
+
+    def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Scores (B, S), and the function of directions (B, 2 W) that `linear_gradient_penalty` needs."""
+        trace, zero = Trace(), torch.zeros_like(context)
+        scores = self.network(torch.cat([x, context], 1), step=trace.record)
+
+        def network(direction: Tensor, step: Step) -> Tensor:
+            return self.network(torch.cat([direction, zero], 1), step=step)  # type: ignore[no-any-return]
+
+        return scores, lambda direction: trace.along(network, direction)

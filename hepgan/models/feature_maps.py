@@ -6,15 +6,14 @@ are (H, W, C, B) in memory and (B, C, H, W) as tensors. `images`, `numbers` and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from hepgan.geometry import CaloLayer
 
-__all__ = ["SLOPE", "Resample", "images", "numbers", "stack"]
-
-SLOPE = 0.1
-"""Slope of LeakyReLU for negative inputs, in all layers on maps."""
+__all__ = ["Resample", "images", "numbers", "stack"]
 
 _LEAST_OVERLAP = 1e-9  # in the unit of length; makes 0/0 zero
 
@@ -29,7 +28,7 @@ def numbers(maps: Tensor) -> Tensor:
     return maps.permute(2, 3, 1, 0).flatten(0, 2)
 
 
-def stack(maps: list[Tensor]) -> Tensor:
+def stack(maps: Sequence[Tensor]) -> Tensor:
     """Concatenate maps (B, C_k, H, W) along the channels to (B, sum of C_k, H, W)."""
     return torch.cat([m.permute(2, 3, 1, 0) for m in maps], 2).permute(3, 2, 0, 1)
 
@@ -74,6 +73,9 @@ class Resample(nn.Module):
         height, width = self.row_overlap.shape[0], self.column_overlap.shape[0]
         channels = maps.shape[1]
         inner = maps.permute(2, 3, 1, 0)  # (H, W, C, B)
-        rows = torch.matmul(self.row_overlap, inner.flatten(1)).reshape(height, inner.shape[1], -1)
-        both = torch.matmul(self.column_overlap, rows)  # (H', W', C * B)
-        return both.reshape(height, width, channels, -1).permute(3, 2, 0, 1)
+        if height < inner.shape[0]:  # the axis that shrinks first
+            inner = torch.matmul(self.row_overlap, inner.flatten(1)).reshape(height, *inner.shape[1:])
+        inner = torch.matmul(self.column_overlap, inner.flatten(2))  # (H or H', W', C * B)
+        if height >= maps.shape[2]:
+            inner = torch.matmul(self.row_overlap, inner.flatten(1))
+        return inner.reshape(height, width, channels, -1).permute(3, 2, 0, 1)

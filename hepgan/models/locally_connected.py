@@ -5,33 +5,42 @@ something else in the core than in the tail. `LocallyConnected2d` has separate w
 (arXiv:1705.02355); torch has no such layer.
 
 The memory layout makes it fast. Activations have the batch innermost, (H, W, C, B), so that the kw x C_in inputs of an
-output cell in one row of the kernel are ONE contiguous block, and each row of the kernel is a matrix product with an
-overlapping view; nothing is unfolded or copied. Outside, tensors have the usual shape (B, C, H, W): only the strides
-differ, as with channels_last of torch, and a stack of layers passes the layout on without transposing.
+output cell in one row of the kernel are ONE contiguous block of rows. Compiled kernels (`hepgan.transforms.kernels`)
+multiply it with the weights in registers, where nothing is unfolded, padded or copied; without them, a row of the
+kernel is one batched matrix product. Outside, tensors have the usual shape (B, C, H, W): only the strides differ, as
+with channels_last of torch, and a stack of layers passes the layout on without transposing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hepgan.models.piecewise import sloped
 from hepgan.transforms.exporting import is_exporting
+from hepgan.transforms.kernels import address, library, usable
 
 __all__ = ["LocallyConnected2d", "locally_connected2d"]
 
 Pair = tuple[int, int]
 """A value along H and a value along W."""
 
+MOST_PARTS = 8  # tensors over which the channels of an input may be split, in the kernels
 
-def _windows(x: Tensor, width: int, kernel_width: int, stride: int) -> tuple[Tensor, ...]:
-    """Windows of each row of (H, W, C, B) activations: H overlapping (width, kernel_width * C, B) views, no copies."""
-    height, _, channels, batch = x.shape
-    size = (height, width, kernel_width * channels, batch)
-    return x.as_strided(size, (x.stride(0), stride * channels * batch, batch, 1)).unbind(0)
+
+class _Geometry(NamedTuple):
+    """Steps of the window, zeros around the image (virtual), size of the image, and channels of each part of it."""
+
+    stride: Pair
+    padding: Pair
+    size: Pair
+    parts: tuple[int, ...]
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
@@ -40,97 +49,183 @@ def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
     return result
 
 
+def _run(name: str, geometry: _Geometry, w: Tensor, batch: int, *arguments: object) -> None:
+    """Call a compiled kernel for weights w and a batch size; tuples are the parts of an input or of its gradient."""
+    height, kernel_height, width, out, kernel_width, channels = w.shape
+    numbers = (*geometry.size, channels, height, width, out, kernel_height, kernel_width)
+    rest = (batch, len(geometry.parts), *geometry.parts, *[0] * (MOST_PARTS - len(geometry.parts)))
+    shape = (ctypes.c_long * 22)(*numbers, *geometry.stride, *geometry.padding, *rest)
+    kernels = library()
+    assert kernels is not None  # the caller asked `usable`
+    kernels(name, shape, *map(_passed, arguments))
+
+
+def _passed(argument: Any) -> Any:
+    """An argument of a kernel: the address of a tensor, addresses of a tuple of tensors, or a number as it is."""
+    if isinstance(argument, tuple):
+        return (ctypes.c_void_p * len(argument))(*map(address, argument))
+    return address(argument) if isinstance(argument, Tensor | None) else argument
+
+
+def _padded(x: Tensor, padding: Pair) -> Tensor:
+    """Activations (H, W, C, B) with zeros around the image."""
+    (above, left), around = padding, (0, 0, 0, 0)
+    return functional.pad(x, (*around, left, left, above, above)) if any(padding) else x
+
+
+def _windows(x: Tensor, w: Tensor, stride: Pair, i: int) -> Tensor:
+    """Windows (H', W', kw * C, B) of padded activations (H, W, C, B) in row i of the kernel: overlapping views."""
+    height, _, width, _, kernel_width, channels = w.shape
+    batch = x.shape[3]
+    strides = (stride[0] * x.stride(0), stride[1] * channels * batch, batch, 1)
+    return x[i:].as_strided(
+        (height, width, kernel_width * channels, batch), strides, x.storage_offset() + i * x.stride(0)
+    )
+
+
 # The layer is linear in its input x and in its weight w. With a cotangent g of the output, T(x, w, g) =
 # sum(g * layer(x, w)) is linear in all three, and the three functions below are its derivatives: `_Output` in g,
 # `_InputGradient` in x, `_WeightGradient` in w. The derivatives of each function are therefore the other two, to any
-# order. Shapes: x (H, W, C_in, B), w (H', kh, W', C_out, kw, C_in), g and the output (H', W', C_out, B).
+# order. Shapes: x (H, W, C_in, B), w (H', kh, W', C_out, kw, C_in), g and the output (H', W', C_out, B). The channels
+# of x may be split over several tensors (parts), which spares their concatenation.
 
 
 class _Output(torch.autograd.Function):
-    """The layer itself: (x, w) to the output."""
+    """The layer itself with bias and leaky ReLU: (w, bias (H', W', C_out) or None, parts of x) to the output.
+
+    Where a number is negative, it is multiplied by the slope. With `sign`, the numbers of this tensor decide that: with
+    the output at another input, this is the derivative along x of the layer there.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, stride: Pair) -> Tensor:
-        ctx.save_for_backward(x, w)
-        ctx.stride = stride
-        height, kernel_height, width, out, kernel_width, _ = w.shape
-        y = x.new_empty(height, width, out, x.shape[3])
-        windows = _windows(x, width, kernel_width, stride[1])
-        matrices = w.flatten(4).flatten(0, 1).unbind(0)
-        for h, row in enumerate(y.unbind(0)):
+    def forward(
+        ctx: Any,
+        w: Tensor,
+        bias: Tensor | None,
+        sign: Tensor | None,
+        slope: float,
+        at: _Geometry,
+        *parts: Tensor,
+    ) -> Tensor:
+        height, kernel_height, width, out, _, _ = w.shape
+        batch = parts[0].shape[3]
+        y = w.new_empty(height, width, out, batch)
+        if usable(w, *parts):
+            _run("layer_output", at, w, batch, parts, w, bias, slope, sign, y)
+        else:
+            y.zero_()
+            padded = _padded(torch.cat(parts, 2), at.padding).contiguous()
             for i in range(kernel_height):
-                matrix = matrices[h * kernel_height + i]
-                torch.baddbmm(row, matrix, windows[h * stride[0] + i], beta=int(i > 0), out=row)
+                y += torch.matmul(w[:, i].flatten(3), _windows(padded, w, at.stride, i))
+            if bias is not None:
+                y += bias[..., None]
+            if slope != 1:
+                y = sloped(y, y if sign is None else sign, slope)
+        ctx.save_for_backward(w, y if sign is None else sign, *parts)
+        ctx.at, ctx.slope, ctx.has_bias = at, slope, bias is not None
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, w = ctx.saved_tensors
+        w, sign, *parts = ctx.saved_tensors
         g = grads[0].contiguous()
-        gx = _apply(_InputGradient, g, w, ctx.stride, tuple(x.shape)) if ctx.needs_input_grad[0] else None
-        gw = _apply(_WeightGradient, x, g, ctx.stride, tuple(w.shape)) if ctx.needs_input_grad[1] else None
-        return gx, gw, None
+        gb = None
+        if ctx.has_bias and not torch.is_grad_enabled() and usable(g, sign):
+            masked, gb = torch.empty_like(g), g.new_empty(g.shape[:3])
+            kernels = library()
+            assert kernels is not None
+            lengths = ctypes.c_long(g.shape[:3].numel()), ctypes.c_long(g.shape[3])
+            kernels(
+                "layer_cotangent", *lengths, *map(address, (g, sign)), ctx.slope, *map(address, (masked, gb))
+            )
+            g = masked
+        else:
+            if ctx.slope != 1:
+                g = sloped(g, sign, ctx.slope)
+            if ctx.has_bias:
+                gb = g.sum(3)
+        wanted = tuple(ctx.needs_input_grad[5:])
+        gx = _input_gradient(g, w, ctx.at, wanted) if any(wanted) else (None,) * len(parts)
+        shape = tuple(w.shape)
+        gw = _apply(_WeightGradient, g, shape, ctx.at, *parts) if ctx.needs_input_grad[0] else None
+        return gw, gb, None, None, None, *gx
 
 
 class _InputGradient(torch.autograd.Function):
-    """Gradient of the input: (g, w) to a tensor of the shape of x."""
+    """Gradient of the input: (g, w) to tensors of the shapes of those parts of x that are wanted."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, w: Tensor, stride: Pair, shape: tuple[int, ...]) -> Tensor:
-        # Input column c contributes to output column v through kernel column j = c - v * stride: windows again, over
-        # the cotangent spread out by the stride, with the weights gathered in reverse order.
+    def forward(
+        ctx: Any, g: Tensor, w: Tensor, at: _Geometry, wanted: tuple[bool, ...]
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(g, w)
-        ctx.stride = stride
-        height, kernel_height, width, out, kernel_width, _ = w.shape
-        columns, batch = shape[1], shape[3]
-        spread = g.new_zeros(height, columns + kernel_width - 1, out, batch)
-        last = kernel_width - 1 + stride[1] * (width - 1)
-        spread[:, kernel_width - 1 : last + 1 : stride[1]] = g
-        place = torch.arange(columns)[:, None] + torch.arange(kernel_width) - (kernel_width - 1)
-        output = (place // stride[1]).clamp(0, width - 1).to(w.device)  # beyond the edges, spread is zero
-        reverse = torch.arange(kernel_width - 1, -1, -1, device=w.device)
-        gathered = w.permute(0, 1, 2, 4, 5, 3)[:, :, output, reverse]  # (H', kh, W, kw, C_in, C_out)
-        matrices = gathered.transpose(3, 4).flatten(4).flatten(0, 1).contiguous().unbind(0)
-        windows = _windows(spread, columns, kernel_width, 1)
-        x = g.new_zeros(shape)
-        rows = x.unbind(0)
-        for h in range(height):
-            for i in range(kernel_height):
-                rows[h * stride[0] + i].baddbmm_(matrices[h * kernel_height + i], windows[h])
-        return x
+        ctx.at, ctx.wanted = at, wanted
+        height, kernel_height, width, _, kernel_width, channels = w.shape
+        batch = g.shape[3]
+        if usable(g, w):
+            parts = tuple(
+                g.new_empty(*at.size, n, batch) if want else None
+                for n, want in zip(at.parts, wanted, strict=True)
+            )
+            _run("layer_input", at, w, batch, g, w, parts)
+            return tuple(part for part in parts if part is not None)
+        (above, left), (rows, columns) = at.padding, at.size
+        x = g.new_zeros(rows + 2 * above, columns + 2 * left, channels, batch)
+        (step_h, step_w), (span_h, span_w) = at.stride, ((height - 1), (width - 1))
+        for i in range(kernel_height):
+            part = torch.matmul(w[:, i].flatten(3).transpose(2, 3), g)
+            part = part.reshape(height, width, kernel_width, channels, batch)
+            for j in range(kernel_width):
+                x[i : i + step_h * span_h + 1 : step_h, j : j + step_w * span_w + 1 : step_w] += part[:, :, j]
+        split = torch.split(x[above : above + rows, left : left + columns], list(at.parts), 2)
+        return tuple(part.contiguous() for part, want in zip(split, wanted, strict=True) if want)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         g, w = ctx.saved_tensors
-        x = grads[0].contiguous()
-        gg = _apply(_Output, x, w, ctx.stride) if ctx.needs_input_grad[0] else None
-        gw = _apply(_WeightGradient, x, g, ctx.stride, tuple(w.shape)) if ctx.needs_input_grad[1] else None
+        given, at = iter(grads), ctx.at
+        x = tuple(
+            next(given).contiguous() if want else g.new_zeros(*at.size, n, g.shape[3])
+            for n, want in zip(at.parts, ctx.wanted, strict=True)
+        )
+        gg = _apply(_Output, w, None, None, 1.0, at, *x) if ctx.needs_input_grad[0] else None
+        gw = _apply(_WeightGradient, g, tuple(w.shape), at, *x) if ctx.needs_input_grad[1] else None
         return gg, gw, None, None
 
 
+def _input_gradient(
+    g: Tensor, w: Tensor, at: _Geometry, wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the parts of the input, None for those that are not wanted."""
+    made = iter(_InputGradient.apply(g, w, at, wanted))  # type: ignore[no-untyped-call]
+    return tuple(next(made) if want else None for want in wanted)
+
+
 class _WeightGradient(torch.autograd.Function):
-    """Gradient of the weight: (x, g) to a tensor of the shape of w."""
+    """Gradient of the weight: (g, parts of x) to a tensor of the shape of w."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, g: Tensor, stride: Pair, shape: tuple[int, ...]) -> Tensor:
-        ctx.save_for_backward(x, g)
-        ctx.stride = stride
-        _, kernel_height, width, _, kernel_width, _ = shape
-        w = x.new_empty(shape)
-        windows = [v.transpose(1, 2) for v in _windows(x, width, kernel_width, stride[1])]
-        matrices = w.flatten(4).flatten(0, 1).unbind(0)
-        for h, row in enumerate(g.unbind(0)):
-            for i in range(kernel_height):
-                torch.bmm(row, windows[h * stride[0] + i], out=matrices[h * kernel_height + i])
+    def forward(ctx: Any, g: Tensor, shape: tuple[int, ...], at: _Geometry, *parts: Tensor) -> Tensor:
+        ctx.save_for_backward(g, *parts)
+        ctx.at = at
+        w = g.new_empty(shape)
+        if usable(g, *parts):
+            _run("layer_weight", at, w, g.shape[3], parts, g, w)
+            return w
+        padded = _padded(torch.cat(parts, 2), at.padding).contiguous()
+        for i in range(shape[1]):
+            windows = _windows(padded, w, at.stride, i).transpose(2, 3)
+            w[:, i] = torch.matmul(g, windows).reshape(w[:, i].shape)
         return w
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, g = ctx.saved_tensors
+        g, *parts = ctx.saved_tensors
         w = grads[0].contiguous()
-        gx = _apply(_InputGradient, g, w, ctx.stride, tuple(x.shape)) if ctx.needs_input_grad[0] else None
-        gg = _apply(_Output, x, w, ctx.stride) if ctx.needs_input_grad[1] else None
-        return gx, gg, None, None
+        wanted = tuple(ctx.needs_input_grad[3:])
+        gx = _input_gradient(g, w, ctx.at, wanted) if any(wanted) else (None,) * len(parts)
+        gg = _apply(_Output, w, None, None, 1.0, ctx.at, *parts) if ctx.needs_input_grad[0] else None
+        return gg, None, None, *gx
 
 
 def _gathered(x: Tensor, w: Tensor, stride: Pair) -> Tensor:
@@ -146,7 +241,14 @@ def _gathered(x: Tensor, w: Tensor, stride: Pair) -> Tensor:
 
 
 def locally_connected2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: Pair = (1, 1), padding: Pair = (0, 0)
+    x: Tensor | Sequence[Tensor],
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    slope: float = 1.0,
+    sign: Tensor | None = None,
 ) -> Tensor:
     r"""Apply windows with separate weights at each position.
 
@@ -154,23 +256,29 @@ def locally_connected2d(
         y_{b,o,h,w} = \beta_{o,h,w} + \sum_{i,j,c} W_{h,i,w,o,j,c}\; x_{b,\,c,\,h s_h + i - p_h,\,w s_w + j - p_w}
 
     Args:
-        x: (B, C_in, H, W).
+        x: (B, C_in, H, W), or several tensors (B, C_k, H, W) whose channels together are those of x.
         weight: W, (H_out, kernel_height, W_out, C_out, kernel_width, C_in), in the order in which it is read.
         bias: :math:`\beta`, (H_out, W_out, C_out), or None.
         stride: Step s of the window along H and W.
         padding: Number p of zeros added on both sides of H and W.
+        slope: Negative numbers of the output are multiplied by it (leaky ReLU).
+        sign: Decides in place of the output, and of its shape, which numbers are multiplied by the slope.
 
     Returns:
         (B, C_out, H_out, W_out), with the batch innermost in memory.
     """
-    inner = x.permute(2, 3, 1, 0)
-    if any(padding):
-        inner = functional.pad(inner, (0, 0, 0, 0, padding[1], padding[1], padding[0], padding[0]))
-    export = is_exporting()
-    y = _gathered(inner, weight, stride) if export else _apply(_Output, inner.contiguous(), weight, stride)
-    if bias is not None:
-        y = y + bias[..., None]
-    return y.permute(3, 2, 0, 1)
+    parts = [part.permute(2, 3, 1, 0) for part in ([x] if isinstance(x, Tensor) else x)]
+    if is_exporting():
+        y = _gathered(_padded(torch.cat(parts, 2), padding), weight, stride)
+        y = y if bias is None else y + bias[..., None]
+        return functional.leaky_relu(y, slope).permute(3, 2, 0, 1) if slope != 1 else y.permute(3, 2, 0, 1)
+    if len(parts) > MOST_PARTS:
+        parts = [torch.cat(parts, 2)]
+    height, width = parts[0].shape[:2]
+    at = _Geometry(stride, padding, (height, width), tuple(part.shape[2] for part in parts))
+    decides = None if sign is None else sign.permute(2, 3, 1, 0).contiguous()
+    parts = [part.to(weight.dtype).contiguous() for part in parts]
+    return _apply(_Output, weight.contiguous(), bias, decides, slope, at, *parts).permute(3, 2, 0, 1)
 
 
 class LocallyConnected2d(nn.Module):
@@ -236,14 +344,38 @@ class LocallyConnected2d(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C_in, H, W) to (B, C_out, H_out, W_out)."""
-        if tuple(x.shape[1:]) != (self.in_channels, *self.size):
+    def forward(self, x: Tensor | Sequence[Tensor], *, slope: float = 1.0) -> Tensor:
+        """Map (B, C_in, H, W) to (B, C_out, H_out, W_out), with a leaky ReLU of that slope for negative numbers.
+
+        The channels of the input may be split over several tensors, which spares their concatenation.
+        """
+        self._check(x)
+        return locally_connected2d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, slope=slope
+        )
+
+    def derivative(self, x: Tensor, *, slope: float, sign: Tensor) -> Tensor:
+        """Derivative of the layer and its leaky ReLU along x, (B, C_in, H, W), where its output is `sign`."""
+        self._check(x)
+        return locally_connected2d(
+            x, self.weight, stride=self.stride, padding=self.padding, slope=slope, sign=sign
+        )
+
+    def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
+        """Derivative by the weight of sum(g * layer(x)), for x (B, C_in, H, W) and g (B, C_out, H_out, W_out)."""
+        at = _Geometry(self.stride, self.padding, self.size, (self.in_channels,))
+        inner = [a.permute(2, 3, 1, 0).to(self.weight.dtype).contiguous() for a in (g, x)]
+        return _apply(_WeightGradient, inner[0], tuple(self.weight.shape), at, inner[1])
+
+    def _check(self, x: Tensor | Sequence[Tensor]) -> None:
+        """Check the shape of an input."""
+        shapes = [tuple(part.shape) for part in ([x] if isinstance(x, Tensor) else x)]
+        channels = sum(shape[1] for shape in shapes)
+        if channels != self.in_channels or any(shape[2:] != tuple(self.size) for shape in shapes):
             raise ValueError(
                 f"input: expected shape (batch, {self.in_channels}, {self.size[0]}, {self.size[1]}), "
-                f"got {tuple(x.shape)}; the layer is made for one image size"
+                f"got {' and '.join(map(str, shapes))}; the layer is made for one image size"
             )
-        return locally_connected2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
     def extra_repr(self) -> str:
         """Arguments of the constructor, for ``repr``."""

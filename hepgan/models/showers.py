@@ -18,12 +18,12 @@ connected layers (`hepgan.models.convolution`), and statistics of whole layers i
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
@@ -31,10 +31,13 @@ from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
 from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
 from hepgan.models.critic_view import CriticView
-from hepgan.models.feature_maps import SLOPE, Resample, images, numbers, stack
+from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
+from hepgan.models.piecewise import SLOPE, Step, Trace, activated
 from hepgan.transforms.conditions import ConditionScaling
 from hepgan.transforms.energy import ConditionalMoments, ConditionalQuantile
+from hepgan.transforms.kernels import usable
+from hepgan.transforms.shower_kernels import MOST_LAYERS, ShowerSettings, features
 from hepgan.transforms.shower_shapes import ShowerShapes
 from hepgan.transforms.showers import ShowerScaling
 
@@ -61,7 +64,8 @@ class _Spread(nn.Linear):
 
     def forward(self, trunk: Tensor) -> Tensor:
         """Map (B, width) to (B, C, H, W)."""
-        return images(torch.matmul(self.weight, trunk.T) + self.bias[:, None], self.channels, self.shape)
+        values = torch.addmm(self.bias[:, None], self.weight, trunk.T)
+        return images(values, self.channels, self.shape)
 
 
 _PAINT: dict[str, tuple[Any, Any]] = {
@@ -112,11 +116,11 @@ class _Stream(nn.Module):
         inputs = [self.spread(trunk)]
         if previous is not None and self.resample is not None and self.gate is not None:
             carried = self.resample(previous)
-            attention = torch.sigmoid(self.gate(stack([inputs[0], carried])))
+            attention = torch.sigmoid(self.gate([inputs[0], carried]))
             inputs.append(attention * carried)
         inputs.append(images(base, 1, self.shape))
         inputs += [images(own, 1, self.shape) for own in noise.unbind(0)]
-        maps = functional.leaky_relu(self.paint(stack(inputs)), SLOPE)
+        maps = self.paint(inputs, slope=SLOPE)
         return numbers(self.finish(maps)), maps
 
 
@@ -273,7 +277,20 @@ class ShowerRepresentation(nn.Module):
 
     def _raw(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
         """Features (B, n_features) before they are standardised; arguments as in `forward`."""
-        return torch.cat([self.scaling(cells, overflow, energy), self.shapes(cells, overflow, energy)], 1)
+        scaling, shapes = self.scaling, self.shapes
+        layers = scaling.calorimeter.n_layers
+        if layers > MOST_LAYERS or shapes.jets or not usable(cells, overflow, energy):
+            return torch.cat([scaling(cells, overflow, energy).T, shapes(cells, overflow, energy).T]).T
+        settings = ShowerSettings(
+            scaling.calorimeter,
+            tuple(scaling.order),
+            scaling.n_overflow > 0,
+            float(scaling.offset),
+            tuple(shapes.floors),
+            shapes.threshold,
+            float(shapes.softness),
+        )
+        return features(cells.T, overflow.T, energy, settings).T
 
     def fit(self, cells: Tensor, overflow: Tensor, energy: Tensor, weights: Tensor) -> None:
         """Fit the standardisation to showers with (N,) weights; the other arguments as in `forward`."""
@@ -325,16 +342,16 @@ class CaloCritic(nn.Module):
                 step = local(
                     channels, model.critic_channels, size=size, kernel_size=3, stride=stride, padding=1
                 )
-                steps += [step, nn.LeakyReLU(SLOPE)]
+                steps.append(step)
                 size, channels = step.output_size, model.critic_channels
-            streams.append(nn.Sequential(*steps))
+            streams.append(nn.ModuleDict(_numbered(steps)))
             fan_in += size[0] * size[1] * channels
         self.streams = nn.ModuleList(streams)
         dense: list[nn.Module] = []
         for _ in range(model.critic_depth):
-            dense += [nn.Linear(fan_in, model.critic_width), nn.LeakyReLU(SLOPE)]
+            dense.append(nn.Linear(fan_in, model.critic_width))
             fan_in = model.critic_width
-        self.dense = nn.Sequential(*dense, nn.Linear(fan_in, scores))
+        self.dense = nn.ModuleDict(_numbered([*dense, nn.Linear(fan_in, scores)]))
 
     def fit(self, generator: CaloGenerator, events: TensorEvents) -> None:
         """Fit the standardisation of the representation to the training events."""
@@ -354,17 +371,44 @@ class CaloCritic(nn.Module):
             return event
 
         with torch.no_grad():
-            context, real = generator.condition_scaling(events.condition), represent(*events.outputs)
+            context = generator.condition_scaling(events.condition)
+            real = events.represented[0] if events.represented else represent(*events.outputs)
+            real = real.T.contiguous().T
         return CriticView(context, real, lambda latent: represent(*generator(events.condition, latent)))
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Score (B, n_features) representations in (B, n_context) contexts: (B, S)."""
+    def represented(self, generator: CaloGenerator, events: TensorEvents) -> tuple[Tensor, ...]:
+        """What `view` needs of real showers beside their conditions: the representation, (N, n_features)."""
+        real: Tensor = self.representation(*events.outputs, generator.incident_energy(events.condition))
+        return (real,)
+
+    def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Scores (B, S), and the function of directions (B, n_features) that `linear_gradient_penalty` needs."""
+        trace, zero = Trace(), torch.zeros_like(context)
+        scores = self(x, context, step=trace.record)
+
+        def network(direction: Tensor, step: Step) -> Tensor:
+            return self(direction, zero, step=step)  # type: ignore[no-any-return]
+
+        return scores, lambda direction: trace.along(network, direction)
+
+    def forward(self, x: Tensor, context: Tensor, *, step: Step = activated) -> Tensor:
+        """Score (B, n_features) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
         first, last = self.representation.n_global, self.representation.n_global + self.calorimeter.n_cells
         values = x.T.contiguous()
         parts = [values[:first], values[last:], context.T]
         for stream, layer, s in zip(
             self.streams, self.calorimeter.layers, self.calorimeter.slices(), strict=True
         ):
-            parts.append(numbers(stream(images(values[first:last][s], 1, layer.shape))))
-        score: Tensor = self.dense(torch.cat(parts).T)
-        return score
+            maps = images(values[first:last][s], 1, layer.shape)
+            for local in cast(nn.ModuleDict, stream).values():
+                maps = step(local, maps, SLOPE)
+            parts.append(numbers(maps))
+        h, (*dense, final) = torch.cat(parts).T, self.dense.values()
+        for hidden in dense:
+            h = step(hidden, h, SLOPE)
+        return step(final, h, 1.0)
+
+
+def _numbered(layers: list[nn.Module]) -> dict[str, nn.Module]:
+    """Layers by the even numbers, as in checkpoints, where each was followed by a module of its leaky ReLU."""
+    return {str(2 * k): layer for k, layer in enumerate(layers)}

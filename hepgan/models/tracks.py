@@ -193,12 +193,13 @@ class ObservablesGenerator(nn.Module):
             Context (B, n_context); normal numbers (B, V) of the targets; ones (B, V) for targets that are free, zeros
             for those that the pattern fixes.
         """
-        pattern = self.patterns.one_hot(events.outputs[0])
-        return (
-            self.context(events.condition, pattern),
-            self.scaling.to_normal(events.outputs[0]),
-            pattern @ self.patterns.free,
-        )
+        pattern, z = events.represented or self.represented(events)
+        return self.context(events.condition, pattern), z, pattern @ self.patterns.free
+
+    def represented(self, events: TensorEvents) -> tuple[Tensor, Tensor]:
+        """Represent the targets of N events: one-hot patterns (N, K), and normal numbers (N, V)."""
+        (targets,) = events.outputs
+        return self.patterns.one_hot(targets), self.scaling.to_normal(targets)
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor]:
         """Generate tracks.

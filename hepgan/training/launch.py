@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
-from pickle import load
 from typing import Any
 
 import torch
@@ -65,7 +64,7 @@ def together(size: int, function: Callable[..., object], *arguments: object) -> 
     Args:
         size: Number of workers, this process included.
         function: What the workers do that are started here, ``function(workers, *arguments)``; a function of a module.
-        arguments: Its arguments, which can be pickled.
+        arguments: Its arguments, which travel to the other processes.
 
     Yields:
         The workers, as this process sees them.
@@ -162,14 +161,13 @@ def _started(size: int, function: Callable[..., object], *arguments: object) -> 
         grace = _GRACE
     except WorkerFailed as error:
         raise WorkerFailed(
-            f"{_cause(context)}; the last checkpoint stays, --resume goes on from it"
+            f"{_cause(context, store)}; the last checkpoint stays, --resume goes on from it"
         ) from error
     finally:
-        for process, path in zip(context.processes, context.error_files, strict=True):
+        for process in context.processes:
             process.join(grace)
             process.kill()
             process.join()
-            Path(path).unlink(missing_ok=True)
 
 
 def _enter(index: int, parent: int, port: int, size: int, function: Any, arguments: tuple[Any, ...]) -> None:
@@ -179,8 +177,14 @@ def _enter(index: int, parent: int, port: int, size: int, function: Any, argumen
         return
     store = TCPStore(_HOST, port, is_master=False)
     store.add("present", 1)
-    with _group(Workers(index + 1, size, index + 1, size), store) as workers:
-        function(workers, *arguments)
+    rank = index + 1
+    try:
+        with _group(Workers(rank, size, rank, size), store) as workers:
+            function(workers, *arguments)
+    except Exception as error:
+        with suppress(RuntimeError):  # the first one is gone
+            store.set(_failure(rank), f"{type(error).__name__}: {error}")
+        sys.exit(1)
 
 
 @contextmanager
@@ -196,15 +200,14 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _cause(context: ProcessContext) -> str:
+def _cause(context: ProcessContext, store: TCPStore) -> str:
     """What became of the worker that failed first, not of one that only lost its connection to another."""
     causes = []
-    for rank, (process, path) in enumerate(zip(context.processes, context.error_files, strict=True), 1):
+    for rank, process in enumerate(context.processes, 1):
         process.join(_GRACE)
         code, text = process.exitcode, "does not answer"
-        if Path(path).exists():
-            with Path(path).open("rb") as file:
-                text = f"failed: {load(file).strip().splitlines()[-1]}"
+        if store.check([_failure(rank)]):
+            text = f"failed: {store.get(_failure(rank)).decode()}"
         elif code:
             text = (
                 f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
@@ -212,3 +215,8 @@ def _cause(context: ProcessContext) -> str:
         order = 2 if WorkerFailed.__name__ in text else 0 if code else 1
         causes.append((order, f"worker {rank} (the first is 0) {text}"))
     return min(causes)[1]
+
+
+def _failure(rank: int) -> str:
+    """Key of what a worker says when it fails."""
+    return f"failure of {rank}"

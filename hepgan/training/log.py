@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hepgan.errors import ConfigError
@@ -64,16 +66,28 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):  # `write` has said it
+                self.file.close()
         if self.writer is not None:
             self.writer.close()
 
     def write(self, line: dict[str, float]) -> None:
-        """Append one line of numbers by name, among them ``step``."""
+        """Append one line of numbers by name, among them ``step``.
+
+        Raises:
+            OSError: If the disk is full, or the file cannot be written.
+        """
         if self.file is None:
             return
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        try:
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
+            raise OSError(
+                f"log {self.path} could not be written ({reason}); make room; the checkpoints are intact, and --resume "
+                "goes on from the last one"
+            ) from error
         if self.writer is not None:
             for key, value in line.items():
                 self.writer.add_scalar(key, value, int(line["step"]))

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
 from hepgan.config import Config
-from hepgan.errors import Interrupted, TrainingDiverged
+from hepgan.errors import Interrupted
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.progress import shown, stage
+from hepgan.training.divergence import Watch
 from hepgan.training.launch import number_of_workers, together
 from hepgan.training.log import EventRate, Log, ProgressBar
 from hepgan.training.run_folder import export_trained
@@ -28,6 +30,8 @@ from hepgan.training.steps import critic_step, generator_step, set_learning_rate
 from hepgan.training.workers import Workers
 
 __all__ = ["train"]
+
+_LOOK_EVERY = 50  # steps between looks for a divergence, which wait for the device, if nothing is logged
 
 
 def train(
@@ -54,11 +58,12 @@ def train(
         The run folder.
 
     Raises:
-        ConfigError: If the folder has a run already (without `resume`), or the configuration does not fit the data or
-            changed (with `resume`).
+        ConfigError: If the folder has a run already (without `resume`), another process trains in it, or the
+            configuration does not fit the data or changed (with `resume`).
         DataError: If the data cannot be used, or changed (with `resume`).
         NotFoundError: If files, or the run to resume, are missing.
-        TrainingDiverged: If a loss stops being finite; the last checkpoint stays.
+        TrainingDiverged: If a loss or weight stops being finite; the last checkpoint stays.
+        OSError: If the run folder cannot be written, or the disk is full; the last checkpoint stays.
         ExportError: If the exported model cannot be made; the last checkpoint stays.
         WorkerFailed: If another worker failed or was killed; the last checkpoint stays.
         Interrupted: After SIGINT (Ctrl-C) or SIGTERM; state and exported model are saved. A second signal is a plain
@@ -95,60 +100,83 @@ def _work(
 
 def _train(run: Run) -> bool:
     """Train until the last step, the time limit or a signal; return whether a signal came first."""
-    config, state, folder, settings = run.config, run.state, run.folder, run.config.training
+    state, folder, settings = run.state, run.folder, run.config.training
     workers, batch_size = state.workers, settings.batch_size
-    objective, regulariser = chosen(config.objective)
     time_limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
-    losses: dict[str, Tensor] = {}
-    is_new, stopping = not state.best, 0.0
-    first_line = -1 if is_new else state.step
+    watch = Watch(state, run.events, batch_size=batch_size)
+    logged, stopping = state.step - (state.unvalidated is not None), 0.0
     with (
-        Log(folder, step=first_line, tensorboard=settings.tensorboard, writes=workers.is_first) as log,
-        ProgressBar(settings.steps, state.step) as bar,
+        folder.alone() if workers.is_first else nullcontext(),
         stop_signals() as signals,
+        Log(folder, step=logged, tensorboard=settings.tensorboard, writes=workers.is_first) as log,
+        ProgressBar(settings.steps, state.step) as bar,
     ):
-        if is_new:
-            log.write({"step": 0, "time": 0.0, "distance": state.validate(run.distance)})
-        started, rate = time.monotonic() - state.elapsed, EventRate()
-        while state.step < settings.steps and state.elapsed < time_limit and not stopping:
-            set_learning_rates(state, settings)
-            played = OBJECTIVES["energy-score"] if state.step < settings.pretrain else objective
+        rate, saved = EventRate(), time.monotonic()
+        started = saved - state.elapsed
+        while not stopping:
+            if state.unvalidated is not None:  # also the start, and what a signal has cut short
+                line = state.unvalidated
+                distance = state.validate(run.distance, stopped=signals)
+                if distance is None:
+                    stopping = 1.0
+                    break
+                line |= {"distance": distance}
+                log.write({"step": state.step, "time": round(state.elapsed, 3), **line})
+                state.save(folder.checkpoint)
+                saved = time.monotonic()
+                rate.restart()
+                bar.update(state.step, line)
+            if state.step >= settings.steps or state.elapsed >= time_limit:
+                break
 
-            if played.game is not None:
-                for _ in range(config.objective.n_critic):
-                    batch = run.events.batch(batch_size, rng=state.batch_rng)
-                    losses |= critic_step(state, batch, played, regulariser, config)
-                    rate.count(batch_size)
-            if played.game is None or state.step >= settings.pretrain + settings.warm_up:
-                batch = run.events.batch(batch_size, rng=state.batch_rng)
-                losses |= generator_step(state, batch, played, config)
-                rate.count(batch_size)
+            losses = _step(run, watch, rate)
             state.step += 1
             update_average(state, decay=settings.ema)
+            now = time.monotonic()
+            state.elapsed, unsaved, stopping = workers.largest(now - started, now - saved, len(signals))
 
-            state.elapsed, stopping = workers.largest(time.monotonic() - started, bool(signals))
             is_last = state.step == settings.steps or state.elapsed >= time_limit
             validating = is_last or state.step % settings.validate_every == 0
-            line: dict[str, float] = {}
+            saving = unsaved >= 60 * settings.save_every_minutes
+            line = {}
+            if validating or saving or state.step % _LOOK_EVERY == 0 or state.step % settings.log_every == 0:
+                watch.look()
             if validating or state.step % settings.log_every == 0:
                 line = workers.mean(losses, batch=batch_size)
                 line["lr"] = state.generator_optimizer.param_groups[0]["lr"]
                 line["samples_per_second"] = rate.per_second()
-                if not all(map(math.isfinite, line.values())):
-                    raise TrainingDiverged(
-                        f"training: losses are not finite at step {state.step} ({line}); lower lr_critic or "
-                        "lr_generator, or raise objective.penalty; the last checkpoint is in "
-                        f"{folder.checkpoint.parent}"
-                    )
             if validating:
-                line["distance"] = state.validate(run.distance)
-            if line:
+                state.unvalidated = line
+            elif line:
                 log.write({"step": state.step, "time": round(state.elapsed, 3), **line})
-            if validating:
+            if saving:
                 state.save(folder.checkpoint)
-                rate.restart()
+                saved = time.monotonic()
             bar.update(state.step, line)
-        interrupted = bool(stopping) and state.step < settings.steps
+        interrupted = bool(stopping) and (state.step < settings.steps or state.unvalidated is not None)
         if interrupted:
+            watch.look()
             state.save(folder.checkpoint)
     return interrupted
+
+
+def _step(run: Run, watch: Watch, rate: EventRate) -> dict[str, Tensor]:
+    """Let the critic, and then the generator, take their turns of one step; return their losses by name."""
+    config, state, settings = run.config, run.state, run.config.training
+    objective, regulariser = chosen(config.objective)
+    set_learning_rates(state, settings)
+    played = OBJECTIVES["energy-score"] if state.step < settings.pretrain else objective
+    losses: dict[str, Tensor] = {}
+    if played.game is not None:
+        for turn in range(config.objective.n_critic):
+            batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+            losses |= critic_step(state, batch, played, regulariser, config)
+            name = f"turn {turn + 1} of the critic in step {state.step + 1}"
+            watch.see(state.critic, losses, turn=name)
+            rate.count(settings.batch_size)
+    if played.game is None or state.step >= settings.pretrain + settings.warm_up:
+        batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+        losses |= generator_step(state, batch, played, config)
+        watch.see(state.generator, losses, turn=f"the generator's turn in step {state.step + 1}")
+        rate.count(settings.batch_size)
+    return losses

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from hepgan.errors import ConfigError, DataError, ExportError, ModelFileError, N
 from hepgan.evaluation.records import Number
 from hepgan.evaluation.results import read_results
 from hepgan.exporting.formats import FORMATS, Format
-from hepgan.files import write_bytes
+from hepgan.files import check_target, write_bytes
 from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.training import checkpoint
 from hepgan.training.state import RunProgress, SavedState
@@ -24,7 +28,9 @@ __all__ = ["RunFolder", "export_run", "export_trained", "load_generator"]
 
 logger = logging.getLogger(__name__)
 
-_FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
+_FREE_TO_CHANGE = {
+    f"training.{key}" for key in ("max_minutes", "save_every_minutes", "threads", "log_every", "tensorboard")
+}
 _FREE_TO_CHANGE |= {"data.output_tree", "data.calorimeter.hits.count"}  # filled in from the training file
 
 
@@ -79,6 +85,33 @@ class RunFolder:
                 f"run folder {self.path} exists already; --resume goes on with it, another --out starts anew"
             )
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, until this one ends in whatever way.
+
+        Raises:
+            ConfigError: If another process trains in it, where the file system knows locks.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            yield
+            return
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.checkpoint.parent, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise ConfigError(
+                        f"run folder {self.path}: another process trains in it; wait for its end or stop it, or name "
+                        "another --out"
+                    ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
     def check_resumable(self, config: Config) -> None:
         """Check that the folder has a run of the same configuration, apart from keys that change no number.
 
@@ -102,19 +135,42 @@ class RunFolder:
                 "resume with the same one, or start a new run with another --out"
             )
 
-    def saved_state(self, *, device: str, data_sha256: str) -> SavedState | None:
+    def check_writable(self) -> None:
+        """Check that the folder, or the nearest one above it that exists, takes new files; leaves none behind.
+
+        Raises:
+            OSError: If it does not, or if something else stands in the place of a folder or a file of the run.
+        """
+        for file in (self.config, self.checkpoint, self.log, self.model):
+            check_target(file)
+            folder = file.parent
+            while not folder.exists():
+                folder = folder.parent
+            try:
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                raise OSError(
+                    f"run folder {self.path}: expected {folder} to be a folder that can be written, got "
+                    f"{error.strerror or error}; make room or give the permission, or name another --out"
+                ) from error
+
+    def saved_state(
+        self, *, device: str, data_sha256: str, data_files: Mapping[str, str]
+    ) -> SavedState | None:
         """Read the checkpoint of a run to resume; None if the run was stopped before its first checkpoint.
 
         Args:
             device: Type of the device to train on, cpu or cuda.
             data_sha256: Digest of the training files.
+            data_files: Digest of each of them by its name.
 
         Raises:
-            ModelFileError: If the checkpoint is damaged.
+            ModelFileError: If each checkpoint is damaged.
             ConfigError: If it was written on a device of another type.
             DataError: If it was trained on other data.
         """
-        if not self.checkpoint.exists():
+        if not any(file.exists() for file in checkpoint.history(self.checkpoint)):
             return None
         saved = SavedState.read(self.checkpoint)
         if saved.progress.device != device:
@@ -124,9 +180,10 @@ class RunFolder:
                 "--out"
             )
         if saved.progress.data_sha256 != data_sha256:
+            changes = _changed_files(saved.progress.data_files, data_files)
             raise DataError(
-                f"run folder {self.path} was trained on other data (the files' sha256 differs); restore the files, or "
-                "start a new run with another --out"
+                f"run folder {self.path} was trained on other data ({changes}); restore the files, or start a new run "
+                "with another --out"
             )
         return saved
 
@@ -142,6 +199,20 @@ def _changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
     return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
 
 
+def _changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Training files that differ, by their digests, in words."""
+    if not old:  # a checkpoint of version 0.1
+        return "the files' sha256 differs"
+    names = [*old, *(name for name in new if name not in old)]
+    kinds = {
+        "changed": [name for name in names if name in old and name in new and old[name] != new[name]],
+        "missing": [name for name in names if name not in new],
+        "new": [name for name in names if name not in old],
+    }
+    listed = [f"{kind}: {', '.join(files)}" for kind, files in kinds.items() if files]
+    return "; ".join(listed) or f"the same files in another order: was {[*old]}, is {[*new]}"
+
+
 def load_generator(run: str | Path) -> tuple[CaloGenerator | ObservablesGenerator, Config, RunProgress]:
     """Load the selected generator of a run folder, on the CPU.
 
@@ -151,7 +222,7 @@ def load_generator(run: str | Path) -> tuple[CaloGenerator | ObservablesGenerato
     Raises:
         NotFoundError: If the folder holds no run or no checkpoint.
         ConfigError: If the configuration is damaged.
-        ModelFileError: If the checkpoint is damaged, or does not fit the configuration.
+        ModelFileError: If each checkpoint is damaged, or does not fit the configuration.
     """
     folder = RunFolder(Path(run))
     config = configuration.load(folder.config)
@@ -207,6 +278,8 @@ def export_run(
         "step": progress.best_step,
     }
     metrics = {"validation_distance": (progress.best_distance, 0.0), **_headline(folder, provenance)}
+    if math.isinf(progress.best_distance):  # stopped before the first validation
+        del metrics["validation_distance"]
     options = {} if batch is None else {"batch": batch}
     try:
         FORMATS[format](generator, out, data=config.data, provenance=provenance, metrics=metrics, **options)

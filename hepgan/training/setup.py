@@ -17,7 +17,7 @@ from hepgan.data.names import completed
 from hepgan.data.splits import training_events, training_files
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError, DataError
-from hepgan.files import digest, write_text
+from hepgan.files import contents, write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.progress import stage
@@ -96,22 +96,25 @@ def set_up(
             the machine, or differs from that of the run to resume.
         DataError: If the data cannot be used, differ from those of the run to resume, or differ between workers.
         NotFoundError: If files, or the run to resume, are missing.
+        OSError: If the run folder cannot be written.
     """
     settings, folder = config.training, RunFolder(Path(out))
     chosen(config.objective)
     device = _device(settings.device, workers)
     if threads := settings.threads or _threads(workers):
         torch.set_num_threads(threads)
-    saved, data_sha256 = None, ""
     config = config.model_copy(update={"data": completed(config.data)})
+    saved, data_sha256 = None, ""
+    data_files: dict[str, str] = {}
     if workers.is_first:
+        folder.check_writable()
         with stage("digest of the files"):
-            data_sha256 = digest(training_files(config.data))
+            data_sha256, data_files = contents(training_files(config.data))
         if resume == "auto":
             resume = folder.config.exists()
         if resume:
             folder.check_resumable(config)
-            saved = folder.saved_state(device=device.type, data_sha256=data_sha256)
+            saved = folder.saved_state(device=device.type, data_sha256=data_sha256, data_files=data_files)
         else:
             folder.check_free()
 
@@ -123,10 +126,19 @@ def set_up(
     if workers.is_first and saved is None:
         on_cpu = TensorEvents.of(training, config.data)
         with stage("fitting the start"):
-            state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256, workers=workers)
+            state = RunState.start(
+                config,
+                on_cpu,
+                device=device,
+                data_sha256=data_sha256,
+                data_files=data_files,
+                workers=workers,
+            )
     elif saved is not None:
         state = RunState.restore(config, saved, workers=workers)
     state = _of_all(state, config, training, workers)
+    with stage("preparing the events"):
+        events = events.mapped(lambda part: state.critic.represented(state.generator, part))
     with stage("preparing the validation"):
         distance = ValidationDistance(
             reference,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from hepgan.config import Config
 from hepgan.data.tensors import TensorEvents
-from hepgan.errors import ModelFileError
+from hepgan.errors import ModelFileError, NotFoundError, TrainingDiverged
 from hepgan.models import MODELS
 from hepgan.models.spectral_norm import normalise_spectrum
 from hepgan.objectives import chosen
@@ -24,6 +25,8 @@ from hepgan.training.validation import ValidationDistance
 from hepgan.training.workers import ALONE, Workers
 
 __all__ = ["Networks", "RunProgress", "RunState", "SavedState"]
+
+logger = logging.getLogger(__name__)
 
 
 class Networks(NamedTuple):
@@ -82,7 +85,9 @@ class RunProgress:
         best_distance: Smallest validation distance so far.
         best_step: Its step.
         data_sha256: Digest of the training files.
+        data_files: Digest of each training file by its name; empty in checkpoints of version 0.1.
         device: Type of the device, cpu or cuda, which decides on the random numbers.
+        unvalidated: Numbers to log with the distance of this step, if that is still to be computed; else None.
     """
 
     step: int = 0
@@ -90,7 +95,9 @@ class RunProgress:
     best_distance: float = math.inf
     best_step: int = 0
     data_sha256: str
+    data_files: dict[str, str] = field(default_factory=dict)
     device: str
+    unvalidated: dict[str, float] | None = None
 
 
 class SavedState(NamedTuple):
@@ -101,17 +108,39 @@ class SavedState(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> SavedState:
-        """Read a checkpoint.
+        """Read the newest checkpoint, or, if that is damaged, the newest before it that is not; which is said.
+
+        Args:
+            path: The newest checkpoint.
 
         Raises:
-            NotFoundError: If there is no such file.
-            ModelFileError: If the file is not a checkpoint of a run, or is damaged.
+            NotFoundError: If there is neither the file nor one before it.
+            ModelFileError: If each of them is damaged, or not a checkpoint of a run.
         """
-        tensors, texts = checkpoint.load(path)
+        errors: list[ModelFileError | NotFoundError] = []
+        for file in checkpoint.history(path):
+            try:
+                saved = cls._read(file)
+            except (ModelFileError, NotFoundError) as error:
+                errors.append(error)
+                continue
+            for reason in errors:
+                logger.warning("%s; taking the one before, %s, of step %d", reason, file, saved.progress.step)
+            return saved
+        if all(isinstance(error, NotFoundError) for error in errors):
+            raise errors[0]
+        raise ModelFileError(
+            f"{'; '.join(map(str, errors))}; no other checkpoint is left: restore one from a copy, or train anew with "
+            "another --out"
+        )
+
+    @classmethod
+    def _read(cls, file: Path) -> SavedState:
+        tensors, texts = checkpoint.load(file)
         try:
             return cls(tensors, TypeAdapter(RunProgress).validate_python(texts))
         except ValidationError as error:
-            raise ModelFileError(f"{path}: not the checkpoint of a run ({error})") from error
+            raise ModelFileError(f"{file}: not the checkpoint of a run ({error})") from error
 
 
 @dataclass(kw_only=True)
@@ -126,7 +155,7 @@ class RunState(RunProgress):
         critic_optimizer: Optimizer of the critic's weights.
         batch_rng: Source of the batches, on the CPU.
         noise_rng: Source of the latent numbers and of the regulariser's numbers, on the device.
-        best: Weights of `average` at `best_step`; empty before the first validation.
+        best: Weights of `average` at `best_step`, or at the start before the first validation.
         workers: The workers that train together; not saved.
     """
 
@@ -148,26 +177,47 @@ class RunState(RunProgress):
         *,
         device: torch.device,
         data_sha256: str,
+        data_files: Mapping[str, str] = {},
         workers: Workers = ALONE,
     ) -> RunState:
-        """State before the first step.
+        """State before the first step and the first validation.
 
         Args:
             config: The configuration.
             events: The training part, on the CPU.
             device: Where to train.
             data_sha256: Digest of the training files.
+            data_files: Digest of each of them.
             workers: The workers that train together.
         """
         batch_rng = torch.Generator().manual_seed(config.training.seed)
         networks = Networks.fitted(config, events, rng=batch_rng)
-        progress = RunProgress(data_sha256=data_sha256, device=device.type)
-        return cls._of(config, networks, batch_rng, progress, workers)
+        progress = RunProgress(
+            data_sha256=data_sha256, data_files=dict(data_files), device=device.type, unvalidated={}
+        )
+        state = cls._of(config, networks, batch_rng, progress, workers)
+        state._keep_as_best()
+        return state
 
     @classmethod
     def restore(cls, config: Config, saved: SavedState, *, workers: Workers = ALONE) -> RunState:
-        """State at the step of a checkpoint, on the device that wrote it."""
-        tensors, progress = saved
+        """State at the step of a checkpoint, on the device that wrote it.
+
+        Raises:
+            ModelFileError: If the checkpoint is that of another model.
+        """
+        try:
+            return cls._restored(config, *saved, workers)
+        except (RuntimeError, KeyError) as error:
+            raise ModelFileError(
+                f"the checkpoint of step {saved.progress.step} does not fit the model that the configuration describes "
+                f"({error}); resume with the version of hepgan that wrote it, or train anew with another --out"
+            ) from error
+
+    @classmethod
+    def _restored(
+        cls, config: Config, tensors: Mapping[str, Tensor], progress: RunProgress, workers: Workers
+    ) -> RunState:
         state = cls._of(config, Networks.loaded(config, tensors), torch.Generator(), progress, workers)
         state.average.load_state_dict(checkpoint.part(tensors, "ema"))
         for name, optimizer in state._optimizers().items():
@@ -197,10 +247,10 @@ class RunState(RunProgress):
             average=copy.deepcopy(generator).requires_grad_(False),
             critic=critic,
             generator_optimizer=torch.optim.Adam(
-                generator.parameters(), lr=settings.lr_generator, betas=settings.betas
+                generator.parameters(), lr=settings.lr_generator, betas=settings.betas, fused=True
             ),
             critic_optimizer=torch.optim.Adam(
-                critic.parameters(), lr=settings.lr_critic, betas=settings.betas
+                critic.parameters(), lr=settings.lr_critic, betas=settings.betas, fused=True
             ),
             batch_rng=workers.generator(batch_rng, batch=settings.batch_size),
             noise_rng=workers.generator(noise_rng, batch=settings.batch_size),
@@ -235,15 +285,49 @@ class RunState(RunProgress):
         """Write the checkpoint, as the first worker; the others have the same.
 
         Raises:
+            TrainingDiverged: If a weight is infinite or NaN; the old checkpoint stays.
             OSError: If the disk is full or the folder cannot be written; the old checkpoint stays.
         """
+        self._check_finite()
         if self.workers.is_first:
             checkpoint.save(path, *self._contents())
 
-    def validate(self, distance: ValidationDistance) -> float:
-        """Distance of the averaged generator to the validation events; keep its weights if it is the smallest."""
-        value = distance(self.average)
-        if not self.best or value < self.best_distance:
+    def _check_finite(self) -> None:
+        """Refuse to keep weights, or moments of an optimizer, that are infinite or NaN.
+
+        Raises:
+            TrainingDiverged: If there are any.
+        """
+        networks = {"generator": self.generator, "critic": self.critic}
+        tensors = {f"{name}.{key}": w for name, n in networks.items() for key, w in n.named_parameters()}
+        for name, optimizer in self._optimizers().items():
+            tensors |= {f"{name}.{key}": w for key, w in checkpoint.optimizer_state(optimizer).items()}
+        bad = [name for name, values in tensors.items() if not torch.isfinite(values).all()]
+        if bad:
+            raise TrainingDiverged(
+                f"training: {len(bad)} of {len(tensors)} tensors are not finite at step {self.step} ({bad[0]}); they "
+                "are not saved, the checkpoint before stays; lower lr_critic or lr_generator, or raise "
+                "objective.penalty, and train anew with another --out"
+            )
+
+    def validate(self, distance: ValidationDistance, *, stopped: Sized = ()) -> float | None:
+        """Distance of the averaged generator to the validation events; keep its weights if it is the smallest.
+
+        Args:
+            distance: The distance.
+            stopped: Ends the computation as soon as it is not empty.
+
+        Returns:
+            The distance; None if it was stopped.
+        """
+        value = distance(self.average, stopped=stopped)
+        if value is None:
+            return None
+        if value < self.best_distance:
             self.best_distance, self.best_step = value, self.step
-            self.best = {key: weights.detach().clone() for key, weights in self.average.state_dict().items()}
+            self._keep_as_best()
+        self.unvalidated = None
         return value
+
+    def _keep_as_best(self) -> None:
+        self.best = {key: weights.detach().clone() for key, weights in self.average.state_dict().items()}

@@ -6,6 +6,7 @@ Both take the state of the run and a batch, change the weights of one network, a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -15,7 +16,14 @@ from hepgan.config import Config, TrainingConfig
 from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
-from hepgan.objectives import Objective, Regulariser, expectation, gradient_penalty
+from hepgan.objectives import (
+    Objective,
+    Regulariser,
+    expectation,
+    first_score,
+    gradient_penalty,
+    linear_gradient_penalty,
+)
 from hepgan.training.state import RunState
 from hepgan.training.workers import Workers
 
@@ -51,27 +59,46 @@ def critic_step(
         fake = _generated(state, view, objective)
     with _autocast(state, config.training):
         context = view.context.repeat(1 + len(fake), 1)
-        scores = state.critic(torch.cat([view.real, *fake]), context).split(len(view.real))
+        events = torch.cat([x.T for x in (view.real, *fake)], 1).T
+        scores = state.critic(events, context).split(len(view.real))
         other = scores[-1]
         v_real, v_fake = (objective.witness(s, other) for s in scores[:2])
         value = objective.game(v_real, v_fake, batch.weights, smoothing=settings.label_smoothing)
         loss = -value
         if regulariser.at is not None:
-            penalty = gradient_penalty(
-                lambda x: objective.witness(state.critic(x, view.context), other.detach()),
-                view.real,
-                fake[0],
-                batch.weights,
-                rng=state.noise_rng,
-                at=regulariser.at,
-                cost=regulariser.cost,
-            )
+            penalty = _penalty(state, view, fake[0], other.detach(), batch.weights, objective, regulariser)
             loss = loss + settings.penalty * penalty
             losses["penalty"] = penalty
     _descend(loss, state.critic, state.critic_optimizer, state.workers, config.training)
     if regulariser.clip:
         _clip_weights(state.critic, settings.clip)
     return losses | {"critic_loss": loss, objective.game.value: value}
+
+
+def _penalty(
+    state: RunState,
+    view: CriticView,
+    fake: Tensor,
+    other: Tensor,
+    weights: Tensor,
+    objective: Objective,
+    regulariser: Regulariser,
+) -> Tensor:
+    """Gradient penalty of the critic's witness; `other` are the scores of the last set of generated events."""
+    assert regulariser.at is not None
+    critic, context = state.critic, view.context
+    rng, at, cost = state.noise_rng, regulariser.at, regulariser.cost
+    events = view.real, fake, weights
+    if objective.witness is not first_score:
+        return gradient_penalty(
+            lambda x: objective.witness(critic(x, context), other), *events, rng=rng, at=at, cost=cost
+        )
+
+    def traced(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        scores, along = critic.traced(x, context)
+        return scores[:, 0], along
+
+    return linear_gradient_penalty(traced, *events, rng=rng, at=at, cost=cost)
 
 
 def generator_step(
@@ -121,14 +148,14 @@ def set_learning_rates(state: RunState, settings: TrainingConfig) -> None:
 def update_average(state: RunState, *, decay: float) -> None:
     """Move the averaged generator towards the generator, by 1 - decay, or faster in the first steps."""
     decay = min(decay, state.step / (state.step + _WARM_UP))
-    for slow, fast in zip(state.average.parameters(), state.generator.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
+    slow, fast = ([*network.parameters()] for network in (state.average, state.generator))
+    torch._foreach_lerp_(slow, fast, 1 - decay)
 
 
 def _generated(state: RunState, view: CriticView, objective: Objective) -> list[Tensor]:
     """Draw independent generated events (B, F) for each real one; of alpha-GAN they include reconstructions."""
-    shape = len(view.context), state.generator.n_latent
-    latents = [normal(*shape, rng=state.noise_rng) for _ in range(objective.fakes)]
+    shape = state.generator.n_latent, len(view.context)  # as models have it in memory
+    latents = [normal(*shape, rng=state.noise_rng, axis=1).T for _ in range(objective.fakes)]
     return [view.fake(view.codes(latent) if objective.own else latent) for latent in latents]
 
 

@@ -8,7 +8,7 @@ them (sliced Wasserstein), which see correlations.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,16 +111,24 @@ class ValidationDistance:
         return float(np.mean(distances))
 
     @torch.no_grad()
-    def __call__(self, generator: Any, *, batch_size: int = 2000) -> float:
-        """Distance of a generator's events at the reference's conditions, generated `batch_size` at once."""
+    def __call__(self, generator: Any, *, batch_size: int = 2000, stopped: Sized = ()) -> float | None:
+        """Distance of a generator's events at the reference's conditions, generated `batch_size` at once.
+
+        Returns:
+            The distance; None as soon as `stopped` is not empty, of any worker.
+        """
         outputs = [
             torch.zeros_like(output, memory_format=torch.contiguous_format)
             for output in self.reference.outputs
         ]
-        starts = range(0, len(self.reference), batch_size)
-        for start in starts[self.workers.rank :: self.workers.size]:
+        for first in range(0, len(self.reference), batch_size * self.workers.size):
+            if self.workers.largest(len(stopped))[0]:
+                return None
+            start = first + batch_size * self.workers.rank
             rows = slice(start, start + batch_size)
             condition = self.reference.condition[rows]
+            if not len(condition):
+                continue
             generated = generator(condition, self.latent[rows].to(condition.device))
             for output, part in zip(outputs, generated, strict=True):
                 output[rows] = part

@@ -6,12 +6,17 @@ spread, and `ConditionalQuantile` makes them standard normal with tabulated quan
 
 from __future__ import annotations
 
+import ctypes
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hepgan.errors import DataError
 from hepgan.progress import stage
 from hepgan.transforms.exporting import is_exporting
+from hepgan.transforms.kernels import address, library, usable
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
 __all__ = ["ConditionalMoments", "ConditionalQuantile", "EnergyNodes"]
@@ -127,10 +132,32 @@ class ConditionalMoments(nn.Module):
         self.scale.copy_(torch.where(constant, torch.ones_like(scale), scale))
 
     def forward(self, values: Tensor, incident_energy: Tensor) -> Tensor:
-        """Map (B, V) values at (B,) energies to (B, V) residuals in units of the spread."""
-        basis = self.nodes(incident_energy)
-        residual: Tensor = (values - basis @ self.mean) / (basis @ self.scale)
-        return residual
+        """Map (B, V) values at (B,) energies to (B, V) residuals in units of the spread, batch innermost in memory."""
+        basis = self.nodes(incident_energy).T
+        residual: Tensor = (values.T - self.mean.T @ basis) / (self.scale.T @ basis)
+        return residual.T
+
+
+class _Interpolated(torch.autograd.Function):
+    """Quantiles (V, B) of normal numbers z (V, B) at positions (B,) among the energies of a table (nodes, knots, V)."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, position: Tensor, table: Tensor) -> Tensor:
+        value = torch.empty_like(z)
+        slope = torch.empty_like(z) if ctx.needs_input_grad[0] else None
+        kernels = library()
+        assert kernels is not None  # the caller asked `usable`
+        sizes = map(ctypes.c_long, (*z.shape, *table.shape[:2]))
+        numbers = (z, position, table.contiguous(), value, slope)
+        kernels("interpolated", *sizes, KNOT_RANGE, *map(address, numbers))
+        if slope is not None:
+            ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return grads[0] * ctx.saved_tensors[0], None, None
 
 
 class ConditionalQuantile(nn.Module):
@@ -240,20 +267,29 @@ class ConditionalQuantile(nn.Module):
         return table.cummax(0).values
 
     def from_normal(self, z: Tensor, incident_energy: Tensor) -> Tensor:
-        """Map (B, V) normal numbers at (B,) energies to (B, V) values."""
-        basis = self.nodes(incident_energy)
-        place: Tensor = ((z + KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
+        """Map (B, V) normal numbers at (B,) energies to (B, V) values, with the batch innermost in memory."""
         if is_exporting():
-            value = torch.zeros_like(z)
+            basis, place = self.nodes(incident_energy).T, self._place(z.T)
+            value = torch.zeros_like(place)
             for k in range(self.knots):  # at most two terms are not zero, so rounding does not add up
-                value = value + (basis @ self.table[:, k]) * torch.relu(1 - (place - k).abs())
-            return value
+                value = value + (self.table[:, k].T @ basis) * torch.relu(1 - (place - k).abs())
+            return value.T
+        if usable(z, self.table):
+            position = self.nodes.position(incident_energy)
+            made: Tensor = _Interpolated.apply(z.T.contiguous(), position, self.table)  # type: ignore[no-untyped-call]
+            return made.T
+        basis, place = self.nodes(incident_energy), self._place(z)
         table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, z.shape[1])
         left = place.detach().floor().clamp(max=self.knots - 2)
         index = left.long()[:, None]
         low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
         between: Tensor = low + (place - left) * (high - low)
         return between
+
+    def _place(self, z: Tensor) -> Tensor:
+        """Position of normal numbers among the knots, from 0 to knots - 1."""
+        place: Tensor = ((z + KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
+        return place
 
     def to_normal(self, values: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) values at (B,) energies to (B, V) normal numbers: the inverse of `from_normal`.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hepgan.geometry import AXES, Calorimeter
+from hepgan.geometry import AXES, CaloLayer, Calorimeter
 
 __all__ = [
     "ShowerShapes",
@@ -130,21 +130,22 @@ class ShowerShapes(nn.Module):
         Returns:
             (B, n_shapes) values in the units of `units`.
         """
-        slices = self.calorimeter.slices()
-        layer_energy = torch.stack([cells[:, s].sum(1) for s in slices], 1)
-        visible = layer_energy.sum(1)
-        fraction = layer_energy / (visible + _TINY)[:, None]
-        number = torch.arange(len(slices), dtype=cells.dtype, device=cells.device)
-        depth = (fraction * number).sum(1)
-        spread = (fraction * (number - depth[:, None]) ** 2).sum(1)
+        rows, slices = cells.T, self.calorimeter.slices()
+        layer_energy = torch.stack([rows[s].sum(0) for s in slices])
+        visible = layer_energy.sum(0)
+        fraction = layer_energy / (visible + _TINY)
+        number = torch.arange(len(slices), dtype=cells.dtype, device=cells.device)[:, None]
+        depth = (fraction * number).sum(0)
+        spread = (fraction * (number - depth) ** 2).sum(0)
         total = visible + overflow.sum(1)
-        columns = [total / incident_energy, depth, torch.sqrt(spread + _DEPTH_FLOOR)]
-        columns += [*layer_energy.unbind(1), *fraction.unbind(1), *overflow.unbind(1)]
-        for s, floor in zip(slices, self.floors, strict=True):
-            columns += self._layer_shapes(cells[:, s], self.centres[s], floor)
+        parts = [torch.stack([total / incident_energy, depth, torch.sqrt(spread + _DEPTH_FLOOR)])]
+        parts += [layer_energy, fraction, overflow.T]
+        for s, layer, floor in zip(slices, self.calorimeter.layers, self.floors, strict=True):
+            columns = self._layer_shapes(rows[s], self.centres[s], layer, floor)
+            parts.append(torch.stack(columns))
         if self.jets:
-            columns += self._jet_shapes(cells)
-        return torch.stack(columns, 1)
+            parts.append(torch.stack(self._jet_shapes(cells)))
+        return torch.cat(parts).T
 
     def _jet_shapes(self, momenta: Tensor) -> list[Tensor]:
         """Mass and transverse momentum, each (B,), of cells with (B, n_cells) transverse momenta."""
@@ -155,24 +156,32 @@ class ShowerShapes(nn.Module):
         square = torch.relu((energy - along) * (energy + along) - transverse) + _MASS_FLOOR * energy**2
         return [torch.sqrt(square + _TINY), torch.sqrt(transverse + _TINY)]
 
-    def _layer_shapes(self, energy: Tensor, centres: Tensor, floor: float) -> list[Tensor]:
-        """Shapes `_LAYER_SHAPES`, each (B,), of (B, n) cell energies at (n, 3) centres."""
-        total = energy.sum(1)
-        share = energy / (total + _TINY)[:, None]
+    def _layer_shapes(self, energy: Tensor, centres: Tensor, layer: CaloLayer, floor: float) -> list[Tensor]:
+        """Shapes `_LAYER_SHAPES`, each (B,), of (n, B) energies of the cells of a layer at (n, 3) centres."""
+        total = energy.sum(0)
+        inverse = 1 / (total + _TINY)
         columns = []
         for axis in (0, 1):
-            position = centres[:, axis]
-            mean = share @ position
-            variance = (share * (position - mean[:, None]) ** 2).sum(1)
+            if layer.coordinates == "polar":
+                position, share = centres[:, axis, None], energy * inverse
+            else:  # all cells of a row have the same x, all of a column the same y
+                sums = energy.reshape(*layer.shape, -1).sum(1 - axis)
+                position, share = (
+                    centres[:, axis].reshape(layer.shape).select(1 - axis, 0)[:, None],
+                    sums * inverse,
+                )
+            mean = (share * position).sum(0)
+            variance = (share * (position - mean) ** 2).sum(0)
             columns += [mean, torch.sqrt(variance + floor)]
-        occupancy = (energy > self.threshold).to(energy.dtype).mean(1)
-        if self.soft:
-            smooth = (1 - torch.exp(-energy / self.softness)).mean(1)
+        occupancy = (energy > self.threshold).to(energy.dtype).mean(0)
+        if self.soft and torch.is_grad_enabled():
+            smooth = (1 - torch.exp(-energy / self.softness)).mean(0)
             occupancy = occupancy + smooth - smooth.detach()
-        brightest = torch.topk(energy, min(2, energy.shape[1]), dim=1).values
-        first, second = brightest[:, 0], brightest[:, -1] if energy.shape[1] > 1 else brightest[:, 0] * 0
+        first, place = energy.max(0, keepdim=True)
+        others = energy.scatter(0, place, -1.0) if len(energy) > 1 else energy * 0
+        first, second = first[0], others.amax(0)
         ratio = (first - second) / (first + second + _TINY)
-        return [*columns, occupancy, first / (total + _TINY), ratio]
+        return [*columns, occupancy, first * inverse, ratio]
 
 
 _LENGTHS = ("centre_x", "width_x", "centre_y", "width_y")

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from hepgan.errors import DataError
 from hepgan.geometry import Calorimeter
+from hepgan.transforms.kernels import usable
 from hepgan.transforms.quantiles import TINY
+from hepgan.transforms.shower_kernels import MOST_LAYERS, ShowerSettings, energies
 
 __all__ = ["ShowerScaling"]
 
@@ -90,7 +92,7 @@ class ShowerScaling(nn.Module):
 
     def _layer_energy(self, cells: Tensor, overflow: Tensor) -> Tensor:
         """Energy of each layer with its overflow, (B, n_layers)."""
-        energy = torch.stack([cells[:, s].sum(1) for s in self.calorimeter.slices()], 1)
+        energy = torch.stack([cells.T[s].sum(0) for s in self.calorimeter.slices()]).T
         return energy + overflow if self.n_overflow else energy
 
     def forward(self, cells: Tensor, overflow: Tensor, incident_energy: Tensor) -> Tensor:
@@ -102,12 +104,12 @@ class ShowerScaling(nn.Module):
             incident_energy: (B,) in the unit of the cells.
 
         Returns:
-            (B, n_variables) dimensionless variables.
+            (B, n_variables) dimensionless variables, with the batch innermost in memory.
         """
-        energy = self._layer_energy(cells, overflow)
-        response = energy.sum(1, keepdim=True) / incident_energy[:, None]
-        parts = torch.cat([energy[:, self.order[:-1]], overflow, cells], 1)
-        return torch.cat([response, torch.log1p(parts / self.offset)], 1)
+        energy = self._layer_energy(cells, overflow).T
+        response = energy.sum(0, keepdim=True) / incident_energy
+        parts = torch.cat([energy[self.order[:-1]], overflow.T, cells.T])
+        return torch.cat([response, torch.log1p(parts / self.offset)]).T
 
     def inverse(self, variables: Tensor, incident_energy: Tensor) -> tuple[Tensor, Tensor]:
         """Map variables back to energies, all >= 0, for any values of the variables.
@@ -117,29 +119,36 @@ class ShowerScaling(nn.Module):
             incident_energy: (B,).
 
         Returns:
-            Cells (B, n_cells) and overflow (B, n_overflow), in the unit of the incident energy.
+            Cells (B, n_cells) and overflow (B, n_overflow), in the unit of the incident energy, with the batch
+            innermost in memory.
         """
-        layers, n_global = self.calorimeter.n_layers, self.n_global
-        total = torch.relu(variables[:, :1]) * incident_energy[:, None]
-        parts = torch.relu(torch.exp(variables[:, 1:n_global]) - 1) * self.offset
+        if self.calorimeter.n_layers <= MOST_LAYERS and usable(variables, incident_energy):
+            settings = ShowerSettings(
+                self.calorimeter, tuple(self.order), self.n_overflow > 0, float(self.offset)
+            )
+            inside, outside = energies(variables.T, incident_energy, settings)
+            return inside.T, outside.T
+        layers, n_global, rows = self.calorimeter.n_layers, self.n_global, variables.T
+        total = torch.relu(rows[:1]) * incident_energy
+        parts = torch.relu(torch.exp(rows[1:n_global]) - 1) * self.offset
         energy: list[Tensor] = [total] * layers
         remaining = total
         for k, layer in enumerate(self.order[:-1]):
-            energy[layer] = torch.minimum(parts[:, k : k + 1], remaining)
+            energy[layer] = torch.minimum(parts[k : k + 1], remaining)
             remaining = remaining - energy[layer]
         energy[self.order[-1]] = remaining
-        overflow = parts[:, layers - 1 :]
+        overflow = parts[layers - 1 :]
         if self.n_overflow:
-            overflow = torch.minimum(overflow, torch.cat(energy, 1))
+            overflow = torch.minimum(overflow, torch.cat(energy))
         cells = []
         for layer, s in enumerate(self.calorimeter.slices()):
-            inside = energy[layer] - overflow[:, layer : layer + 1] if self.n_overflow else energy[layer]
-            logs = variables[:, n_global:][:, s]
+            inside = energy[layer] - overflow[layer : layer + 1] if self.n_overflow else energy[layer]
+            logs = rows[n_global:][s]
             # if all cells of a layer are below the floor, raise them until the brightest one can take the energy
-            logs = logs - torch.clamp(logs.max(1, keepdim=True).values - _LEAST, max=0)
+            logs = logs - torch.clamp(logs.amax(0, keepdim=True) - _LEAST, max=0)
             raw = torch.relu(torch.exp(logs) - 1)
-            cells.append(raw * (inside / (raw.sum(1, keepdim=True) + TINY)))
-        return torch.cat(cells, 1), overflow
+            cells.append(raw * (inside / (raw.sum(0, keepdim=True) + TINY)))
+        return torch.cat(cells).T, overflow.T
 
     def get_extra_state(self) -> Tensor:
         """Order of the layers, saved with the weights."""

@@ -23,6 +23,7 @@ from hepgan.exporting.onnx import write
 from hepgan.inference.generator import Generator
 from hepgan.inference.targets import OPERATORS
 from hepgan.models import MODELS, CaloCritic, CaloGenerator
+from hepgan.objectives import REGULARISERS, gradient_penalty, linear_gradient_penalty
 
 B, SCORES = 50, 3
 SHOWERS = {
@@ -191,3 +192,41 @@ def test_exported_file_agrees_with_torch_in_the_operators_of_the_contract(case, 
 def test_contract_covers_every_model_of_the_table():
     assert {name.partition(",")[0] for name in LATENT} == set(MODELS)
     assert MODELS["calo"] == (CaloGenerator, CaloCritic)
+
+
+@pytest.mark.parametrize("name", ["wgan-gp", "one-sided", "r1", "dragan"])
+def test_the_quick_gradient_penalty_has_the_derivatives_of_the_one_with_second_derivatives(case, name):
+    view, critic, row = case.critic.view(case.generator, case.events[:B]), case.critic, REGULARISERS[name]
+    fake = view.fake(case.latent()).detach()
+    weights = torch.rand(B, generator=torch.Generator().manual_seed(2)) - 0.2
+
+    def traced(x):
+        scores, along = critic.traced(x, view.context)
+        return 100 * scores[:, 0], along
+
+    results = []
+    for penalty, function in (
+        (gradient_penalty, lambda x: 100 * critic(x, view.context)[:, 0]),
+        (linear_gradient_penalty, traced),
+    ):
+        critic.zero_grad()
+        rng = torch.Generator().manual_seed(3)
+        value = penalty(function, view.real, fake, weights, rng=rng, at=row.at, cost=row.cost)
+        value.backward()
+        results.append((value.detach(), {n: p.grad for n, p in critic.named_parameters() if "weight" in n}))
+    (value, expected), (same, got) = results
+    torch.testing.assert_close(same, value)
+    assert value > 0
+    assert all(gradient.abs().max() > 0 for gradient in expected.values())
+    for key, gradient in expected.items():
+        torch.testing.assert_close(got[key], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()))
+
+
+def test_events_are_represented_once_for_all_steps(case):
+    events = case.events[:B]
+    represented = events.mapped(lambda part: case.critic.represented(case.generator, part))
+    assert represented.outputs == ()
+    once, anew = (case.critic.view(case.generator, part) for part in (represented, events))
+    torch.testing.assert_close(once.real, anew.real)
+    torch.testing.assert_close(once.context, anew.context)
+    assert len(represented[: B // 2].represented[0]) == B // 2

@@ -134,7 +134,7 @@ def test_an_interrupted_training_stops_the_benchmark_and_is_not_counted(tmp_path
 
 def test_a_generator_that_moves_away_got_worse(tmp_path, monkeypatch):
     distances = iter([0.1, 0.2])  # at the start and at the end
-    monkeypatch.setattr(ValidationDistance, "__call__", lambda *_: next(distances))
+    monkeypatch.setattr(ValidationDistance, "__call__", lambda *_, **__: next(distances))
     results = small(tmp_path, data=["shower-shape"], rows=["minimax"], seeds=1)
     assert results.runs["shower-shape"]["minimax"][1].failure == "got worse"
 

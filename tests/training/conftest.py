@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 
 from hepgan import config, toys
 
@@ -79,5 +80,23 @@ def track_recipe(tmp_path):
         small = {"steps": steps, "batch_size": 64, "log_every": 5, "validate_every": 10, "warm_up": 5}
         values["training"] |= small | training_settings
         return config.parse(values)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def plain_tracks(tmp_path_factory):
+    """A tiny model of two observables without atoms, which is fitted and restored in hundredths of a second."""
+    rng, file = np.random.default_rng(1), tmp_path_factory.mktemp("plain") / "tracks.root"
+    momentum = np.exp(rng.uniform(0, 4, 1200))
+    with uproot.recreate(file) as tree:
+        tree["t"] = {"p": momentum, "tof": rng.normal(100 / momentum, 1), "dedx": rng.gamma(3, 1, 1200)}
+    names = {"conditions": [{"name": "p"}], "targets": [{"name": "tof"}, {"name": "dedx"}]}
+    model = {"latent": 3, "width": 8, "depth": 1, "hinges": 5, "critic_width": 8, "critic_depth": 1}
+    small = {"steps": 30, "batch_size": 32, "log_every": 5, "validate_every": 10, "warm_up": 5, "threads": 1}
+
+    def build(**training_settings):
+        data = {"files": [str(file)], "tree": "t", **names}
+        return config.parse({"data": data, "model": model, "training": small | training_settings})
 
     return build

@@ -1,7 +1,11 @@
 """metrics.jsonl of a run that goes on."""
 
+import contextlib
 import json
 import math
+from pathlib import Path
+
+import pytest
 
 from hepgan.progress import _DISPLAY, shown
 from hepgan.training import log
@@ -18,6 +22,18 @@ def test_lines_after_the_checkpoint_and_broken_ones_are_dropped(tmp_path):
     with Log(folder, step=-1, tensorboard=False):
         pass
     assert folder.log.read_text() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said(tmp_path):
+    message = r"log .*metrics.jsonl could not be written \(No space left on device\); make room"
+    with Log(RunFolder(tmp_path), step=-1, tensorboard=False) as lines, Path("/dev/full").open("w") as full:
+        lines.file.close()
+        lines.file = full
+        with pytest.raises(OSError, match=message):
+            lines.write({"step": 1})
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_rate_counts_events_since_it_was_restarted(monkeypatch):

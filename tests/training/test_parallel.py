@@ -14,7 +14,7 @@ from run_files import differing_tensors, log_lines, saved_progress, saved_tensor
 from shared_steps import steps
 
 from hepgan import config
-from hepgan.errors import ConfigError, Interrupted, WorkerFailed
+from hepgan.errors import ConfigError, DataError, Interrupted, WorkerFailed
 from hepgan.training import loop
 from hepgan.training.launch import number_of_workers, together
 from hepgan.training.loop import train
@@ -175,6 +175,17 @@ def test_a_signal_to_one_worker_stops_all_and_another_number_goes_on(recipe, tmp
     assert max((a[key] - b[key]).abs().max().item() for key in a if key.startswith("critic.")) < most
     steps = [line["step"] for line in log_lines(run)]
     assert steps == [*range(0, 31, 5)]
+
+
+def fail(workers):
+    """What the other worker does below; it ends before the first one asks it for anything."""
+    raise DataError("a branch is missing")
+
+
+def test_what_another_worker_says_is_heard():
+    message = r"worker 1 \(the first is 0\) failed: DataError: a branch is missing; the last checkpoint stays"
+    with pytest.raises(WorkerFailed, match=message), together(2, fail) as workers:
+        workers.largest(1.0)
 
 
 def test_what_workers_cannot_share_is_refused(recipe, track_recipe, monkeypatch):

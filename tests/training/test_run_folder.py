@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from run_files import log_lines, saved_progress, saved_tensors
+from run_files import Malicious, log_lines, saved_progress, saved_tensors
+from typer.testing import CliRunner
 
 from hepgan import config
+from hepgan.cli import app
 from hepgan.errors import ConfigError, DataError, ExportError, ModelFileError, NotFoundError
+from hepgan.files import contents
 from hepgan.inference.generator import Generator
 from hepgan.training import checkpoint, run_folder
 from hepgan.training.loop import train
 from hepgan.training.run_folder import RunFolder, export_run, load_generator
+from hepgan.training.setup import set_up
 
 ROOT = Path(__file__).parents[2]
 VERSION_0_1 = ROOT / "tests" / "versions" / "v0_1"
@@ -30,13 +34,13 @@ def test_checkpoint_of_another_model_is_named(recipe, tmp_path):
         load_generator(run)
 
 
-def test_existing_run_is_not_overwritten(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
+def test_existing_run_is_not_overwritten(plain_tracks, tmp_path):
+    run = train(plain_tracks(), tmp_path / "run", progress=False)
     before = (run / "metrics.jsonl").read_text()
     with pytest.raises(
         ValueError, match=r"exists already; --resume goes on with it, another --out starts anew"
     ):
-        train(recipe(), run, progress=False)
+        train(plain_tracks(), run, progress=False)
     assert (run / "metrics.jsonl").read_text() == before
 
 
@@ -47,27 +51,118 @@ def test_resume_needs_a_run_with_the_same_configuration_and_data(recipe, two_sid
     with pytest.raises(ConfigError, match=r"training.batch_size: was 64, is 32"):
         train(recipe(batch_size=32), run, resume=True, progress=False)
     Path(tiny_file()).replace(two_sided)
-    with pytest.raises(DataError, match=r"trained on other data \(the files' sha256 differs\)"):
+    with pytest.raises(DataError, match=rf"trained on other data \(changed: {two_sided}\)"):
         train(recipe(), run, resume=True, progress=False)
 
 
-def test_what_does_not_change_the_numbers_may_change_on_resume(recipe, tmp_path):
-    run = train(recipe(steps=20, max_minutes=1e-9), tmp_path / "run", progress=False)
+def test_files_that_changed_are_named(tmp_path):
+    files = {name: str(tmp_path / name) for name in "abc"}
+    for name, path in files.items():
+        Path(path).write_text(name * 5)
+
+    def digests(names):
+        return contents([files[name] for name in names])
+
+    def refused(message):
+        with pytest.raises(DataError, match=message):
+            folder.saved_state(device="cpu", data_sha256=now[0], data_files=now[1])
+
+    folder = RunFolder(tmp_path / "run")
+    sha256, each = digests("abc")
+    texts = {"step": 1, "device": "cpu", "data_sha256": sha256, "data_files": each}
+    checkpoint.save(folder.checkpoint, {"best": {}}, texts)
+    assert folder.saved_state(device="cpu", data_sha256=sha256, data_files=each).progress.step == 1
+    now = digests("acb")
+    refused(r"\(the same files in another order: was \[.*\], is ")
+    Path(files["b"]).write_text("other")
+    now = digests("abc")
+    refused(rf"\(changed: {files['b']}\); restore the files")
+    now = digests("ab")
+    refused(rf"\(changed: {files['b']}; missing: {files['c']}\)")
+
+
+def test_a_damaged_checkpoint_changes_no_number(plain_tracks, tmp_path, caplog):
+    run = train(plain_tracks(), tmp_path / "run", progress=False)
+    tensors, log = saved_tensors(run), log_lines(run)
+    newest = RunFolder(run).checkpoint
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert export_run(run, tmp_path / "older.onnx").exists()
+    train(plain_tracks(), run, resume=True, progress=False)
+    assert f"{newest}: not a hepgan checkpoint, or damaged" in caplog.text
+    assert f"taking the one before, {newest.with_name('state-20.safetensors')}, of step 20" in caplog.text
+    assert all(torch.equal(tensors[key], value) for key, value in saved_tensors(run).items())
+    timed = {"time": 0, "samples_per_second": 0}
+    assert [line | timed for line in log_lines(run)] == [line | timed for line in log]
+
+
+def test_no_command_runs_the_code_of_a_malicious_checkpoint(recipe, tmp_path):
+    settings, run, proof = recipe(), tmp_path / "run", tmp_path / "proof"
+    folder = set_up(settings, run, resume=False, progress=False).folder
+    folder.checkpoint.parent.mkdir()
+    for file in (folder.checkpoint, folder.checkpoint.with_name("state-1.safetensors")):
+        torch.save({"best": Malicious(proof)}, file)
+    (tmp_path / "recipe.toml").write_text(config.dump(settings))
+    out = str(tmp_path / "out")
+    for arguments in (
+        ["train", str(tmp_path / "recipe.toml"), "--out", str(run), "--resume"],
+        ["export", str(run), "--out", out],
+        ["evaluate", str(run)],
+        ["check", str(run)],
+        ["generate", str(run), "-n", "5", "--condition", "incident_energy=5", "--out", out],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2, result.output
+        assert "not a hepgan checkpoint, or damaged" in " ".join(result.output.split())
+    assert not proof.exists()
+    assert not Path(out).exists()
+
+
+@pytest.mark.parametrize("taken", ["run", "checkpoint", "checkpoint/state.safetensors", "metrics.jsonl"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(plain_tracks, tmp_path, taken):
+    """Root may write everywhere: so a file stands where a folder should be, or a folder where a file should be."""
+    run = tmp_path / "run"
+    path = run if taken == "run" else run / taken
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if taken in ("run", "checkpoint"):
+        path.write_text("a file")
+    else:
+        path.mkdir()
+    missing = plain_tracks().model_dump(mode="json", exclude_none=True)
+    missing["data"]["files"] = ["missing.root"]
+    with pytest.raises(
+        OSError, match=r"expected .* to be a folder that can be written, got Not a dir|got a folder"
+    ):
+        train(config.parse(missing), run, progress=False)
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    message = rf"expected {tmp_path} to be a folder that can be written, got Read-only file system; .* another --out"
+    with pytest.raises(OSError, match=message):
+        RunFolder(tmp_path / "new" / "run").check_writable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_change_the_numbers_may_change_on_resume(plain_tracks, tmp_path):
+    run = train(plain_tracks(steps=20, max_minutes=1e-9), tmp_path / "run", progress=False)
     assert saved_progress(run).step < 20
-    train(recipe(steps=20, max_minutes=10.0), run, resume=True, progress=False)
+    train(plain_tracks(steps=20, max_minutes=10.0), run, resume=True, progress=False)
     assert saved_progress(run).step == 20
     assert [line["step"] for line in log_lines(run)].count(0) == 1
 
 
-def test_resume_on_another_device_is_refused(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
+def test_resume_on_another_device_is_refused(plain_tracks, tmp_path):
+    run = train(plain_tracks(), tmp_path / "run", progress=False)
     path = RunFolder(run).checkpoint
     tensors, texts = checkpoint.load(path)
     checkpoint.save(path, {"x": tensors}, texts | {"device": "cuda"})
     with pytest.raises(
         ConfigError, match=r"was trained on 'cuda', and this is 'cpu'.*resume with --device cuda"
     ):
-        train(recipe(), run, resume=True, progress=False)
+        train(plain_tracks(), run, resume=True, progress=False)
 
 
 def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
@@ -110,10 +205,10 @@ def test_a_training_whose_export_fails_loses_nothing(recipe, tmp_path, monkeypat
     assert all(passed for _, passed, _ in Generator(export_run(run, run / "model.onnx")).check())
 
 
-def test_a_finished_run_resumes_to_itself(recipe, tmp_path):
-    run = train(recipe(), tmp_path / "run", progress=False)
+def test_a_finished_run_resumes_to_itself(plain_tracks, tmp_path):
+    run = train(plain_tracks(), tmp_path / "run", progress=False)
     before = saved_tensors(run)
-    train(recipe(), run, resume=True, progress=False)
+    train(plain_tracks(), run, resume=True, progress=False)
     assert all(torch.equal(before[key], value) for key, value in saved_tensors(run).items())
 
 

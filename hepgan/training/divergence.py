@@ -1,0 +1,76 @@
+"""Watch for losses and weights that are not finite, without waiting for the device at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hepgan.data.tensors import TensorEvents
+from hepgan.errors import TrainingDiverged
+from hepgan.training.state import RunState
+
+__all__ = ["Watch"]
+
+_SHOWN = 8  # events of the batch in the message
+
+
+class Watch:
+    """Keeps the losses and the size of the weights after each batch on the device, until `look`.
+
+    One NaN makes all later losses NaN. So a look before each log, validation and checkpoint is enough to let none of it
+    out, and the batch at which it began is still known.
+
+    Args:
+        state: The run.
+        events: The training events, of which the batches are drawn.
+        batch_size: Events of a batch.
+    """
+
+    def __init__(self, state: RunState, events: TensorEvents, *, batch_size: int) -> None:
+        self.rng, self.events, self.batch_size = state.batch_rng, events, batch_size
+        self._forget()
+
+    def _forget(self) -> None:
+        self.turns: list[str] = []
+        self.names: list[tuple[str, ...]] = []
+        self.numbers: list[Tensor] = []
+        self.rng_state = self.rng.get_state()
+
+    @torch.no_grad()
+    def see(self, network: nn.Module, losses: Mapping[str, Tensor], *, turn: str) -> None:
+        """Note the outcome of one batch.
+
+        Args:
+            network: The network whose weights it changed.
+            losses: () numbers by name.
+            turn: Whose turn it was, in which step.
+        """
+        self.turns.append(turn)
+        self.names.append((*losses, "norm of the weights"))
+        size = nn.utils.get_total_norm(network.parameters())
+        self.numbers.append(torch.stack([*losses.values(), size]))
+
+    def look(self) -> None:
+        """Wait for the device, and stop if something was not finite since the last look.
+
+        Raises:
+            TrainingDiverged: If a number was not; says at which batch it began.
+        """
+        if self.numbers and not torch.isfinite(torch.cat(self.numbers)).all():
+            first = next(k for k, row in enumerate(self.numbers) if not torch.isfinite(row).all())
+            rng = torch.Generator()
+            rng.set_state(self.rng_state)
+            for _ in range(first):
+                self.events.batch(self.batch_size, rng=rng)
+            drawn = self.events.drawn(self.batch_size, rng=rng)[:_SHOWN].tolist()
+            numbers = zip(self.names[first], self.numbers[first].tolist(), strict=True)
+            raise TrainingDiverged(
+                f"training: expected finite losses and weights, got {', '.join(f'{k} {v:g}' for k, v in numbers)} in "
+                f"{self.turns[first]}, whose batch is training events {', '.join(map(str, drawn))}, ... of "
+                f"{len(self.events)}; the checkpoint before stays, and its generator can be exported; --resume comes "
+                "to the same batch again: train anew with another --out and a lower lr_critic or lr_generator, or a "
+                "higher objective.penalty"
+            )
+        self._forget()

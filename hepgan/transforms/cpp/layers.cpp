@@ -1,0 +1,213 @@
+// Locally connected layers on CPUs: T(x, w, g) = sum of g * layer(x, w) is linear in x, w and g; here are its derivatives.
+//
+// Shapes, batch innermost: x (H, W, C, B), w (H', kh, W', O, kw, C), g and y (H', W', O, B). Padding is virtual: windows
+// are cut at the edges of the image. Every sum has a fixed order, whatever the number of threads.
+
+#include "vectors.hpp"
+
+namespace {
+
+constexpr int down = 4;     // outputs or channels whose sums are in registers at once
+constexpr int chunk = 64;  // events whose rows of an image fit into the cache
+
+constexpr int most = 8;  // parts of an input
+
+struct Shape {
+    long height, width, channels;               // of the input
+    long rows, columns, outputs;                // of the output
+    long kernel_height, kernel_width, stride_h, stride_w, pad_h, pad_w;
+    long batch;
+    long parts, part[most];                     // the channels may be split over several tensors: how many each has
+};
+
+// D rows, as a type.
+template <int D> struct Rows { static constexpr int n = D; };
+
+// Visit rows 0..n in groups: function(o, rows).
+template <typename F> inline void groups(long n, F function) {
+    long o = 0;
+    for (; o + down <= n; o += down) function(o, Rows<down>());
+    for (; o + 2 <= n; o += 2) function(o, Rows<2>());
+    for (; o < n; o++) function(o, Rows<1>());
+}
+
+// Layer itself: y = layer(x, w) + bias, times `slope` where y, or else the number of `sign` in its place, is negative.
+template <typename Kind, int D>
+inline void output(const Shape &s, const float *const *x, const float *w, const float *bias, float slope, const float *sign,
+                   float *y, long h,
+                   long v, long o, long b) {
+    using V = typename Kind::type;
+    constexpr int N = Kind::n;
+    V sums[D][N];
+    const long place = h * s.columns + v;
+    for (int d = 0; d < D; d++)
+        for (int n = 0; n < N; n++) sums[d][n] = V{} + (bias ? bias[place * s.outputs + o + d] : 0.0f);
+    const long left = v * s.stride_w - s.pad_w, length = s.kernel_width * s.channels;
+    const long first = upper(0, -left), last = lower(s.kernel_width, s.width - left);
+    for (long i = 0; i < s.kernel_height; i++) {
+        const long row = h * s.stride_h + i - s.pad_h;
+        if (row < 0 || row >= s.height) continue;
+        const float *weight = w + (((h * s.kernel_height + i) * s.columns + v) * s.outputs + o) * length;
+        for (long p = 0; p < s.parts; weight += s.part[p++]) {
+            const long channels = s.part[p];
+            const float *input = x[p] + (row * s.width + left) * channels * s.batch + b;
+            for (long j = first; j < last; j++)
+                for (long c = 0; c < channels; c++) {
+                    const float *from = input + (j * channels + c) * s.batch, *factor = weight + j * s.channels + c;
+                    V values[N];
+                    for (int n = 0; n < N; n++) values[n] = load<V>(from + n * width_of<V>);
+                    for (int d = 0; d < D; d++)
+                        for (int n = 0; n < N; n++) sums[d][n] += factor[d * length] * values[n];
+                }
+        }
+    }
+    for (int d = 0; d < D; d++)
+        for (int n = 0; n < N; n++) {
+            V value = sums[d][n];
+            const long at = (place * s.outputs + o + d) * s.batch + b;
+            if (slope != 1) {
+                const V side = sign ? load<V>(sign + at + n * width_of<V>) : value;
+                value = side > 0 ? value : slope * value;
+            }
+            store(y + at + n * width_of<V>, value);
+        }
+}
+
+// Gradient of the input: x = the sum over outputs of w * g, for one part of the channels, which begins at `skipped`.
+template <typename Kind, int D>
+inline void input(const Shape &s, const float *g, const float *w, float *x, long channels, long skipped, long r, long c,
+                  long channel, long b) {
+    using V = typename Kind::type;
+    constexpr int N = Kind::n;
+    V sums[D][N];
+    for (int d = 0; d < D; d++)
+        for (int n = 0; n < N; n++) sums[d][n] = V{};
+    for (long i = 0; i < s.kernel_height; i++) {
+        const long from = r + s.pad_h - i, h = from / s.stride_h;
+        if (from < 0 || from % s.stride_h || h >= s.rows) continue;
+        for (long j = 0; j < s.kernel_width; j++) {
+            const long side = c + s.pad_w - j, v = side / s.stride_w;
+            if (side < 0 || side % s.stride_w || v >= s.columns) continue;
+            const float *weight = w + ((((h * s.kernel_height + i) * s.columns + v) * s.outputs) * s.kernel_width + j) * s.channels + skipped + channel;
+            const float *cotangent = g + (h * s.columns + v) * s.outputs * s.batch + b;
+            for (long o = 0; o < s.outputs; o++) {
+                V values[N];
+                for (int n = 0; n < N; n++) values[n] = load<V>(cotangent + o * s.batch + n * width_of<V>);
+                for (int d = 0; d < D; d++)
+                    for (int n = 0; n < N; n++) sums[d][n] += weight[o * s.kernel_width * s.channels + d] * values[n];
+            }
+        }
+    }
+    for (int d = 0; d < D; d++)
+        for (int n = 0; n < N; n++) store(x + ((r * s.width + c) * channels + channel + d) * s.batch + b + n * width_of<V>, sums[d][n]);
+}
+
+// Gradient of the weight: D outputs times K inputs of a window; products of events are summed.
+template <int D, int K>
+inline void weight(const Shape &s, const float *x, const float *g, float *w, long length) {
+    vector sums[D][K];
+    for (int d = 0; d < D; d++)
+        for (int k = 0; k < K; k++) sums[d][k] = vector{};
+    long b = 0;
+    for (; b + lanes <= s.batch; b += lanes) {
+        vector a[D], c[K];
+        for (int d = 0; d < D; d++) a[d] = load<vector>(g + d * s.batch + b);
+        for (int k = 0; k < K; k++) c[k] = load<vector>(x + k * s.batch + b);
+        for (int d = 0; d < D; d++)
+            for (int k = 0; k < K; k++) sums[d][k] += a[d] * c[k];
+    }
+    for (int d = 0; d < D; d++)
+        for (int k = 0; k < K; k++) {
+            float sum = total(sums[d][k]);
+            for (long e = b; e < s.batch; e++) sum += g[d * s.batch + e] * x[k * s.batch + e];
+            w[d * length + k] = sum;
+        }
+}
+
+}  // namespace
+
+extern "C" {
+
+void layer_output(const Shape *shape, const float *const *x, const float *w, const float *bias, float slope,
+                  const float *sign, float *y, Parallel parallel, int threads) {
+    const Shape s = *shape;
+    const long chunks = (s.batch + chunk - 1) / chunk;
+    share(chunks * s.rows, parallel, threads, [&](long task) {
+        const long begin = task / s.rows * chunk, end = lower(begin + chunk, s.batch), h = task % s.rows;
+        for (long v = 0; v < s.columns; v++)
+            groups(s.outputs, [&](long o, auto rows) {
+                blocks(begin, end, [&](long b, auto kind) {
+                    output<decltype(kind), decltype(rows)::n>(s, x, w, bias, slope, sign, y, h, v, o, b);
+                });
+            });
+    });
+}
+
+// Cotangent of what is under the leaky ReLU: g times `slope` where y is negative; its sum over events is that of the bias.
+void layer_cotangent(long n, long batch, const float *g, const float *y, float slope, float *to, float *bias) {
+    for (long k = 0; k < n; k++) {
+        vector sums = vector{};
+        float rest = 0;
+        long b = k * batch;
+        for (; b + lanes <= (k + 1) * batch; b += lanes) {
+            const vector a = load<vector>(g + b), side = load<vector>(y + b);
+            const vector value = side > 0 ? a : slope * a;
+            store(to + b, value);
+            sums += value;
+        }
+        for (; b < (k + 1) * batch; b++) rest += to[b] = y[b] > 0 ? g[b] : slope * g[b];
+        bias[k] = total(sums) + rest;
+    }
+}
+
+void layer_input(const Shape *shape, const float *g, const float *w, float *const *x, Parallel parallel, int threads) {
+    const Shape s = *shape;
+    const long chunks = (s.batch + chunk - 1) / chunk;
+    share(chunks * s.height, parallel, threads, [&](long task) {
+        const long begin = task / s.height * chunk, end = lower(begin + chunk, s.batch), r = task % s.height;
+        for (long c = 0; c < s.width; c++)
+            for (long p = 0, skipped = 0; p < s.parts; skipped += s.part[p++]) {
+                if (!x[p]) continue;
+                groups(s.part[p], [&](long channel, auto rows) {
+                    blocks(begin, end, [&](long b, auto kind) {
+                        input<decltype(kind), decltype(rows)::n>(s, g, w, x[p], s.part[p], skipped, r, c, channel, b);
+                    });
+                });
+            }
+    });
+}
+
+void layer_weight(const Shape *shape, const float *const *x, const float *g, float *w, Parallel parallel, int threads) {
+    const Shape s = *shape;
+    const long length = s.kernel_width * s.channels;
+    share(s.rows * s.columns, parallel, threads, [&](long task) {
+        const long h = task / s.columns, v = task % s.columns;
+        const long left = v * s.stride_w - s.pad_w;
+        const long first = upper(0, -left), last = lower(s.kernel_width, s.width - left);
+        for (long i = 0; i < s.kernel_height; i++) {
+            const long row = h * s.stride_h + i - s.pad_h;
+            float *to = w + ((h * s.kernel_height + i) * s.columns + v) * s.outputs * length;
+            const bool inside = row >= 0 && row < s.height;
+            if (!inside || first > 0 || last < s.kernel_width)
+                for (long k = 0; k < s.outputs * length; k++) to[k] = 0;
+            if (!inside) continue;
+            groups(s.outputs, [&](long o, auto group) {
+                constexpr int D = decltype(group)::n;
+                const float *cotangent = g + (task * s.outputs + o) * s.batch;
+                for (long p = 0, skipped = 0; p < s.parts; skipped += s.part[p++]) {
+                    const long channels = s.part[p];
+                    const float *from = x[p] + (row * s.width + left) * channels * s.batch;
+                    for (long j = first; j < last; j++) {
+                        float *place = to + o * length + j * s.channels + skipped;
+                        long c = 0;
+                        for (; c + 4 <= channels; c += 4)
+                            weight<D, 4>(s, from + (j * channels + c) * s.batch, cotangent, place + c, length);
+                        for (; c < channels; c++)
+                            weight<D, 1>(s, from + (j * channels + c) * s.batch, cotangent, place + c, length);
+                    }
+                }
+            });
+        }
+    });
+}
+}

@@ -114,7 +114,7 @@ _ARGUMENTS = {
     "shower_features": "ppppp",
     "shower_features_gradient": "ppppppp",
 }
-"""Arguments of each function: pointers, long integers, floats. Behind them all have the pool of threads and its size."""
+"""Arguments of each function: pointers, long integers, floats. All end with the pool of threads and its size."""
 
 _TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long, "f": ctypes.c_float}
 

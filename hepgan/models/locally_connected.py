@@ -14,6 +14,7 @@ with channels_last of torch, and a stack of layers passes the layout on without 
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from torch.nn import functional
 
 from hepgan.models.piecewise import sloped
 from hepgan.transforms.exporting import is_exporting
-from hepgan.transforms.kernels import address, library, usable
+from hepgan.transforms.kernels import addresses, run, usable
 
 __all__ = ["LocallyConnected2d", "locally_connected2d"]
 
@@ -49,22 +50,13 @@ def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
     return result
 
 
-def _run(name: str, geometry: _Geometry, w: Tensor, batch: int, *arguments: object) -> None:
-    """Call a compiled kernel for weights w and a batch size; tuples are the parts of an input or of its gradient."""
-    height, kernel_height, width, out, kernel_width, channels = w.shape
-    numbers = (*geometry.size, channels, height, width, out, kernel_height, kernel_width)
-    rest = (batch, len(geometry.parts), *geometry.parts, *[0] * (MOST_PARTS - len(geometry.parts)))
-    shape = (ctypes.c_long * 22)(*numbers, *geometry.stride, *geometry.padding, *rest)
-    kernels = library()
-    assert kernels is not None  # the caller asked `usable`
-    kernels(name, shape, *map(_passed, arguments))
-
-
-def _passed(argument: Any) -> Any:
-    """An argument of a kernel: the address of a tensor, addresses of a tuple of tensors, or a number as it is."""
-    if isinstance(argument, tuple):
-        return (ctypes.c_void_p * len(argument))(*map(address, argument))
-    return address(argument) if isinstance(argument, Tensor | None) else argument
+@functools.lru_cache(maxsize=1024)
+def _passed(at: _Geometry, shape: tuple[int, ...], batch: int) -> Any:
+    """The struct Shape of ``cpp/layers.cpp``, for weights of a shape and a batch size."""
+    height, kernel_height, width, out, kernel_width, channels = shape
+    numbers = (*at.size, channels, height, width, out, kernel_height, kernel_width)
+    rest = (batch, len(at.parts), *at.parts, *[0] * (MOST_PARTS - len(at.parts)))
+    return (ctypes.c_long * 22)(*numbers, *at.stride, *at.padding, *rest)
 
 
 def _padded(x: Tensor, padding: Pair) -> Tensor:
@@ -111,7 +103,7 @@ class _Output(torch.autograd.Function):
         batch = parts[0].shape[3]
         y = w.new_empty(height, width, out, batch)
         if usable(w, *parts):
-            _run("layer_output", at, w, batch, parts, w, bias, slope, sign, y)
+            run("layer_output", _passed(at, w.shape, batch), addresses(parts), w, bias, slope, sign, y)
         else:
             y.zero_()
             padded = _padded(torch.cat(parts, 2), at.padding).contiguous()
@@ -132,12 +124,7 @@ class _Output(torch.autograd.Function):
         gb = None
         if ctx.has_bias and not torch.is_grad_enabled() and usable(g, sign):
             masked, gb = torch.empty_like(g), g.new_empty(g.shape[:3])
-            kernels = library()
-            assert kernels is not None
-            lengths = ctypes.c_long(g.shape[:3].numel()), ctypes.c_long(g.shape[3])
-            kernels(
-                "layer_cotangent", *lengths, *map(address, (g, sign)), ctx.slope, *map(address, (masked, gb))
-            )
+            run("layer_cotangent", gb.numel(), g.shape[3], g, sign, ctx.slope, masked, gb)
             g = masked
         else:
             if ctx.slope != 1:
@@ -167,7 +154,7 @@ class _InputGradient(torch.autograd.Function):
                 g.new_empty(*at.size, n, batch) if want else None
                 for n, want in zip(at.parts, wanted, strict=True)
             )
-            _run("layer_input", at, w, batch, g, w, parts)
+            run("layer_input", _passed(at, w.shape, batch), g, w, addresses(parts))
             return tuple(part for part in parts if part is not None)
         (above, left), (rows, columns) = at.padding, at.size
         x = g.new_zeros(rows + 2 * above, columns + 2 * left, channels, batch)
@@ -210,7 +197,7 @@ class _WeightGradient(torch.autograd.Function):
         ctx.at = at
         w = g.new_empty(shape)
         if usable(g, *parts):
-            _run("layer_weight", at, w, g.shape[3], parts, g, w)
+            run("layer_weight", _passed(at, w.shape, g.shape[3]), addresses(parts), g, w)
             return w
         padded = _padded(torch.cat(parts, 2), at.padding).contiguous()
         for i in range(shape[1]):

@@ -54,16 +54,16 @@ class Whitening(nn.Module):
         mean, log_spread, mixing = torch.split(
             nn.functional.linear(context, self.table), [v_all, v_all, v_all**2], 1
         )
-        mixing, scale = mixing.reshape(-1, v_all, v_all), torch.exp(-log_spread) * free
+        mixing, scale = mixing.reshape(-1, v_all, v_all), torch.exp(-log_spread)
+        # the residuals are a triangular matrix times z - m, the same for all z: its rows, one from those above
+        rows: list[Tensor] = []
+        for v, unit in enumerate(torch.eye(v_all, dtype=mean.dtype, device=mean.device)):
+            row = unit - sum((mixing[:, v, u, None] * other for u, other in enumerate(rows)), torch.zeros_like(mean))
+            rows.append(row * free[:, v, None])
+        matrix = torch.stack(rows, 1) * scale[:, :, None]
 
         def whiten(z: Tensor) -> Tensor:
-            residuals: list[Tensor] = []
-            for v in range(v_all):
-                residual = z[:, v] - mean[:, v]
-                for u, other in enumerate(residuals):
-                    residual = residual - mixing[:, v, u] * other
-                residuals.append(residual * free[:, v])
-            return torch.stack(residuals, 1) * scale
+            return torch.matmul(matrix, (z - mean)[:, :, None])[:, :, 0]
 
         return whiten
 

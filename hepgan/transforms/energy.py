@@ -6,7 +6,6 @@ spread, and `ConditionalQuantile` makes them standard normal with tabulated quan
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from hepgan.errors import DataError
 from hepgan.progress import stage
 from hepgan.transforms.exporting import is_exporting
-from hepgan.transforms.kernels import address, library, usable
+from hepgan.transforms.kernels import run, usable
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
 __all__ = ["ConditionalMoments", "ConditionalQuantile", "EnergyNodes"]
@@ -145,11 +144,7 @@ class _Interpolated(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, position: Tensor, table: Tensor) -> Tensor:
         value = torch.empty_like(z)
         slope = torch.empty_like(z) if ctx.needs_input_grad[0] else None
-        kernels = library()
-        assert kernels is not None  # the caller asked `usable`
-        sizes = map(ctypes.c_long, (*z.shape, *table.shape[:2]))
-        numbers = (z, position, table.contiguous(), value, slope)
-        kernels("interpolated", *sizes, KNOT_RANGE, *map(address, numbers))
+        run("interpolated", *z.shape, *table.shape[:2], KNOT_RANGE, z, position, table, value, slope)
         if slope is not None:
             ctx.save_for_backward(slope)
         return value

@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from hepgan.transforms.exporting import is_exporting
 
-__all__ = ["address", "library", "usable"]
+__all__ = ["addresses", "run", "usable"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,20 +103,35 @@ def _threads() -> Any:
         return None
 
 
+_ARGUMENTS = {
+    "layer_output": "ppppfpp",
+    "layer_input": "pppp",
+    "layer_weight": "pppp",
+    "layer_cotangent": "llppfpp",
+    "interpolated": "llllfppppp",
+    "shower_energies": "ppppppp",
+    "shower_energies_gradient": "pppppppp",
+    "shower_features": "ppppp",
+    "shower_features_gradient": "ppppppp",
+}
+"""Arguments of each function: pointers, long integers, floats. All end with the pool of threads and its size."""
+
+_TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long, "f": ctypes.c_float}
+
+
 class _Library:
-    """The compiled functions, with the threads of torch as their last arguments."""
+    """The compiled functions by name, and the pool of threads that they share."""
 
     def __init__(self, path: Path) -> None:
-        self._loaded = ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(str(path))
         pool = _threads()
-        self._pool = ctypes.cast(pool, ctypes.c_void_p) if pool is not None else ctypes.c_void_p()
-
-    def __call__(self, name: str, *arguments: Any, parallel: bool = True) -> None:
-        """Call a function; tensors are passed as addresses, None as the null pointer, floats in single precision."""
-        passed = [ctypes.c_float(a) if isinstance(a, float) else a for a in arguments]
-        if parallel:
-            passed += [self._pool, ctypes.c_int(torch.get_num_threads())]
-        getattr(self._loaded, name)(*passed)
+        self.pool = ctypes.cast(pool, ctypes.c_void_p).value if pool is not None else None
+        self.functions: dict[str, Any] = {}
+        for name, letters in _ARGUMENTS.items():
+            function = getattr(loaded, name)
+            function.argtypes = [*(_TYPES[letter] for letter in letters), ctypes.c_void_p, ctypes.c_int]
+            function.restype = None
+            self.functions[name] = function
 
 
 @functools.cache
@@ -145,12 +161,25 @@ def library() -> _Library | None:
 def usable(*tensors: Tensor) -> bool:
     """Whether the kernels can compute with these tensors: single precision on a CPU, not in a graph to export."""
     return (
-        all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors)
-        and not is_exporting()
+        all([x.dtype is torch.float32 and x.is_cpu for x in tensors])
         and library() is not None
+        and not is_exporting()
     )
 
 
-def address(x: Tensor | None) -> ctypes.c_void_p:
-    """Address of the first number of a contiguous tensor; the null pointer for None."""
-    return ctypes.c_void_p(None if x is None else x.data_ptr())
+def run(name: str, *arguments: Any) -> None:
+    """Call a kernel.
+
+    Args:
+        name: Its name in the sources.
+        arguments: Contiguous tensors, of which the address is passed; None for the null pointer; numbers; arrays of C.
+    """
+    kernels = library()
+    assert kernels is not None  # the caller asked `usable`
+    passed = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
+    kernels.functions[name](*passed, kernels.pool, torch.get_num_threads())
+
+
+def addresses(tensors: Sequence[Tensor | None]) -> Any:
+    """Array of the addresses of tensors, the null pointer for None."""
+    return (ctypes.c_void_p * len(tensors))(*[None if x is None else x.data_ptr() for x in tensors])

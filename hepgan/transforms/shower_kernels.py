@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hepgan.geometry import Calorimeter
-from hepgan.transforms.kernels import address, library
+from hepgan.transforms.kernels import run
 
 __all__ = ["MOST_LAYERS", "ShowerSettings", "energies", "features"]
 
@@ -66,16 +66,18 @@ def _arrays(settings: ShowerSettings) -> tuple[Any, ...]:
     return first, order, x, y, floors
 
 
-def _call(name: str, settings: ShowerSettings, batch: int, *tensors: Tensor | None) -> None:
-    """Call a kernel of showers."""
-    arrays = _arrays(settings)
-    pointers = [ctypes.cast(array, ctypes.c_void_p) for array in arrays]
+@functools.lru_cache(maxsize=64)
+def _passed(settings: ShowerSettings, batch: int) -> _Passed:
+    """The struct for showers of a batch."""
+    pointers = [ctypes.cast(array, ctypes.c_void_p) for array in _arrays(settings)]
     numbers = (settings.offset, settings.threshold, settings.softness)
     layers = settings.calorimeter.n_layers
-    passed = _Passed(layers, layers if settings.overflow else 0, batch, *pointers, *numbers)
-    kernels = library()
-    assert kernels is not None  # the caller asked `usable`
-    kernels(name, ctypes.byref(passed), *map(address, tensors))
+    return _Passed(layers, layers if settings.overflow else 0, batch, *pointers, *numbers)
+
+
+def _call(name: str, settings: ShowerSettings, batch: int, *tensors: Tensor | None) -> None:
+    """Call a kernel of showers."""
+    run(name, ctypes.byref(_passed(settings, batch)), *tensors)
 
 
 class _Energies(torch.autograd.Function):

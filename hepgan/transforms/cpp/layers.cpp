@@ -10,7 +10,8 @@ namespace {
 constexpr int down = 4;     // outputs or channels whose sums are in registers at once
 constexpr int chunk = 64;  // events whose rows of an image fit into the cache
 
-constexpr int most = 8;  // parts of an input
+constexpr int most = 8;         // parts of an input
+constexpr int most_taps = 256;  // places of a window
 
 struct Shape {
     long height, width, channels;               // of the input
@@ -73,38 +74,37 @@ inline void output(const Shape &s, const float *const *x, const float *w, const 
         }
 }
 
-// Gradient of the input: x = the sum over outputs of w * g, for one part of the channels, which begins at `skipped`.
+// A place of a window that an input takes part in: its weights, and the outputs of that window.
+struct Tap {
+    const float *weight, *cotangent;
+};
+
+// Gradient of the input: x = the sum over taps and outputs of w * g, for D channels of one cell.
 template <typename Kind, int D>
-inline void input(const Shape &s, const float *g, const float *w, float *x, long channels, long skipped, long r, long c,
-                  long channel, long b) {
+inline void input(const Shape &s, const Tap *taps, long n_taps, float *x, long channel, long b) {
     using V = typename Kind::type;
     constexpr int N = Kind::n;
     V sums[D][N];
     for (int d = 0; d < D; d++)
         for (int n = 0; n < N; n++) sums[d][n] = V{};
-    for (long i = 0; i < s.kernel_height; i++) {
-        const long from = r + s.pad_h - i, h = from / s.stride_h;
-        if (from < 0 || from % s.stride_h || h >= s.rows) continue;
-        for (long j = 0; j < s.kernel_width; j++) {
-            const long side = c + s.pad_w - j, v = side / s.stride_w;
-            if (side < 0 || side % s.stride_w || v >= s.columns) continue;
-            const float *weight = w + ((((h * s.kernel_height + i) * s.columns + v) * s.outputs) * s.kernel_width + j) * s.channels + skipped + channel;
-            const float *cotangent = g + (h * s.columns + v) * s.outputs * s.batch + b;
-            for (long o = 0; o < s.outputs; o++) {
-                V values[N];
-                for (int n = 0; n < N; n++) values[n] = load<V>(cotangent + o * s.batch + n * width_of<V>);
-                for (int d = 0; d < D; d++)
-                    for (int n = 0; n < N; n++) sums[d][n] += weight[o * s.kernel_width * s.channels + d] * values[n];
-            }
+    const long pitch = s.kernel_width * s.channels;
+    for (long t = 0; t < n_taps; t++) {
+        const float *weight = taps[t].weight + channel, *cotangent = taps[t].cotangent + b;
+        for (long o = 0; o < s.outputs; o++, weight += pitch, cotangent += s.batch) {
+            V values[N];
+            for (int n = 0; n < N; n++) values[n] = load<V>(cotangent + n * width_of<V>);
+            for (int d = 0; d < D; d++)
+                for (int n = 0; n < N; n++) sums[d][n] += weight[d] * values[n];
         }
     }
     for (int d = 0; d < D; d++)
-        for (int n = 0; n < N; n++) store(x + ((r * s.width + c) * channels + channel + d) * s.batch + b + n * width_of<V>, sums[d][n]);
+        for (int n = 0; n < N; n++) store(x + (channel + d) * s.batch + b + n * width_of<V>, sums[d][n]);
 }
 
-// Gradient of the weight: D outputs times K inputs of a window; products of events are summed.
+// Gradient of the weight: D outputs times K inputs of a window, whose weights are at `place`; events are summed over.
 template <int D, int K>
-inline void weight(const Shape &s, const float *x, const float *g, float *w, long length) {
+inline void weight(const Shape &s, const float *x, const float *g, float *w, const long *place) {
+    const long length = s.kernel_width * s.channels;
     vector sums[D][K];
     for (int d = 0; d < D; d++)
         for (int k = 0; k < K; k++) sums[d][k] = vector{};
@@ -120,7 +120,7 @@ inline void weight(const Shape &s, const float *x, const float *g, float *w, lon
         for (int k = 0; k < K; k++) {
             float sum = total(sums[d][k]);
             for (long e = b; e < s.batch; e++) sum += g[d * s.batch + e] * x[k * s.batch + e];
-            w[d * length + k] = sum;
+            w[d * length + place[k]] = sum;
         }
 }
 
@@ -144,8 +144,9 @@ void layer_output(const Shape *shape, const float *const *x, const float *w, con
 }
 
 // Cotangent of what is under the leaky ReLU: g times `slope` where y is negative; its sum over events is that of the bias.
-void layer_cotangent(long n, long batch, const float *g, const float *y, float slope, float *to, float *bias) {
-    for (long k = 0; k < n; k++) {
+void layer_cotangent(long n, long batch, const float *g, const float *y, float slope, float *to, float *bias,
+                     Parallel parallel, int threads) {
+    share(n, parallel, threads, [&](long k) {
         vector sums = vector{};
         float rest = 0;
         long b = k * batch;
@@ -157,7 +158,7 @@ void layer_cotangent(long n, long batch, const float *g, const float *y, float s
         }
         for (; b < (k + 1) * batch; b++) rest += to[b] = y[b] > 0 ? g[b] : slope * g[b];
         bias[k] = total(sums) + rest;
-    }
+    });
 }
 
 void layer_input(const Shape *shape, const float *g, const float *w, float *const *x, Parallel parallel, int threads) {
@@ -165,15 +166,30 @@ void layer_input(const Shape *shape, const float *g, const float *w, float *cons
     const long chunks = (s.batch + chunk - 1) / chunk;
     share(chunks * s.height, parallel, threads, [&](long task) {
         const long begin = task / s.height * chunk, end = lower(begin + chunk, s.batch), r = task % s.height;
-        for (long c = 0; c < s.width; c++)
-            for (long p = 0, skipped = 0; p < s.parts; skipped += s.part[p++]) {
-                if (!x[p]) continue;
-                groups(s.part[p], [&](long channel, auto rows) {
-                    blocks(begin, end, [&](long b, auto kind) {
-                        input<decltype(kind), decltype(rows)::n>(s, g, w, x[p], s.part[p], skipped, r, c, channel, b);
-                    });
-                });
+        for (long c = 0; c < s.width; c++) {
+            Tap taps[most_taps];
+            long n = 0;
+            for (long i = 0; i < s.kernel_height; i++) {
+                const long from = r + s.pad_h - i, h = from / s.stride_h;
+                if (from < 0 || from != h * s.stride_h || h >= s.rows) continue;
+                for (long j = 0; j < s.kernel_width; j++) {
+                    const long side = c + s.pad_w - j, v = side / s.stride_w;
+                    if (side < 0 || side != v * s.stride_w || v >= s.columns) continue;
+                    const long place = ((h * s.kernel_height + i) * s.columns + v) * s.outputs * s.kernel_width + j;
+                    taps[n++] = {w + place * s.channels, g + (h * s.columns + v) * s.outputs * s.batch};
+                }
             }
+            for (long p = 0; p < s.parts; p++) {
+                if (x[p])
+                    groups(s.part[p], [&](long channel, auto rows) {
+                        float *to = x[p] + (r * s.width + c) * s.part[p] * s.batch;
+                        blocks(begin, end, [&](long b, auto kind) {
+                            input<decltype(kind), decltype(rows)::n>(s, taps, n, to, channel, b);
+                        });
+                    });
+                for (long t = 0; t < n; t++) taps[t].weight += s.part[p];
+            }
+        }
     });
 }
 
@@ -194,17 +210,21 @@ void layer_weight(const Shape *shape, const float *const *x, const float *g, flo
             groups(s.outputs, [&](long o, auto group) {
                 constexpr int D = decltype(group)::n;
                 const float *cotangent = g + (task * s.outputs + o) * s.batch;
+                long place[down];
                 for (long p = 0, skipped = 0; p < s.parts; skipped += s.part[p++]) {
-                    const long channels = s.part[p];
-                    const float *from = x[p] + (row * s.width + left) * channels * s.batch;
-                    for (long j = first; j < last; j++) {
-                        float *place = to + o * length + j * s.channels + skipped;
-                        long c = 0;
-                        for (; c + 4 <= channels; c += 4)
-                            weight<D, 4>(s, from + (j * channels + c) * s.batch, cotangent, place + c, length);
-                        for (; c < channels; c++)
-                            weight<D, 1>(s, from + (j * channels + c) * s.batch, cotangent, place + c, length);
-                    }
+                    const long channels = s.part[p], from_left = (row * s.width + left + first) * channels;
+                    const float *from = x[p] + from_left * s.batch;
+                    // a window is one block of rows of each part; its weights are not
+                    const long n = (last - first) * channels;
+                    float *base = to + o * length + skipped;
+                    groups(n, [&](long k, auto some) {
+                        constexpr int K = decltype(some)::n;
+                        for (int m = 0; m < K; m++) {
+                            const long j = (k + m) / channels;
+                            place[m] = (first + j) * s.channels + (k + m) - j * channels;
+                        }
+                        weight<D, K>(s, from + k * s.batch, cotangent, base, place);
+                    });
                 }
             });
         }

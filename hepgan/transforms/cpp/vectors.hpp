@@ -33,11 +33,18 @@ template <typename F> inline void blocks(long begin, long end, F function) {
     for (; b < end; b++) function(b, Number());
 }
 
-// Sum of a vector, in a fixed order.
+typedef float eight __attribute__((vector_size(32)));
+typedef float four __attribute__((vector_size(16)));
+
+// Sum of a vector, in a fixed order: halves are added until one number is left.
 inline float total(vector a) {
-    for (int n = lanes / 2; n > 0; n /= 2)
-        for (int k = 0; k < n; k++) a[k] += a[k + n];
-    return a[0];
+    float numbers[lanes], parts[8], rest[4];
+    store(numbers, a);
+    eight sum = load<eight>(numbers);
+    for (int k = 8; k < lanes; k += 8) sum += load<eight>(numbers + k);
+    store(parts, sum);
+    store(rest, four(load<four>(parts) + load<four>(parts + 4)));
+    return (rest[0] + rest[2]) + (rest[1] + rest[3]);
 }
 
 // Pool of threads of the caller (GOMP_parallel), or none.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         generate,
         inspect,
         load,
+        prepare,
         read,
         train,
     )
@@ -57,6 +58,7 @@ __all__ = [
     "generate",
     "inspect",
     "load",
+    "prepare",
     "read",
     "train",
 ]

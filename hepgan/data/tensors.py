@@ -65,10 +65,20 @@ class TensorEvents:
         outputs = tuple(output[index] for output in self.outputs)
         return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer)
 
-    def batch(self, size: int, *, rng: torch.Generator) -> TensorEvents:
-        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""
+    def batch(self, size: int, *, rng: torch.Generator, first: int = 0) -> TensorEvents:
+        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit.
+
+        Args:
+            size: Number of events.
+            rng: Source of random numbers.
+            first: Number of events drawn before, from which a stream from a cache goes on; not used here.
+        """
         chosen = self[torch.randint(len(self), (size,), generator=rng).to(self.condition.device)]
+        return chosen.drawn(chosen.weights, rng=rng)
+
+    def drawn(self, weights: Tensor, *, rng: torch.Generator) -> TensorEvents:
+        """These events as a batch: with other weights (N,), and dithered whole-number conditions."""
         if self.integer is None:
-            return chosen
-        shift = torch.rand(chosen.condition.shape, generator=rng).to(self.integer) - 0.5
-        return replace(chosen, condition=chosen.condition + self.integer * shift)
+            return replace(self, weights=weights)
+        shift = torch.rand(self.condition.shape, generator=rng).to(self.integer) - 0.5
+        return replace(self, condition=self.condition + self.integer * shift, weights=weights)

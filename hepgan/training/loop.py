@@ -84,11 +84,11 @@ def _train(run: Run) -> bool:
 
             if played.game is not None:
                 for _ in range(config.objective.n_critic):
-                    batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+                    batch = run.batch()
                     losses |= critic_step(state, batch, played, regulariser, config)
                     rate.count(len(batch))
             if played.game is None or state.step >= settings.pretrain + settings.warm_up:
-                batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+                batch = run.batch()
                 losses |= generator_step(state, batch, played, config)
                 rate.count(len(batch))
             state.step += 1

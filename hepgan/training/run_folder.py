@@ -25,6 +25,7 @@ __all__ = ["RunFolder", "export_run", "export_trained", "load_generator"]
 logger = logging.getLogger(__name__)
 
 _FREE_TO_CHANGE = {f"training.{key}" for key in ("max_minutes", "threads", "log_every", "tensorboard")}
+_FREE_TO_CHANGE |= {"data.cache"}  # whether events are streamed is in the checkpoint
 _FREE_TO_CHANGE |= {"data.output_tree", "data.calorimeter.hits.count"}  # filled in from the training file
 
 
@@ -101,6 +102,17 @@ class RunFolder:
                 f"run folder {self.path} was started with another configuration ({'; '.join(changes)}); "
                 "resume with the same one, or start a new run with another --out"
             )
+
+    def progress(self) -> RunProgress | None:
+        """How far a run to resume has come; None if it was stopped before its first checkpoint.
+
+        Raises:
+            ModelFileError: If the checkpoint is damaged.
+        """
+        try:
+            return SavedState.read(self.checkpoint).progress
+        except NotFoundError:
+            return None
 
     def saved_state(self, *, device: str, data_sha256: str) -> SavedState | None:
         """Read the checkpoint of a run to resume; None if the run was stopped before its first checkpoint.

@@ -10,13 +10,15 @@ import torch
 from hepgan import config as configuration
 from hepgan.config import Config
 from hepgan.data.names import completed
-from hepgan.data.splits import training_events, training_files
+from hepgan.data.source import cache_of
+from hepgan.data.streaming import TrainingEvents
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError
-from hepgan.files import digest, write_text
+from hepgan.files import write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.progress import stage
+from hepgan.training.events import RunEvents, data_digest
 from hepgan.training.run_folder import RunFolder
 from hepgan.training.state import RunState
 from hepgan.training.validation import ValidationDistance
@@ -32,15 +34,22 @@ class Run:
         config: The configuration.
         folder: The run folder, which holds the configuration.
         state: All that changes while it trains.
-        events: The training part of the data, on the device.
+        events: The training part of the data; batches are on the device.
         distance: Distance to the validation part of the data.
     """
 
     config: Config
     folder: RunFolder
     state: RunState
-    events: TensorEvents
+    events: TrainingEvents
     distance: ValidationDistance
+
+    def batch(self) -> TensorEvents:
+        """Draw the next batch."""
+        size, state = self.config.training.batch_size, self.state
+        batch = self.events.batch(size, rng=state.batch_rng, first=state.drawn)
+        state.drawn += size
+        return batch
 
 
 def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> Run:
@@ -63,33 +72,32 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
     device = _device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    with stage("digest of the files"):
-        data_sha256 = digest(training_files(config.data))
     config = config.model_copy(update={"data": completed(config.data)})
-    saved = None
+    earlier = None
     if resume:
         folder.check_resumable(config)
-        saved = folder.saved_state(device=device.type, data_sha256=data_sha256)
+        earlier = folder.progress()
     else:
         folder.check_free()
+    cache = cache_of(config.data, streamed=earlier.streamed if earlier else None, progress=progress)
+    data_sha256 = data_digest(config, cache)
+    saved = folder.saved_state(device=device.type, data_sha256=data_sha256) if resume else None
 
-    training, validation = training_events(config.data, seed=settings.seed, progress=progress)
-    events = TensorEvents.of(training, config.data, device=device)
-    reference = TensorEvents.of(validation, device=device)
+    events = RunEvents.of(config, cache, device=device, progress=progress)
     _check(config, events)
     if saved is None:
-        on_cpu = TensorEvents.of(training, config.data)
         with stage("fitting the start"):
-            state = RunState.start(config, on_cpu, device=device, data_sha256=data_sha256)
+            state = RunState.start(config, events.start, device=device, data_sha256=data_sha256)
+            state.streamed = events.streamed
     else:
         state = RunState.restore(config, saved)
     with stage("preparing the validation"):
         distance = ValidationDistance(
-            reference, state.average, kind=config.data.kind, threshold=config.evaluation.threshold
+            events.reference, state.average, kind=config.data.kind, threshold=config.evaluation.threshold
         )
     folder.path.mkdir(parents=True, exist_ok=True)
     write_text(folder.config, configuration.dump(config))
-    return Run(config, folder, state, events, distance)
+    return Run(config, folder, state, events.training, distance)
 
 
 def _device(name: str) -> torch.device:
@@ -101,19 +109,19 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _check(config: Config, events: TensorEvents) -> None:
+def _check(config: Config, events: RunEvents) -> None:
     """Check that batch size and objective fit the training events and the model.
 
     Raises:
         ConfigError: If they do not.
     """
     name, (objective, _) = config.objective.name, chosen(config.objective)
-    if config.training.batch_size > len(events):
+    if config.training.batch_size > len(events.training):
         raise ConfigError(
-            f"training.batch_size: expected at most the number of training events, {len(events)}, got "
+            f"training.batch_size: expected at most the number of training events, {len(events.training)}, got "
             f"{config.training.batch_size}; make it smaller or give more files"
         )
-    if not objective.signed and (events.weights < 0).any():
+    if not objective.signed and (events.start.weights < 0).any():
         signed = ", ".join(repr(key) for key, row in OBJECTIVES.items() if row.signed)
         raise ConfigError(
             f"objective.name: expected one of {signed} for weights of both signs, got {name!r}, whose "

@@ -82,6 +82,8 @@ class RunProgress:
         best_step: Its step.
         data_sha256: Digest of the training files.
         device: Type of the device, cpu or cuda, which decides on the random numbers.
+        drawn: Number of events in all batches so far, from which a stream from a cache goes on.
+        streamed: Whether the events are streamed from a cache, which decides on the batches.
     """
 
     step: int = 0
@@ -90,6 +92,8 @@ class RunProgress:
     best_step: int = 0
     data_sha256: str
     device: str
+    drawn: int = 0
+    streamed: bool = False
 
 
 class SavedState(NamedTuple):

@@ -161,7 +161,7 @@ def evaluate(
         >>> result.verdict in ("pass", "warn", "fail", "info")
         True
     """
-    from hepgan.data.splits import evaluation_events
+    from hepgan.data.held_out import evaluation_events
     from hepgan.inference.generator import Generator
     from hepgan.report.writing import evaluate_events
 
@@ -229,8 +229,8 @@ def compare(
         >>> result.report.name
         'report.html'
     """
+    from hepgan.data.held_out import warn_of_shared
     from hepgan.data.reading import read as read_events
-    from hepgan.data.splits import warn_of_shared
     from hepgan.files import digest
     from hepgan.report.writing import compare_events
 

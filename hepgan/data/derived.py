@@ -89,9 +89,8 @@ def _filled(out: Path, cache: Cache, function: Callable[[Events], Events], manif
 
 def _mapped(events: Events, function: Callable[[Events], Events]) -> tuple[Float32, tuple[int, ...]]:
     """Rows of the function of events, and the numbers of their columns."""
-    rows, columns = table(function(events))
-    if len(rows) != len(events):
-        raise DataError(
-            f"expected one row for each of {len(events)} events, got {len(rows)}; map event by event"
-        )
-    return rows, columns
+    result = function(events)
+    if {len(array) for array in (result.conditions, *result.outputs)} != {len(events)}:
+        got = [len(output) for output in result.outputs]
+        raise DataError(f"expected one row for each of {len(events)} events, got {got}; map event by event")
+    return table(result)

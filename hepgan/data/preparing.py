@@ -34,6 +34,7 @@ from hepgan.data.reading import check_weights, count_entries, iterate, iterate_e
 from hepgan.data.repeats import Digests, copies, shared
 from hepgan.data.shards import (
     LOCK,
+    Work,
     check_room,
     locked,
     missing,
@@ -42,6 +43,7 @@ from hepgan.data.shards import (
     table,
     write_manifest,
     write_rows,
+    write_shard,
 )
 from hepgan.data.splits import (
     LEAVE_TO_TEST,
@@ -56,7 +58,7 @@ from hepgan.errors import DataError
 from hepgan.files import is_url, written
 from hepgan.progress import shown, stage
 
-__all__ = ["Extent", "extent", "prepare"]
+__all__ = ["Extent", "extent", "prepare", "share_compared"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -226,33 +228,6 @@ def _sha256(files: Sequence[FileIdentity]) -> str:
     return total.hexdigest()
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What a worker needs to write one shard."""
-
-    data: DataConfig
-    file: str
-    shard: Shard
-    path: Path
-    columns: tuple[int, ...]
-    block_rows: int
-
-
-def _write_shard(work: _Work) -> Shard:
-    """Read a range of entries and write it; the shard with what is in it."""
-    shard, width = work.shard, sum(work.columns)
-    parts = [np.empty((0, width), np.float32)]
-    for events in iterate_entries(work.data, work.file, (shard.start, shard.stop)):
-        rows, columns = table(events)
-        if columns != work.columns:
-            raise DataError(
-                f"{work.file}: expected {work.columns} numbers an event, as in the first file, got {columns}; name "
-                "files of the same kind"
-            )
-        parts.append(rows)
-    return write_rows(work.path, np.concatenate(parts), shard, block_rows=work.block_rows)
-
-
 def _filled(
     out: Path,
     manifest: Manifest,
@@ -269,12 +244,12 @@ def _filled(
         absent = _needed(shards, absent, data.max_events)
     paths = [name if is_url(name) else str(Path(name).expanduser().absolute()) for name in files]
     work = [
-        _Work(data, paths[shard.file], shard, out / shard_name(k), manifest.columns, manifest.block_rows)
+        Work(data, paths[shard.file], shard, out / shard_name(k), manifest.columns, manifest.block_rows)
         for k, shard in ((k, shards[k]) for k in absent)
     ]
     entries = sum(shard.stop - shard.start for shard in shards)
     done = entries - sum(w.shard.stop - w.shard.start for w in work)
-    calls = results(_write_shard, work, workers=workers, scheduler=scheduler)
+    calls = results(write_shard, work, workers=workers, scheduler=scheduler)
     with stage("reading", total=entries, done=done) as update, notes(out) as note:
         try:
             for k, shard in calls:
@@ -345,6 +320,11 @@ def _completed(
     return Cache.open(out)
 
 
+def share_compared(n: int) -> float:
+    """The share of `n` events whose digests fit into the memory."""
+    return min(1.0, _MOST_COMPARED / max(1, n))
+
+
 def _digests(cache: Cache) -> Iterator[Digests]:
     """Digests of the events of each block."""
     with stage("comparing", total=len(cache)) as update:
@@ -375,7 +355,7 @@ def _check_repeated(cache: Cache, data: DataConfig, files: Sequence[str], tested
     Raises:
         DataError: If there are too many of them.
     """
-    share = min(1.0, _MOST_COMPARED / max(1, len(cache)))
+    share = share_compared(len(cache))
     events = Digests.joined([digests.thinned(share) for digests in _digests(cache)])
     say_copies(data, files, number=copies(events, share=share), of=len(cache))
     if tested:

@@ -12,18 +12,22 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
+from hepgan.config import DataConfig
 from hepgan.data.cache import MANIFEST, Manifest, Shard, check_shard, checksums
 from hepgan.data.events import Events, Float32
+from hepgan.data.reading import iterate_entries
 from hepgan.errors import ConfigError, DataError
 from hepgan.files import write_text, written
 
 __all__ = [
     "LOCK",
+    "Work",
     "check_room",
     "locked",
     "missing",
@@ -32,6 +36,7 @@ __all__ = [
     "table",
     "write_manifest",
     "write_rows",
+    "write_shard",
 ]
 
 LOCK = "lock"
@@ -71,6 +76,47 @@ def write_rows(path: Path, rows: Float32, shard: Shard, *, block_rows: int) -> S
             "checksums": checksums(rows, block_rows=block_rows),
         }
     )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to write one shard.
+
+    Attributes:
+        data: What to read.
+        file: From where.
+        shard: The entries.
+        path: The file to write.
+        columns: Numbers in a row: conditions, each output, weight.
+        block_rows: Rows of a block.
+    """
+
+    data: DataConfig
+    file: str
+    shard: Shard
+    path: Path
+    columns: tuple[int, ...]
+    block_rows: int
+
+
+def write_shard(work: Work) -> Shard:
+    """Read a range of entries and write it; the shard with what is in it.
+
+    Raises:
+        DataError: If the input is not what the configuration says, or has other columns than the first file.
+        OSError: If the disk is full, or the folder cannot be written.
+    """
+    shard, width = work.shard, sum(work.columns)
+    parts = [np.empty((0, width), np.float32)]
+    for events in iterate_entries(work.data, work.file, (shard.start, shard.stop)):
+        rows, columns = table(events)
+        if columns != work.columns:
+            raise DataError(
+                f"{work.file}: expected {work.columns} numbers an event, as in the first file, got {columns}; name "
+                "files of the same kind"
+            )
+        parts.append(rows)
+    return write_rows(work.path, np.concatenate(parts), shard, block_rows=work.block_rows)
 
 
 def check_room(out: Path, size: int, *, certain: bool) -> None:

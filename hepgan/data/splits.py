@@ -10,7 +10,6 @@ import glob
 import logging
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -20,11 +19,11 @@ from hepgan.data.parts import split
 from hepgan.data.reading import iterate, read
 from hepgan.data.repeats import Digests, copies, shared
 from hepgan.errors import ConfigError, DataError, NotFoundError
-from hepgan.files import digest, expand, repeats
+from hepgan.files import expand, repeats
 
 __all__ = [
     "LEAVE_TO_TEST",
-    "evaluation_events",
+    "check_unseen",
     "known_test_files",
     "say_copies",
     "say_left_out",
@@ -32,11 +31,12 @@ __all__ = [
     "test_events",
     "training_events",
     "training_files",
-    "warn_of_shared",
+    "warn_once",
 ]
 
 _LOG = logging.getLogger(__name__)
-_warn_once = cache(_LOG.warning)
+warn_once = cache(_LOG.warning)
+"""Warn, but not twice of the same."""
 
 _TOLERATED = (
     1e-3  # share of repeated events that is said, and not refused: a track in two candidates, for example
@@ -54,7 +54,7 @@ def known_test_files(data: DataConfig) -> list[str]:
         try:
             known += expand([name])
         except NotFoundError as error:
-            _warn_once(f"data.test_files: {error}; whether data.files has its events is not known")
+            warn_once(f"data.test_files: {error}; whether data.files has its events is not known")
     return expand(known)
 
 
@@ -85,7 +85,7 @@ def training_files(data: DataConfig) -> list[str]:
             "name others, or remove test_files to hold out the fraction data.test"
         )
     if held_out:
-        _warn_once(
+        warn_once(
             f"data.files: {len(held_out)} of {len(files)} files held out, because data.test_files has them: "
             f"{', '.join(held_out)}"
         )
@@ -141,7 +141,7 @@ def say_copies(data: DataConfig, files: Sequence[str], *, number: int, of: int) 
 def say_left_out(number: int, *, of: int, tested: bool) -> None:
     """Say how many events of the training files are not used, with ``data.repeated = "once"``."""
     also = ", or in data.test_files" if tested else ""
-    _warn_once(
+    warn_once(
         f"data.repeated: {number} of {of} events of data.files left out, which occur a second time{also}"
     )
 
@@ -171,16 +171,24 @@ def _say(what: str, remedy: str, *, share: float) -> None:
     """
     if share > _TOLERATED:
         raise DataError(f"{what}; {remedy}, or {_KEEP}")
-    _warn_once(what)
+    warn_once(what)
 
 
-def _check_unseen(events: Digests, training: Events, *, name: str, remedy: str) -> None:
+def check_unseen(events: Digests, training: Digests, *, name: str, remedy: str, share: float = 1.0) -> None:
     """Check that events are not those of the training.
+
+    Args:
+        events: Digests of the events.
+        training: Digests of those of the training, or of a share of them (`Digests.thinned`).
+        name: Where the events are from.
+        remedy: What to do if they are.
+        share: That share.
 
     Raises:
         DataError: If more of them occur in the training than chance explains.
     """
-    say_seen(shared(events, Digests.of(training)), of=len(events), name=name, remedy=remedy)
+    number = shared(events.thinned(share), training, share=share)
+    say_seen(number, of=len(events), name=name, remedy=remedy)
 
 
 def say_seen(number: int, *, of: int, name: str, remedy: str) -> None:
@@ -224,7 +232,7 @@ def training_events(
     events = _training_part(data, progress=progress)
     if data.repeated is None and (test := known_test_files(data)):
         tested = _digests(data, test) if tested is None else tested
-        _check_unseen(tested, events, name="data.test_files", remedy=LEAVE_TO_TEST)
+        check_unseen(tested, Digests.of(events), name="data.test_files", remedy=LEAVE_TO_TEST)
     training, validation, _ = split(data, len(events), seed=seed)
     return events[training], events[validation]
 
@@ -248,88 +256,3 @@ def test_events(data: DataConfig, *, seed: int) -> Events:
 
 
 test_events.__test__ = False  # type: ignore[attr-defined]  # a reader, not a pytest test
-
-
-def evaluation_events(
-    data: DataConfig,
-    *,
-    asked: DataConfig,
-    files: Sequence[str] | None,
-    seed: int,
-    model: Path,
-    data_sha256: object,
-    with_training: bool,
-    progress: bool,
-) -> tuple[Events, Events | None]:
-    """Read the events for the evaluation of a model, which its training has not seen, and those of the training.
-
-    Args:
-        data: How the training read and split its events.
-        asked: How to read `files`. With ``repeated = "keep"`` nothing is compared with the training.
-        files: Files of reference events; default: those that the training set aside.
-        seed: Seed of the training.
-        model: Run folder, or exported file.
-        data_sha256: Digest of the training files, from the model.
-        with_training: Whether the events of the training are asked for.
-        progress: Show a progress bar.
-
-    Returns:
-        Reference events; training events, None for an exported file, or if they are not asked for.
-
-    Raises:
-        NotFoundError: If a file is missing.
-        ConfigError: As `test_events`.
-        DataError: If the events cannot be used, or if the training has seen them.
-    """
-    if (data.repeated, asked.repeated) == (None, "keep"):  # which split alike
-        data = data.model_copy(update={"repeated": "keep"})
-    if files is not None:
-        reference = read(asked, files=files, progress=progress)
-    elif model.is_dir() or data.test_files:
-        _check_held_out(data, data_sha256)
-        reference = test_events(data, seed=seed)
-    else:
-        raise DataError(
-            f"{model}: an exported model does not hold the split of its training data; "
-            "name events with --data FILE.root, or evaluate the run folder"
-        )
-    if not model.is_dir() or not (with_training or files is not None or data.test_files):
-        return reference, None
-    digests = Digests.of(reference)
-    tested = digests if files is None and data.test_files else None
-    try:
-        training, validation = training_events(data, seed=seed, tested=tested, progress=progress)
-    except NotFoundError as error:
-        if with_training:
-            raise
-        _warn_once(f"{error}: whether the training has seen the events is not known")
-        return reference, None
-    if files is not None and data.repeated != "keep":
-        remedy = "name other files, or leave out --data to take the events that the run has set aside"
-        for part in (training, validation):
-            _check_unseen(digests, part, name="--data", remedy=remedy)
-    return reference, training if with_training else None
-
-
-def warn_of_shared(sample: Events, reference: Events) -> None:
-    """Say that two samples share events, more than chance explains."""
-    if number := shared(Digests.of(sample), Digests.of(reference)):
-        _LOG.warning(
-            "%d of %d events of the sample are equal to one of the reference: every number will be too good",
-            number,
-            len(sample),
-        )
-
-
-def _check_held_out(data: DataConfig, data_sha256: object) -> None:
-    """Check that a model was not trained on its test files, as version 0.1 did if a glob of the files has them too.
-
-    Raises:
-        DataError: If it was.
-    """
-    files = expand(data.files) if data.test_files else []
-    if files and training_files(data) != files and digest(files) == data_sha256:
-        raise DataError(
-            f"data.test_files {list(data.test_files)}: expected events that the training has not seen, got a model "
-            "that was trained on all of data.files, these included; train it again, or name other events with --data"
-        )

@@ -107,7 +107,7 @@ def _on_cluster(
     with client:
         futures = {client.submit(function, task, pure=False): number for number, task in enumerate(tasks)}
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 yield futures[future], future.result()
         finally:
             client.cancel(list(futures))

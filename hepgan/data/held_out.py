@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from hepgan.config import DataConfig
-from hepgan.data.cache import Cache
 from hepgan.data.events import Events
-from hepgan.data.parts import TEST, TRAINING, VALIDATION, Parts
+from hepgan.data.parts import TEST, TRAINING, VALIDATION
 from hepgan.data.preparing import share_compared
 from hepgan.data.reading import read
 from hepgan.data.repeats import Digests, shared
 from hepgan.data.source import cache_of
 from hepgan.data.splits import check_unseen, test_events, training_events, training_files, warn_once
-from hepgan.data.streaming import random_events
+from hepgan.data.stored import StoredEvents
 from hepgan.errors import DataError, NotFoundError
 from hepgan.files import digest, expand
 from hepgan.progress import stage
@@ -71,12 +66,8 @@ def evaluation_events(
         reference = read(asked, files=files, progress=progress)
     elif model.is_dir() or data.test_files:
         _check_held_out(data, data_sha256)
-        if (
-            not data.test_files
-            and data.test
-            and (stored := _Stored.of(original, seed=seed, progress=progress))
-        ):
-            reference = stored.random(TEST)
+        if not data.test_files and data.test and (stored := _stored(original, seed=seed, progress=progress)):
+            reference = _random(stored, TEST, seed=seed)
         else:
             reference = test_events(data, seed=seed)
     else:
@@ -89,10 +80,10 @@ def evaluation_events(
     digests = Digests.of(reference)
     tested = digests if files is None and data.test_files else None
     try:
-        if stored := stored or _Stored.of(original, seed=seed, progress=progress):
-            training = stored.random(TRAINING)
+        if stored := stored or _stored(original, seed=seed, progress=progress):
+            training = _random(stored, TRAINING, seed=seed)
             if compared:
-                stored.check_unseen(digests)
+                _check_given(digests, stored)
             return reference, training if with_training else None
         training, validation = training_events(data, seed=seed, tested=tested, progress=progress)
     except NotFoundError as error:
@@ -106,52 +97,35 @@ def evaluation_events(
     return reference, training if with_training else None
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """The events of a training that does not fit into the memory.
+def _stored(data: DataConfig, *, seed: int, progress: bool) -> StoredEvents | None:
+    """The events of a training that does not fit into the memory; None if they are to be read."""
+    cache = cache_of(data, progress=progress)
+    return None if cache is None else StoredEvents.of(cache, data, seed=seed)
 
-    Attributes:
-        cache: The cache that it streams from.
-        parts: The part of each of its events.
-        seed: Seed of the training.
+
+def _random(stored: StoredEvents, part: int, *, seed: int) -> Events:
+    """Random events of a part, as many as are of use for a comparison."""
+    events = stored.random(part, most=_MOST, most_bytes=_MOST_BYTES, seed=seed)
+    if len(events) < (total := int(stored.counts[:, part].sum())):
+        name = {TRAINING: "training", TEST: "test"}[part]
+        warn_once(f"the evaluation takes {len(events)} random events of {total} of the {name} part")
+    return events
+
+
+def _check_given(events: Digests, stored: StoredEvents) -> None:
+    """Check that events given with ``--data`` are in neither the training nor the validation part.
+
+    Raises:
+        DataError: If more of them are than chance explains.
     """
-
-    cache: Cache
-    parts: Parts
-    seed: int
-
-    @classmethod
-    def of(cls, data: DataConfig, *, seed: int, progress: bool) -> _Stored | None:
-        """The events of a training; None if they are to be read into memory."""
-        cache = cache_of(data, progress=progress)
-        if cache is None:
-            return None
-        return cls(cache, Parts.of(data, len(cache), seed=seed, left_out=cache.left_out), seed)
-
-    def random(self, part: int) -> Events:
-        """Random events of a part, as many as are of use for a comparison."""
-        events = random_events(
-            self.cache, self.parts, part, most=_MOST, most_bytes=_MOST_BYTES, seed=self.seed
-        )
-        total = int(self.parts.counts(part, self.cache.blocks[-1:]).sum())
-        if len(events) < total:
-            name = {TRAINING: "training", TEST: "test"}[part]
-            warn_once(f"the evaluation takes {len(events)} random events of {total} of the {name} part")
-        return events
-
-    def check_unseen(self, events: Digests) -> None:
-        """Check that events given with ``--data`` are in neither the training nor the validation part.
-
-        Raises:
-            DataError: If more of them are than chance explains.
-        """
-        share, found = share_compared(len(self.cache)), []
-        with stage("comparing", total=len(self.cache)) as update:
-            for block, (start, stop) in enumerate(pairwise(self.cache.blocks.tolist())):
-                rows = self.cache.block(block)[np.isin(self.parts(start, stop), (TRAINING, VALIDATION))]
-                found.append(Digests.of(self.cache.events(rows)).thinned(share))
-                update(stop)
-        check_unseen(events, Digests.joined(found), name="--data", remedy=_REMEDY, share=share)
+    cache, found = stored.cache, []
+    share = share_compared(len(cache))
+    with stage("comparing", total=len(cache)) as update:
+        for block in range(len(cache.blocks) - 1):
+            rows = stored.rows(block, TRAINING, VALIDATION)
+            found.append(Digests.of(cache.events(rows)).thinned(share))
+            update(int(cache.blocks[block + 1]))
+    check_unseen(events, Digests.joined(found), name="--data", remedy=_REMEDY, share=share)
 
 
 def warn_of_shared(sample: Events, reference: Events) -> None:

@@ -38,14 +38,12 @@ class Parts:
     """Parts of consecutive events.
 
     Attributes:
-        n: Number of events, with those that are left out.
         shares: Fractions of the events in the test and in the validation part.
         seed: Seed of the split.
         left_out: Sorted numbers of events that belong to no part.
         known: (N,) parts of all events but these, if few enough to be kept.
     """
 
-    n: int
     shares: tuple[float, float]
     seed: int
     left_out: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -82,39 +80,49 @@ class Parts:
             known = np.full(kept, TRAINING, np.uint8)
             known[order[:test]] = TEST
             known[order[test : test + validation]] = VALIDATION
-        return cls(n, shares, seed, left_out, known)
+        return cls(shares, seed, left_out, known)
 
     def __call__(self, start: int, stop: int) -> UInt8:
         """Parts of the events from `start` to before `stop`, (stop - start,)."""
-        numbers = np.arange(start, stop)
-        parts = np.full(len(numbers), LEFT_OUT, np.uint8)
-        place = np.searchsorted(self.left_out, numbers)  # events left out before each
-        if len(self.left_out):
-            left = self.left_out[np.minimum(place, len(self.left_out) - 1)] == numbers
-            numbers, place = numbers[~left], place[~left]
-            parts[~left] = self._of(numbers - place)
-        else:
-            parts[:] = self._of(numbers)
+        first, last = np.searchsorted(self.left_out, [start, stop])
+        left = self.left_out[first:last] - start
+        kept = self._of(start - int(first), stop - int(last))
+        if not len(left):
+            return kept
+        parts = np.full(stop - start, LEFT_OUT, np.uint8)
+        parts[np.delete(np.arange(stop - start), left)] = kept
         return parts
 
-    def _of(self, numbers: NDArray[np.int64]) -> UInt8:
-        """Parts of events by their numbers among those that are not left out."""
+    def _of(self, start: int, stop: int) -> UInt8:
+        """Parts of consecutive events by their numbers among those that are not left out."""
         if self.known is not None:
-            return self.known[numbers]
+            return self.known[start:stop]
         seed = mixed(np.asarray([self.seed + 1], np.uint64))
-        chance = mixed(mixed(numbers.astype(np.uint64)) + seed) * 2.0**-64
+        chance = mixed(mixed(np.arange(start, stop, dtype=np.uint64)) + seed)
         test, validation = self.shares
-        of_chance = np.searchsorted(np.cumsum([test, validation]), chance, side="right")
-        return np.asarray([TEST, VALIDATION, TRAINING], np.uint8)[of_chance]
+        parts = np.full(stop - start, TRAINING, np.uint8)
+        parts[chance < np.uint64((test + validation) * 2.0**64)] = VALIDATION
+        parts[chance < np.uint64(test * 2.0**64)] = TEST
+        return parts
 
-    def counts(self, part: int, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Number of events of a part in each of the consecutive ranges that end before `ends`, (R,)."""
-        total, done, before = np.empty(len(ends) + 1, np.int64), 0, 0
-        total[0], first = 0, 0
-        while done < self.n and first < len(ends):
-            stop = min(self.n, done + _BLOCK)
-            inside = np.concatenate([[0], np.cumsum(self(done, stop) == part, dtype=np.int64)])
+    def counts(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of events of each part in consecutive ranges.
+
+        Args:
+            ends: (R,) sorted; each range ends before one of them.
+
+        Returns:
+            (R, 3): training, validation, test.
+        """
+        below = np.zeros((len(ends) + 1, 3), np.int64)  # events of each part before each end
+        before, done, first = np.zeros(3, np.int64), 0, 0
+        while first < len(ends):
+            stop = min(int(ends[-1]), done + _BLOCK)
             last = int(np.searchsorted(ends, stop, side="right"))
-            total[first + 1 : last + 1] = before + inside[ends[first:last] - done]
-            before, done, first = before + int(inside[-1]), stop, last
-        return np.diff(total)
+            parts = self(done, stop)
+            for part in (TRAINING, VALIDATION, TEST):
+                inside = np.concatenate([[0], np.cumsum(parts == part, dtype=np.int64)])
+                below[first + 1 : last + 1, part] = before[part] + inside[ends[first:last] - done]
+                before[part] += inside[-1]
+            done, first = stop, last
+        return np.diff(below, axis=0)

@@ -9,7 +9,7 @@ Two windows are in memory: one to draw from, and the next one, which a thread re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -22,18 +22,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepgan.config import DataConfig
-from hepgan.data.cache import Cache
 from hepgan.data.derived import derived
-from hepgan.data.events import Events, Float32
-from hepgan.data.parts import TRAINING, Parts
+from hepgan.data.events import Events
+from hepgan.data.parts import TRAINING
 from hepgan.data.sampling import Sampling
+from hepgan.data.stored import StoredEvents
 from hepgan.data.tensors import TensorEvents
-from hepgan.progress import stage
 
-__all__ = ["StreamedEvents", "TrainingEvents", "random_events"]
+__all__ = ["StreamedEvents", "TrainingEvents"]
 
 _WINDOW_BYTES = 1 << 26  # of a window; two are in memory
-_SAMPLED_BYTES = 1 << 30  # read for a random sample of a part: of larger caches, random blocks
 
 
 class TrainingEvents(Protocol):
@@ -79,8 +77,7 @@ class StreamedEvents:
     """Training events in a cache; see `TensorEvents` for the tensors.
 
     Args:
-        cache: The cache.
-        parts: The part of each of its events.
+        stored: The events of the cache, split into parts.
         data: Names the conditions that are counts.
         seed: Fixes the order of the events.
         device: Device of the batches.
@@ -90,8 +87,7 @@ class StreamedEvents:
 
     def __init__(
         self,
-        cache: Cache,
-        parts: Parts,
+        stored: StoredEvents,
         data: DataConfig,
         *,
         seed: int,
@@ -99,9 +95,9 @@ class StreamedEvents:
         sampling: Sampling | None = None,
         window: int = _WINDOW_BYTES,
     ) -> None:
-        self.cache, self.parts, self.data, self.sampling = cache, parts, data, sampling
+        self.stored, self.cache, self.data, self.sampling = stored, stored.cache, data, sampling
         self.seed, self.device, self.window_bytes = seed, torch.device(device), window
-        self.mean_weight = sum(s.weights for s in cache.manifest.shards) / len(cache)
+        self.mean_weight = sum(s.weights for s in self.cache.manifest.shards) / len(self.cache)
         counts = [float(c.integer) for c in data.conditions]
         self._integer = torch.tensor(counts, device=self.device) if any(counts) else None
         self._epoch = lru_cache(2)(self._ordered)
@@ -111,7 +107,7 @@ class StreamedEvents:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Number of training events in each block."""
-        return self.parts.counts(TRAINING, self.cache.blocks[1:])
+        return self.stored.counts[:, TRAINING]
 
     @cached_property
     def _n(self) -> int:
@@ -127,12 +123,11 @@ class StreamedEvents:
 
     def with_sampling(self, sampling: Sampling | None) -> StreamedEvents:
         """The same events, drawn in another way."""
-        return self._like(self.cache, sampling)
+        return self._like(self.stored, sampling)
 
-    def _like(self, cache: Cache, sampling: Sampling | None) -> StreamedEvents:
+    def _like(self, stored: StoredEvents, sampling: Sampling | None) -> StreamedEvents:
         return StreamedEvents(
-            cache,
-            self.parts,
+            stored,
             self.data,
             seed=self.seed,
             device=self.device,
@@ -160,7 +155,8 @@ class StreamedEvents:
             arrays = tuple(output.detach().float().cpu().numpy() for output in mapped.outputs)
             return Events(events.conditions, arrays, events.weights)
 
-        return self._like(derived(self.cache, outputs, key=key, folder=folder), self.sampling)
+        cache = derived(self.cache, outputs, key=key, folder=folder)
+        return self._like(StoredEvents(cache, self.stored.parts), self.sampling)
 
     def batch(self, size: int, *, rng: torch.Generator, first: int = 0) -> TensorEvents:
         """The events behind the first `first` ones; whole-number conditions are dithered by up to half a unit.
@@ -220,7 +216,7 @@ class StreamedEvents:
         rows = np.empty((int(self.counts[blocks].sum()), self.cache.manifest.width), np.float32)
         done = 0
         for block in blocks:
-            chosen = _of_part(self.cache, self.parts, int(block), TRAINING)
+            chosen = self.stored.rows(int(block), TRAINING)
             rows[done : done + len(chosen)] = chosen
             done += len(chosen)
         condition, *outputs, weights = torch.split(
@@ -255,49 +251,3 @@ def _systematic(rates: NDArray[np.float64], rng: np.random.Generator) -> NDArray
     sums, m = np.cumsum(rates), len(rates)
     points = (rng.random() + np.arange(m)) * (sums[-1] / m)
     return rng.permutation(np.minimum(np.searchsorted(sums, points, side="right"), m - 1))
-
-
-def _of_part(cache: Cache, parts: Parts, block: int, part: int) -> Float32:
-    """The rows of a block that are in a part."""
-    start, stop = cache.blocks[block : block + 2]
-    chosen = parts(int(start), int(stop)) == part
-    rows = cache.block(block)
-    return rows if chosen.all() else rows[chosen]
-
-
-def random_events(cache: Cache, parts: Parts, part: int, *, most: int, most_bytes: int, seed: int) -> Events:
-    """Random events of a part, in their order; all of them if they are few enough.
-
-    Of a cache of many gigabytes, random blocks are read, and random events taken from them.
-
-    Args:
-        cache: The cache.
-        parts: The part of each event.
-        part: The part.
-        most: Largest number of events.
-        most_bytes: Their largest size (bytes).
-        seed: Seed of the choice.
-
-    Raises:
-        DataError: If a shard is missing or damaged.
-    """
-    rng, manifest = np.random.default_rng(seed), cache.manifest
-    counts = parts.counts(part, cache.blocks[1:])
-    blocks = np.flatnonzero(counts)
-    if len(blocks) > (enough := max(1, _SAMPLED_BYTES // (4 * manifest.width * manifest.block_rows))):
-        blocks = np.sort(rng.choice(blocks, enough, replace=False))
-    total = int(counts[blocks].sum())
-    n = min(total, most, max(1, most_bytes // (4 * manifest.width)))
-    chosen = np.arange(total) if n == total else np.sort(rng.choice(total, n, replace=False))
-    starts = np.concatenate([[0], np.cumsum(counts[blocks])])
-    places = np.searchsorted(chosen, starts)
-
-    def found() -> Iterator[Events]:
-        with stage("reading", total=len(blocks)) as update:
-            for k, block in enumerate(blocks):
-                inside = chosen[places[k] : places[k + 1]] - starts[k]
-                if len(inside):
-                    yield cache.events(_of_part(cache, parts, int(block), part)[inside])
-                update(k + 1)
-
-    return Events.joined(found(), n=n)

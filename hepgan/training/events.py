@@ -8,10 +8,11 @@ import torch
 
 from hepgan.config import Config
 from hepgan.data.cache import Cache
-from hepgan.data.parts import TRAINING, VALIDATION, Parts
+from hepgan.data.parts import TRAINING, VALIDATION
 from hepgan.data.sampling import SampledEvents, sampling
 from hepgan.data.splits import training_events, training_files
-from hepgan.data.streaming import StreamedEvents, TrainingEvents, random_events
+from hepgan.data.stored import StoredEvents
+from hepgan.data.streaming import StreamedEvents, TrainingEvents
 from hepgan.data.tensors import TensorEvents
 from hepgan.files import digest
 from hepgan.progress import stage
@@ -60,18 +61,16 @@ class RunEvents:
             drawn = sampling(config, on_device)
             training = on_device if drawn is None else SampledEvents(on_device, drawn)
             return cls(training, start, TensorEvents.of(arrays[1], device=device), False)
-        parts = Parts.of(data, len(cache), seed=settings.seed, left_out=cache.left_out)
-        with stage("sampling the cache"):
-            limits = (
-                (TRAINING, settings.start_events, _START_BYTES),
-                (VALIDATION, settings.validation_events, _VALIDATION_BYTES),
-            )
-            first, second = (
-                random_events(cache, parts, part, most=most, most_bytes=size, seed=settings.seed)
-                for part, most, size in limits
-            )
+        stored = StoredEvents.of(cache, data, seed=settings.seed)
+        limits = (
+            (TRAINING, settings.start_events, _START_BYTES),
+            (VALIDATION, settings.validation_events, _VALIDATION_BYTES),
+        )
+        first, second = (
+            stored.random(part, most=most, most_bytes=size, seed=settings.seed) for part, most, size in limits
+        )
         start = TensorEvents.of(first, data)
-        stream = StreamedEvents(cache, parts, data, seed=settings.seed, device=device)
+        stream = StreamedEvents(stored, data, seed=settings.seed, device=device)
         return cls(
             stream.with_sampling(sampling(config, start)), start, TensorEvents.of(second, device=device), True
         )

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hepgan.data.parts import Parts
 from hepgan.data.preparing import prepare
+from hepgan.data.stored import StoredEvents
 from hepgan.data.streaming import StreamedEvents
 from hepgan.errors import DataError
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("small_pieces")
 def stream(tiny_data, tiny_file, tmp_path):
     data = tiny_data([tiny_file()], weight="w")
     cache = prepare(data, tmp_path / "cache", progress=False)
-    return StreamedEvents(cache, Parts.of(data, len(cache), seed=1), data, seed=1, window=1 << 20)
+    return StreamedEvents(StoredEvents.of(cache, data, seed=1), data, seed=1, window=1 << 20)
 
 
 def doubled(events):

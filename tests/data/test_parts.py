@@ -47,8 +47,10 @@ def test_counts_are_those_of_the_parts(tiny_data, monkeypatch, many):
     monkeypatch.setattr(parts, "_MOST_PERMUTED", 0 if many else 1000)
     found = Parts.of(tiny_data(["none.root"]), 1000, seed=1, left_out=np.arange(10, 20))
     ends = np.array([3, 100, 100, 190, 1000])
-    expected = [(x == TRAINING).sum() for x in np.split(found(0, 1000), ends)[:-1]]
-    assert found.counts(TRAINING, ends).tolist() == expected
+    ranges = np.split(found(0, 1000), ends)[:-1]
+    assert found.counts(ends).tolist() == [
+        [(x == k).sum() for k in (TRAINING, VALIDATION, TEST)] for x in ranges
+    ]
 
 
 def test_of_very_many_events_each_part_has_its_share(tiny_data, monkeypatch):

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from hepgan.config import parse
-from hepgan.data.parts import TRAINING, VALIDATION, Parts
+from hepgan.data.parts import TRAINING, VALIDATION
 from hepgan.data.preparing import prepare
 from hepgan.data.sampling import sampling
 from hepgan.data.splits import training_events
-from hepgan.data.streaming import StreamedEvents, random_events
+from hepgan.data.stored import StoredEvents
+from hepgan.data.streaming import StreamedEvents
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import DataError
 
@@ -24,8 +25,7 @@ def streamed(tiny_data, tiny_file, tmp_path):
     cache = prepare(data, tmp_path / "cache", progress=False)
 
     def build(*, seed=1, window=900, **options):
-        parts = Parts.of(data, len(cache), seed=1, left_out=cache.left_out)
-        return StreamedEvents(cache, parts, data, seed=seed, window=window, **options)
+        return StreamedEvents(StoredEvents.of(cache, data, seed=1), data, seed=seed, window=window, **options)
 
     return build, training_events(data, seed=1)[0]
 
@@ -96,7 +96,7 @@ def test_an_error_of_the_reading_thread_arrives(streamed):
 def test_whole_numbers_are_dithered(track_data, track_file, tmp_path):
     data = track_data([track_file()])
     cache = prepare(data, tmp_path / "cache", progress=False)
-    stream = StreamedEvents(cache, Parts.of(data, len(cache), seed=1), data, seed=1)
+    stream = StreamedEvents(StoredEvents.of(cache, data, seed=1), data, seed=1)
     a, b = (stream.batch(40, rng=torch.Generator().manual_seed(k), first=0) for k in range(2))
     assert torch.equal(a.condition[:, :2], b.condition[:, :2])
     assert not torch.equal(a.condition[:, 2], b.condition[:, 2])
@@ -109,8 +109,7 @@ def test_sampling_keeps_the_expectation_of_the_losses(weighted_tracks, tmp_path,
     data = weighted_tracks(weight="w")
     cache = prepare(data, tmp_path / "cache", progress=False)
     config = parse({"data": data.model_dump(mode="json", exclude_none=True), "training": {"sampling": how}})
-    parts = Parts.of(data, len(cache), seed=1)
-    plain = StreamedEvents(cache, parts, data, seed=1, window=6000)
+    plain = StreamedEvents(StoredEvents.of(cache, data, seed=1), data, seed=1, window=6000)
     n = len(plain)
     everything = plain.batch(n, rng=RNG)
     drawn = plain.with_sampling(sampling(config, everything))
@@ -134,12 +133,12 @@ def test_sampling_keeps_the_expectation_of_the_losses(weighted_tracks, tmp_path,
 def test_random_events_are_of_their_part(weighted_tracks, tmp_path, monkeypatch):
     data = weighted_tracks(weight="w")
     cache = prepare(data, tmp_path / "cache", progress=False)
-    parts = Parts.of(data, len(cache), seed=1)
+    stored = StoredEvents.of(cache, data, seed=1)
     expected = training_events(data, seed=1)
 
     def taken(part, **limits):
         limits = {"most": 10**6, "most_bytes": 10**9} | limits
-        return random_events(cache, parts, part, seed=1, **limits)
+        return stored.random(part, seed=1, **limits)
 
     for part, events in zip((TRAINING, VALIDATION), expected, strict=True):
         np.testing.assert_array_equal(taken(part).targets, events.targets)  # all of them, in order
@@ -148,7 +147,7 @@ def test_random_events_are_of_their_part(weighted_tracks, tmp_path, monkeypatch)
     assert len(some) == len(np.unique(some.targets)) == 100
     assert {value.tobytes() for value in some.targets} <= known
     assert len(taken(VALIDATION, most_bytes=240)) == 20
-    monkeypatch.setattr("hepgan.data.streaming._SAMPLED_BYTES", 3000)  # of a large cache, some blocks
+    monkeypatch.setattr("hepgan.data.stored._SAMPLED_BYTES", 3000)  # of a large cache, some blocks
     few = taken(TRAINING, most=100)
     assert len(few) == 100
     assert {value.tobytes() for value in few.targets} <= {v.tobytes() for v in expected[0].targets}

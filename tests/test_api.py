@@ -118,7 +118,7 @@ def folder(tmp_path_factory):
         yield folder
 
 
-ORDER = ("train", "evaluate", "compare", "export", "load", "check", "generate", "read", "inspect")
+ORDER = ("prepare", "train", "evaluate", "compare", "export", "load", "check", "generate", "read", "inspect")
 
 
 def test_examples_of_the_docstrings_run(folder):

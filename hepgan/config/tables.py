@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepgan.config.checking import Table
+from hepgan.config.checking import Table, shown
 from hepgan.config.data import DataConfig
 from hepgan.config.kinds import SHOWERS, TRACKS
 from hepgan.files import near
@@ -292,7 +292,7 @@ class Config(Table):
         name, known = self.training.strata.condition, [c.name for c in self.data.conditions]
         if name and name not in known:
             raise ValueError(
-                f"training.strata.condition: there is no condition {name!r}; {near(name, known)}"
+                f"training.strata.condition: there is no condition {shown(name)}; {near(name, known)}"
             )
         return self
 

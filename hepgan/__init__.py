@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         generate,
         inspect,
         load,
+        prepare,
         read,
         train,
     )
@@ -59,6 +60,7 @@ __all__ = [
     "generate",
     "inspect",
     "load",
+    "prepare",
     "read",
     "train",
 ]

@@ -5,6 +5,7 @@ Heavy imports are inside the functions: a program that only generates never impo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from hepgan.inference.checking import Check
     from hepgan.inference.generator import Generator
 
-__all__ = ["check", "compare", "evaluate", "export", "generate", "inspect", "load", "read", "train"]
+__all__ = [
+    "check",
+    "compare",
+    "evaluate",
+    "export",
+    "generate",
+    "inspect",
+    "load",
+    "prepare",
+    "read",
+    "train",
+]
 
 
 def train(
@@ -70,6 +82,51 @@ def train(
     return loop.train(recipe, out, resume=resume, workers=workers, progress=progress)
 
 
+def prepare(
+    config: str | Path | Config,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str = "",
+    settings: Settings = (),
+    progress: bool = True,
+) -> Path:
+    """Read the training files once into a cache on the disk, from which trainings stream.
+
+    For events that do not fit into the memory; ``data.cache`` in the configuration names the folder. A call that was
+    stopped is repeated, and goes on.
+
+    Args:
+        config: A TOML file, or a configuration.
+        out: The folder.
+        workers: Processes that read; default: one for each processor.
+        scheduler: Address of a Dask scheduler, whose workers read instead; they must see the files and the folder
+            under the same names (needs the extra ``dask``).
+        settings: Changes of keys of the file.
+        progress: Show a progress bar on the standard error.
+
+    Returns:
+        The folder.
+
+    Raises:
+        NotFoundError: If a file is missing.
+        ConfigError: If the configuration is wrong, or the folder holds a cache of another one.
+        DataError: If the events cannot be used, or the folder holds something else.
+        OSError: If there is not enough room, or the folder cannot be written.
+
+    Example:
+        >>> hepgan.prepare("my.toml", "cache", workers=1).name
+        'cache'
+        >>> run = hepgan.train("my.toml", out="runs/streamed", settings={"data.cache": "cache", "training.steps": 2})
+    """
+    from hepgan.data.names import completed
+    from hepgan.data.preparing import prepare as fill
+
+    data = completed(_configuration(config, settings).data)
+    count = os.cpu_count() or 1 if workers is None else workers
+    return fill(data, out, workers=count, scheduler=scheduler, progress=progress).folder
+
+
 def evaluate(
     model: str | Path,
     *,
@@ -108,7 +165,7 @@ def evaluate(
         >>> result.verdict in ("pass", "warn", "fail", "info")
         True
     """
-    from hepgan.data.splits import evaluation_events
+    from hepgan.data.held_out import evaluation_events
     from hepgan.inference.generator import Generator
     from hepgan.report.writing import evaluate_events
 
@@ -176,8 +233,8 @@ def compare(
         >>> result.report.name
         'report.html'
     """
+    from hepgan.data.held_out import warn_of_shared
     from hepgan.data.reading import read as read_events
-    from hepgan.data.splits import warn_of_shared
     from hepgan.files import digest
     from hepgan.report.writing import compare_events
 

@@ -22,6 +22,7 @@ from hepgan.config.tables import (
     FlowModelConfig,
     ObjectiveConfig,
     ObservablesModelConfig,
+    StrataConfig,
     TrainingConfig,
     VaeModelConfig,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "ObjectiveConfig",
     "ObservablesModelConfig",
     "Settings",
+    "StrataConfig",
     "TargetConfig",
     "TrainingConfig",
     "VaeModelConfig",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepgan.config.checking import Table
+from hepgan.config.checking import Table, shown
 from hepgan.config.data import DataConfig
 from hepgan.config.kinds import SHOWERS, TRACKS
 from hepgan.files import near
@@ -20,6 +20,7 @@ __all__ = [
     "FlowModelConfig",
     "ObjectiveConfig",
     "ObservablesModelConfig",
+    "StrataConfig",
     "TrainingConfig",
     "VaeModelConfig",
 ]
@@ -128,6 +129,24 @@ class ObjectiveConfig(Table):
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+class StrataConfig(Table):
+    """Bins of a condition that batches take equal shares of, for ``training.sampling = "strata"``."""
+
+    condition: str = Field("", description="name of the condition; default: the first one")
+    bins: int = Field(
+        10,
+        gt=1,
+        le=1000,
+        description="bins of equal width (of the logarithm where `transform` takes it) over the range of the training "
+        "events; a category is a bin",
+    )
+    undo: bool = Field(
+        True,
+        description="weight the drawn events so that the losses keep their expectation; false: the training sees a "
+        "spectrum that is flat in these bins",
+    )
+
+
 class TrainingConfig(Table):
     """Length, step sizes and device of the training."""
 
@@ -161,6 +180,24 @@ class TrainingConfig(Table):
         5.0,
         gt=0,
         description="minutes between checkpoints where validations, which also save one, take longer",
+    )
+    sampling: Literal["uniform", "weights", "strata"] = Field(
+        "uniform",
+        description="how batches are drawn: each event alike, with its weight in the losses; in proportion to the size "
+        "of its `weights`, of which the losses keep the sign; in equal shares from the `strata` below",
+    )
+    strata: StrataConfig = StrataConfig()
+    start_events: int = Field(
+        100_000,
+        gt=0,
+        description="when events are streamed from a cache: the statistics of the start are fitted to at most this "
+        "many random training events (and at most 256 MB of them)",
+    )
+    validation_events: int = Field(
+        20_000,
+        gt=0,
+        description="when events are streamed from a cache: at most this many random validation events (and at most "
+        "64 MB of them) select the checkpoint",
     )
     max_minutes: float | None = Field(
         None, gt=0, description="stop after this training time; the learning rate still depends on `steps`"
@@ -254,6 +291,15 @@ class Config(Table):
         name = (TRACKS if values["data"].get("targets") else SHOWERS).models[0]
         model = values.get("model", {})
         return {**values, "model": {"name": name, **model}} if isinstance(model, Mapping) else values
+
+    @model_validator(mode="after")
+    def _strata_are_of_a_condition(self) -> Config:
+        name, known = self.training.strata.condition, [c.name for c in self.data.conditions]
+        if name and name not in known:
+            raise ValueError(
+                f"training.strata.condition: there is no condition {shown(name)}; {near(name, known)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _model_fits_the_data(self) -> Config:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from hepgan.data.tensors import TensorEvents
+from hepgan.data.streaming import TrainingEvents
 from hepgan.errors import TrainingDiverged
 from hepgan.training.state import RunState
 
@@ -28,8 +28,8 @@ class Watch:
         batch_size: Events of a batch.
     """
 
-    def __init__(self, state: RunState, events: TensorEvents, *, batch_size: int) -> None:
-        self.rng, self.events, self.batch_size = state.batch_rng, events, batch_size
+    def __init__(self, state: RunState, events: TrainingEvents, *, batch_size: int) -> None:
+        self.state, self.events, self.batch_size = state, events, batch_size
         self.workers = state.workers
         self._forget()
 
@@ -37,7 +37,7 @@ class Watch:
         self.turns: list[str] = []
         self.names: list[tuple[str, ...]] = []
         self.numbers: list[Tensor] = []
-        self.rng_state = self.rng.get_state()
+        self.rng_state, self.drawn = self.state.batch_rng.get_state(), self.state.drawn
 
     @torch.no_grad()
     def see(self, network: nn.Module, losses: Mapping[str, Tensor], *, turn: str) -> None:
@@ -68,9 +68,10 @@ class Watch:
             first = next(k for k, row in enumerate(numbers) if not torch.isfinite(row).all())
             rng = torch.Generator()
             rng.set_state(self.rng_state)
-            for _ in range(first):
-                self.events.batch(self.batch_size, rng=rng)
-            drawn = self.events.drawn(self.batch_size, rng=rng)[:_SHOWN].tolist()
+            begins = range(self.drawn, self.drawn + (first + 1) * self.batch_size, self.batch_size)
+            for begin in begins[:-1]:
+                self.events.batch(self.batch_size, rng=rng, first=begin)
+            drawn = self.events.drawn(self.batch_size, rng=rng, first=begins[-1])[:_SHOWN].tolist()
             named = zip(self.names[first], numbers[first].tolist(), strict=True)
             raise TrainingDiverged(
                 f"training: expected finite losses and weights, got {', '.join(f'{k} {v:g}' for k, v in named)} in "

@@ -169,13 +169,13 @@ def _step(run: Run, watch: Watch, rate: EventRate) -> dict[str, Tensor]:
     losses: dict[str, Tensor] = {}
     if played.game is not None:
         for turn in range(config.objective.n_critic):
-            batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+            batch = run.batch()
             losses |= critic_step(state, batch, played, regulariser, config)
             name = f"turn {turn + 1} of the critic in step {state.step + 1}"
             watch.see(state.critic, losses, turn=name)
             rate.count(settings.batch_size)
     if played.game is None or state.step >= settings.pretrain + settings.warm_up:
-        batch = run.events.batch(settings.batch_size, rng=state.batch_rng)
+        batch = run.batch()
         losses |= generator_step(state, batch, played, config)
         watch.see(state.generator, losses, turn=f"the generator's turn in step {state.step + 1}")
         rate.count(settings.batch_size)

@@ -12,15 +12,15 @@ import torch
 
 from hepgan import config as configuration
 from hepgan.config import Config
-from hepgan.data.events import Events
 from hepgan.data.names import completed
-from hepgan.data.splits import training_events, training_files
+from hepgan.data.streaming import TrainingEvents
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError, DataError
-from hepgan.files import contents, write_text
+from hepgan.files import write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.progress import stage
+from hepgan.training.events import RunEvents, data_contents, represented, shared_cache
 from hepgan.training.run_folder import RunFolder
 from hepgan.training.state import RunState
 from hepgan.training.validation import ValidationDistance
@@ -37,15 +37,22 @@ class Run:
         config: The configuration.
         folder: The run folder, which holds the configuration.
         state: All that changes while it trains.
-        events: The training part of the data, on the device.
+        events: The training part of the data; batches are on the device.
         distance: Distance to the validation part of the data.
     """
 
     config: Config
     folder: RunFolder
     state: RunState
-    events: TensorEvents
+    events: TrainingEvents
     distance: ValidationDistance
+
+    def batch(self) -> TensorEvents:
+        """Draw the next batch, or the rows of it that this worker computes."""
+        size, state = self.config.training.batch_size, self.state
+        batch = self.events.batch(size, rng=state.batch_rng, first=state.drawn)
+        state.drawn += size
+        return batch
 
 
 def check_shared(config: Config, workers: int) -> None:
@@ -104,44 +111,44 @@ def set_up(
     if threads := settings.threads or _threads(workers):
         torch.set_num_threads(threads)
     config = config.model_copy(update={"data": completed(config.data)})
-    saved, data_sha256 = None, ""
-    data_files: dict[str, str] = {}
+    saved = None
     if workers.is_first:
         folder.check_writable()
-        with stage("digest of the files"):
-            data_sha256, data_files = contents(training_files(config.data))
         if resume == "auto":
             resume = folder.config.exists()
         if resume:
             folder.check_resumable(config)
-            saved = folder.saved_state(device=device.type, data_sha256=data_sha256, data_files=data_files)
+            saved = folder.saved()
         else:
             folder.check_free()
+    streamed = None if saved is None else saved.progress.streamed
+    cache = shared_cache(config, workers, streamed=streamed, progress=progress)
+    data_sha256, data_files = data_contents(config, cache) if workers.is_first else ("", {})
+    if saved is not None:
+        folder.check_same(saved.progress, device=device.type, data_sha256=data_sha256, data_files=data_files)
 
-    training, validation = training_events(config.data, seed=settings.seed, progress=progress)
-    events = TensorEvents.of(training, config.data, device=device)
-    reference = TensorEvents.of(validation, device=device)
+    events = RunEvents.of(config, cache, device=device, progress=progress)
     _check(config, events)
     state = None
     if workers.is_first and saved is None:
-        on_cpu = TensorEvents.of(training, config.data)
         with stage("fitting the start"):
             state = RunState.start(
                 config,
-                on_cpu,
+                events.start,
                 device=device,
                 data_sha256=data_sha256,
                 data_files=data_files,
                 workers=workers,
             )
+        state.streamed = events.streamed
     elif saved is not None:
         state = RunState.restore(config, saved, workers=workers)
-    state = _of_all(state, config, training, workers)
+    state = _of_all(state, config, events.start, workers)
     with stage("preparing the events"):
-        events = events.mapped(lambda part: state.critic.represented(state.generator, part))
+        training = represented(events, config, state)
     with stage("preparing the validation"):
         distance = ValidationDistance(
-            reference,
+            events.reference,
             state.average,
             kind=config.data.kind,
             threshold=config.evaluation.threshold,
@@ -150,10 +157,10 @@ def set_up(
     if workers.is_first:
         folder.path.mkdir(parents=True, exist_ok=True)
         write_text(folder.config, configuration.dump(config))
-    return Run(config, folder, state, events, distance)
+    return Run(config, folder, state, training, distance)
 
 
-def _of_all(state: RunState | None, config: Config, events: Events, workers: Workers) -> RunState:
+def _of_all(state: RunState | None, config: Config, events: TensorEvents, workers: Workers) -> RunState:
     """Give the state of the first worker to the others, which have none yet.
 
     Raises:
@@ -161,7 +168,7 @@ def _of_all(state: RunState | None, config: Config, events: Events, workers: Wor
     """
     if state is not None and workers.size == 1:
         return state
-    conditions = sha256(events.conditions.tobytes()).hexdigest()
+    conditions = sha256(events.condition.numpy().tobytes()).hexdigest()
     saved, expected = workers.from_first((None if state is None else state.saved(), conditions))
     if conditions != expected:
         raise DataError(
@@ -201,19 +208,19 @@ def _threads(workers: Workers) -> int:
     return max(1, cores // workers.local_size)
 
 
-def _check(config: Config, events: TensorEvents) -> None:
+def _check(config: Config, events: RunEvents) -> None:
     """Check that batch size and objective fit the training events and the model.
 
     Raises:
         ConfigError: If they do not.
     """
     name, (objective, _) = config.objective.name, chosen(config.objective)
-    if config.training.batch_size > len(events):
+    if config.training.batch_size > len(events.training):
         raise ConfigError(
-            f"training.batch_size: expected at most the number of training events, {len(events)}, got "
+            f"training.batch_size: expected at most the number of training events, {len(events.training)}, got "
             f"{config.training.batch_size}; make it smaller or give more files"
         )
-    if not objective.signed and (events.weights < 0).any():
+    if not objective.signed and (events.start.weights < 0).any():
         signed = ", ".join(repr(key) for key, row in OBJECTIVES.items() if row.signed)
         raise ConfigError(
             f"objective.name: expected one of {signed} for weights of both signs, got {name!r}, whose "

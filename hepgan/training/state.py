@@ -88,6 +88,8 @@ class RunProgress:
         data_files: Digest of each training file by its name; empty in checkpoints of version 0.1.
         device: Type of the device, cpu or cuda, which decides on the random numbers.
         unvalidated: Numbers to log with the distance of this step, if that is still to be computed; else None.
+        drawn: Number of events in all batches so far, from which a stream from a cache goes on.
+        streamed: Whether the events are streamed from a cache, which decides on the batches.
     """
 
     step: int = 0
@@ -98,6 +100,8 @@ class RunProgress:
     data_files: dict[str, str] = field(default_factory=dict)
     device: str
     unvalidated: dict[str, float] | None = None
+    drawn: int = 0
+    streamed: bool = False
 
 
 class SavedState(NamedTuple):

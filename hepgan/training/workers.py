@@ -8,7 +8,7 @@ stop, to give up) they decide together, and only the first writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -88,6 +88,19 @@ class Workers:
         with _collective():
             dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return tensor.tolist()
+
+    def in_turn(self, function: Callable[[], T]) -> T:
+        """Call a function in the first worker, then in the first of each other machine, then in all others.
+
+        So a file that is written once is there when the next ones look for it, be the disk of one machine or of all.
+        """
+        own = 0 if self.is_first else 1 if self.local_rank == 0 else 2
+        results = []
+        for turn in range(3):
+            if turn == own:
+                results.append(function())
+            self.largest(turn)  # wait for all
+        return results[0]
 
     def from_first(self, value: T) -> T:
         """The value of the first worker, for all."""

@@ -85,8 +85,8 @@ def test_help_shows_an_example(name):
 
 def test_commands_are_those_of_the_contract():
     assert list(COMMANDS) == [
-        *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy"),
-        "benchmark",
+        *("demo", "inspect", "convert", "prepare", "train", "evaluate", "compare", "export", "check"),
+        *("generate", "toy", "benchmark"),
     ]
 
 
@@ -210,6 +210,17 @@ def test_inspect_and_its_configuration(tmp_path):
     result = run("train", recipe, "--out", tmp_path / "run", *settings())
     assert result.exit_code == 0, result.output
     assert (tmp_path / "run" / "model.onnx").is_file()
+
+
+def test_prepare_says_what_is_next_and_refuses_another_configuration(tmp_path):
+    words = ("prepare", DEMO, "--out", tmp_path / "cache", "--workers", 1, "--set", "data.max_events=300")
+    for _ in range(2):  # the second time it is there already
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+        last = f"Next: hepgan train {DEMO} --set data.cache={tmp_path / 'cache'}"
+        assert result.stdout == f"{tmp_path / 'cache'}\n{last}\n"
+    message = refused(*words[:-1], "data.max_events=299")
+    assert "was made with another configuration (data.max_events: was 300, is 299)" in message
 
 
 def test_demo_leaves_everything(demo_run):

@@ -25,6 +25,7 @@ from hepgan.config.tables import (
     TrainingConfig,
     VaeModelConfig,
 )
+from hepgan.config.tuning import Dimension, TuneConfig
 
 __all__ = [
     "KINDS",
@@ -35,6 +36,7 @@ __all__ = [
     "ConditionConfig",
     "Config",
     "DataConfig",
+    "Dimension",
     "DllModelConfig",
     "EvaluationConfig",
     "FlowModelConfig",
@@ -46,6 +48,7 @@ __all__ = [
     "Settings",
     "TargetConfig",
     "TrainingConfig",
+    "TuneConfig",
     "VaeModelConfig",
     "dump",
     "load",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -26,7 +27,14 @@ from hepgan.training.steps import critic_step, generator_step, set_learning_rate
 __all__ = ["train"]
 
 
-def train(config: Config, out: str | Path, *, resume: bool = False, progress: bool = True) -> Path:
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    validated: Callable[[Run], object] = lambda run: None,
+) -> Path:
     """Train as the configuration says and leave a run folder.
 
     The folder holds ``config.toml``, ``checkpoint/state.safetensors``, ``metrics.jsonl`` (a line a log step) and
@@ -37,6 +45,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
         out: The run folder.
         resume: Go on with an existing run.
         progress: Show progress bars on stderr.
+        validated: Called before the first step and after each validation, once it is saved; an error that it raises
+            ends the training there.
 
     Returns:
         The run folder.
@@ -53,7 +63,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     """
     with shown(progress):
         run = set_up(config, out, resume=resume, progress=progress)
-        interrupted = _train(run)
+        interrupted = _train(run, validated)
         with stage("exporting the model"):
             export_trained(run.folder)
     if interrupted:
@@ -63,7 +73,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, progress: bo
     return run.folder.path
 
 
-def _train(run: Run) -> bool:
+def _train(run: Run, validated: Callable[[Run], object]) -> bool:
     """Train until the last step, the time limit or a signal; return whether a signal came first."""
     config, state, folder, settings = run.config, run.state, run.folder, run.config.training
     objective, regulariser = chosen(config.objective)
@@ -77,6 +87,7 @@ def _train(run: Run) -> bool:
     ):
         if is_new:
             log.write({"step": 0, "time": 0.0, "distance": state.validate(run.distance)})
+        validated(run)
         started, rate = time.monotonic() - state.elapsed, EventRate()
         while state.step < settings.steps and state.elapsed < time_limit and not signals:
             set_learning_rates(state, settings)
@@ -114,6 +125,7 @@ def _train(run: Run) -> bool:
                 log.write({"step": state.step, "time": round(state.elapsed, 3), **line})
             if validating:
                 state.save(folder.checkpoint)
+                validated(run)
                 rate.restart()
             bar.update(state.step, line)
         interrupted = bool(signals) and state.step < settings.steps

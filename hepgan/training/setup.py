@@ -65,7 +65,7 @@ def set_up(config: Config, out: str | Path, *, resume: bool, progress: bool) -> 
         torch.set_num_threads(settings.threads)
     with stage("digest of the files"):
         data_sha256 = digest(training_files(config.data))
-    config = config.model_copy(update={"data": completed(config.data)})
+    config = config.model_copy(update={"data": completed(config.data), "tune": None})
     saved = None
     if resume:
         folder.check_resumable(config)

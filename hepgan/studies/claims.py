@@ -54,12 +54,13 @@ class Claims:
         return self.folder / f"{number:04d}"
 
     @property
-    def _owner(self) -> str:
+    def owner(self) -> str:
+        """Machine and process of this worker."""
         return f"{platform.node()} {os.getpid()}"
 
     def take(self, number: int) -> None:
         """Claim a trial."""
-        self.path(number).write_text(self._owner, encoding="utf-8")
+        self.path(number).write_text(self.owner, encoding="utf-8")
 
     def died(self, number: int) -> bool:
         """Whether the worker of a trial is gone without having given it back."""
@@ -83,9 +84,9 @@ class Claims:
         """
         path = self.path(number)
         owner = path.read_text(encoding="utf-8") if path.exists() else "nobody"
-        if owner != self._owner:
+        if owner != self.owner:
             raise LostClaim(
-                f"trial {number:04d}: expected this worker to train it ({self._owner}), got {owner}: this process was "
+                f"trial {number:04d}: expected this worker to train it ({self.owner}), got {owner}: this process was "
                 f"stopped for more than {STALE:.0f} s, and another one took over; nothing is lost, start it again"
             )
 
@@ -120,7 +121,7 @@ class Claims:
 
     def _now(self) -> float:
         """Time of the file system (s)."""
-        clock = self.folder / f"clock.{self._owner.replace(' ', '.')}"
+        clock = self.folder / f"clock.{self.owner.replace(' ', '.')}"
         clock.touch()
         now = clock.stat().st_mtime
         clock.unlink()

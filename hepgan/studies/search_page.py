@@ -9,7 +9,7 @@ import numpy as np
 from hepgan.evaluation.verdict import format_measurement
 from hepgan.report.curves import ranking
 from hepgan.report.page import Grid, Section, render_sections
-from hepgan.report.searches import search_history, search_scatter
+from hepgan.report.searches import Trials, search_history, search_scatter
 from hepgan.studies.search_results import MEANING, Search, TrialResult
 
 __all__ = ["page_of", "table"]
@@ -29,14 +29,16 @@ def page_of(search: Search, *, title: str) -> str:
         search: The results.
         title: Heading of the page.
     """
-    shown = [trial for trial in search.trials if math.isfinite(trial.ranked) and trial.parameters]
+    shown = [trial for trial in search.trials if math.isfinite(trial.ranked)]
     sections = []
     if shown:
-        numbers, distances, complete = (
-            np.array(column)
-            for column in zip(*((t.number, t.ranked, t.state == "complete") for t in shown), strict=True)
-        )
         best = next((k for k, trial in enumerate(shown) if trial.number == search.best), None)
+        trials = Trials(
+            np.array([trial.ranked for trial in shown]),
+            np.array([trial.distance[1] if trial.distance else 0.0 for trial in shown]),
+            np.array([trial.state == "complete" for trial in shown]),
+            best,
+        )
         sections = [
             Section(
                 "history",
@@ -44,18 +46,17 @@ def page_of(search: Search, *, title: str) -> str:
                 "Distance of each complete trial, smallest validation distance of each that was given up; the line is "
                 "the smallest of the complete ones so far. Good: the line falls at "
                 "first and then levels out. If it still falls at the end, ask for more trials.",
-                search_history(numbers, distances, complete, best=best),
+                search_history(np.array([trial.number for trial in shown]), trials),
             ),
             Section(
                 "settings",
                 "Distance against each setting",
                 "Good: a valley inside the range. If the best trials lie at an end of a range, widen it.",
                 search_scatter(
-                    {key: [trial.parameters.get(key, "") for trial in shown] for key in search.space},
-                    distances,
-                    complete,
-                    best=best,
+                    {key: [trial.parameters[key] for trial in shown] for key in search.space},
+                    trials,
                     logarithmic=[key for key, dimension in search.space.items() if dimension.log],
+                    categories=[key for key, dimension in search.space.items() if dimension.choices],
                 ),
             ),
         ]
@@ -121,6 +122,8 @@ def table(search: Search) -> tuple[list[str], list[list[str]]]:
         ]
         for trial in _in_order(search)
     ]
+    if not any(row[-1] for row in rows):
+        return heading[:-1], [row[:-1] for row in rows]
     return heading, rows
 
 

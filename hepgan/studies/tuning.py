@@ -222,7 +222,7 @@ class _Study:
                         )
                         self.claims.path(trial.number).unlink(missing_ok=True)
                         continue
-                    self.claims.take(trial.number)
+                    self._take(trial)
                     logger.info("trial %04d goes on from its last checkpoint", trial.number)
                     return trial
             if len(known) >= trials:
@@ -232,9 +232,13 @@ class _Study:
                 n_startup_trials=self.settings.start, seed=int(seed)
             )
             trial = self.study.ask()
-            self.claims.take(trial.number)
+            self._take(trial)
             drawn(trial, self.space, self.base)
             return trial
+
+    def _take(self, trial: optuna.Trial) -> None:
+        self.claims.take(trial.number)
+        trial.set_user_attr("worker", self.claims.owner)
 
     def _someone_stopped(self) -> bool:
         """Wait for a sign of life of each trial of the other workers; return whether one of them has none."""

@@ -35,7 +35,9 @@ def train(
 def tune(
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG.toml", help="with a table [tune], or without; see docs/tuning.md"),
+        typer.Argument(
+            metavar="CONFIG.toml", help="its table tune.space says what is varied; docs/tuning.md"
+        ),
     ],
     trials: Annotated[
         int,
@@ -67,9 +69,8 @@ def tune(
     tables.console().print(tables.plain(config.stem, *search_page.table(results)))
     typer.echo(f"Report:  {folder / 'report.html'}\nNumbers: {folder / 'results.json'}")
     if results.winner is not None:
-        typer.echo(
-            f"Next: hepgan train {folder / 'best.toml'} --seed 2, because the best of many trials is lucky too"
-        )
+        other = recipe.training.seed + 1  # the best of many trials is the luckiest too
+        typer.echo(f"Next: hepgan train {folder / 'best.toml'} --seed {other}")
 
 
 @app.command(epilog="Example: hepgan benchmark objectives --data ring --rows wgan-gp,minimax --steps 1000")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,11 +10,14 @@ import time
 
 import pytest
 from run_files import differing_tensors, log_lines
+from typer.testing import CliRunner
 
 from hepgan import config
+from hepgan.cli import app
 from hepgan.errors import ConfigError, Interrupted, NotFoundError
-from hepgan.studies import tuning
-from hepgan.studies.claims import Claims
+from hepgan.studies import search, tuning
+from hepgan.studies.claims import Claims, LostClaim
+from hepgan.studies.search_results import Search
 from hepgan.training.loop import train
 
 
@@ -34,7 +38,7 @@ def done(searched, tmp_path_factory):
     """Folder and results of twelve trials."""
     out = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "_FEW", 4)
+        patch.setattr(search, "_FEW", 4)
         return out, tuning.tune(searched(), out, trials=12, progress=False)
 
 
@@ -88,7 +92,7 @@ def test_best_configuration_is_that_of_the_winner_and_trains(done):
 
 def test_results_and_page_say_what_the_distances_are(done):
     out, results = done
-    assert tuning.Search.model_validate_json((out / "results.json").read_text()) == results
+    assert Search.model_validate_json((out / "results.json").read_text()) == results
     assert "too good itself" in results.meaning
     page = (out / "report.html").read_text()
     for anchor in ("history", "settings", "importance", "trials"):
@@ -114,7 +118,7 @@ def test_same_number_again_trains_nothing_and_more_adds(done, searched, caplog):
 def test_stopped_study_ends_like_one_that_was_not(done, searched, tmp_path):
     """A worker finds the same trials after Ctrl-C in the middle of one; that one goes on from its checkpoint."""
     whole, results = done
-    real, calls = tuning.train, []
+    real, calls = search.train, []
 
     def stopping(*args, validated, **keywords):
         def stop(run):
@@ -126,12 +130,12 @@ def test_stopped_study_ends_like_one_that_was_not(done, searched, tmp_path):
         return real(*args, validated=stop, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "train", stopping)
+        patch.setattr(search, "train", stopping)
         with pytest.raises(
             Interrupted, match=r"trial 0001: stopped at step \d+ by request; the same command goes on"
         ):
             tuning.tune(searched(), tmp_path / "study", trials=4, progress=False)
-        assert states(tuning.Search.model_validate_json((tmp_path / "study/results.json").read_text())) == [
+        assert states(Search.model_validate_json((tmp_path / "study/results.json").read_text())) == [
             "complete",
             "running",
         ]
@@ -145,7 +149,7 @@ def test_stopped_study_ends_like_one_that_was_not(done, searched, tmp_path):
 SCRIPT = """
 import sys
 from hepgan import config
-from hepgan.studies import tuning
+from hepgan.studies import search, tuning
 tuning.tune(config.load(sys.argv[1]), sys.argv[2], trials=int(sys.argv[3]), progress=False)
 """
 
@@ -158,8 +162,8 @@ def started(recipe, folder, trials):
 
 
 def test_two_processes_share_a_study_and_survive_a_kill(searched, tmp_path):
-    """Each trains a trial of its own; after kill -9 these go on where they were saved, in two workers of one command."""
-    recipe = searched(steps=2000, validate_every=50)
+    """Each trains a trial of its own; after kill -9 these go on where they were saved, in workers of a command."""
+    recipe = searched(steps=800, validate_every=50)
     processes = [started(recipe, tmp_path, 2) for _ in range(2)]
     study = tmp_path / "study"
     logs = [study / f"trials/{number:04d}/metrics.jsonl" for number in range(2)]
@@ -174,7 +178,7 @@ def test_two_processes_share_a_study_and_survive_a_kill(searched, tmp_path):
     assert len(claims_of(study)) == 2
     lost = [int(log_lines(log.parent)[-1]["step"]) for log in logs]
     results = tuning.tune(recipe, study, trials=2, workers=2, progress=False)
-    assert [trial.state for trial in results.trials][0] == "complete"
+    assert results.trials[0].state == "complete"
     assert len(results.trials) == 2
     assert not claims_of(study)
     attributes = [line["user_attr"] for line in journal_of(study) if "user_attr" in line]
@@ -192,7 +196,7 @@ def test_two_processes_share_a_study_and_survive_a_kill(searched, tmp_path):
 
 def test_trial_that_kills_its_process_again_and_again_is_left(searched, tmp_path):
     recipe = searched()
-    study = tuning._Study(tmp_path, recipe, recipe.tune.space)
+    study = search.Study(tmp_path, recipe, recipe.tune.space)
     trial = study._next(1)
     for deaths in (1, 2):
         study.claims.path(0).write_text(f"{os.uname().nodename} 99999999")
@@ -262,9 +266,23 @@ def test_claims_of_machines_that_are_away(tmp_path):
     old = time.time() - 1000
     os.utime(claims.path(3), (old, old))
     assert claims.died(3)
-    with pytest.raises(tuning.LostClaim, match=r"trial 0003: expected this worker .* got elsewhere 12"):
+    with pytest.raises(LostClaim, match=r"trial 0003: expected this worker .* got elsewhere 12"):
         claims.check(3)
     claims.take(3)
     with claims.held(3):
         pass
     assert claims.given_back(3)
+
+
+def test_command_prints_the_table_and_what_to_do_next(searched, tmp_path):
+    path = tmp_path / "ring.toml"
+    path.write_text(config.dump(searched()))
+    words = ["tune", str(path), "--trials", "2", "--out", str(tmp_path / "study"), "--seed", "3"]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert f"Next: hepgan train {tmp_path}/study/best.toml --seed 4" in result.stdout
+    assert re.search(r"│ 000[01] +│ +complete │ +\d\.\d+ ± \d\.\d+ │", result.stdout)
+    assert config.load(tmp_path / "study/best.toml").training.seed == 3
+    wrong = CliRunner().invoke(app, [*words, "--set", "tune.space={'model.wdth'={low=1, high=2}}"])
+    assert wrong.exit_code == 2
+    assert "'model.wdth' cannot be varied: did you mean 'model.width'" in wrong.stderr

@@ -1,7 +1,9 @@
 """A search: trials are run folders, workers share them, bad ones are given up, and nothing is lost by a kill."""
 
 import json
+import multiprocessing
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -149,49 +151,69 @@ def test_stopped_study_ends_like_one_that_was_not(done, searched, tmp_path):
 SCRIPT = """
 import sys
 from hepgan import config
-from hepgan.studies import search, tuning
-tuning.tune(config.load(sys.argv[1]), sys.argv[2], trials=int(sys.argv[3]), progress=False)
+from hepgan.studies import tuning
+tuning.tune(config.load(sys.argv[1]), sys.argv[2], trials=1, progress=False)
 """
 
 
-def started(recipe, folder, trials):
-    path = folder / "recipe.toml"
-    path.write_text(config.dump(recipe))
-    command = [sys.executable, "-c", SCRIPT, str(path), str(folder / "study"), str(trials)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def test_two_processes_share_a_study_and_survive_a_kill(searched, tmp_path):
-    """Each trains a trial of its own; after kill -9 these go on where they were saved, in workers of a command."""
-    recipe = searched(steps=800, validate_every=50)
-    processes = [started(recipe, tmp_path, 2) for _ in range(2)]
-    study = tmp_path / "study"
-    logs = [study / f"trials/{number:04d}/metrics.jsonl" for number in range(2)]
+def test_two_processes_share_a_study_and_survive_a_kill(searched, tmp_path, monkeypatch):
+    """Another process trains the first trial, this one the second; then that one is killed, and this one goes on."""
+    recipe, study = searched(steps=800, validate_every=50), tmp_path / "study"
+    (tmp_path / "recipe.toml").write_text(config.dump(recipe))
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.toml"), str(study)]
+    other = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    log = study / "trials/0000/metrics.jsonl"
     deadline = time.monotonic() + 200
-    while not all(log.exists() and '"step": 100' in log.read_text() for log in logs):
+    while not (log.exists() and '"step": 100' in log.read_text()):
         assert time.monotonic() < deadline
-        assert [process.poll() for process in processes] == [None, None], processes[0].stderr.read()
+        assert other.poll() is None, other.stderr.read()
         time.sleep(0.02)
-    for process in processes:
-        process.kill()
-        process.communicate()
-    assert len(claims_of(study)) == 2
-    lost = [int(log_lines(log.parent)[-1]["step"]) for log in logs]
-    results = tuning.tune(recipe, study, trials=2, workers=2, progress=False)
-    assert results.trials[0].state == "complete"
-    assert len(results.trials) == 2
+    other.send_signal(signal.SIGSTOP)  # alive, and not at the end before this process has begun
+    lost = int(log_lines(log.parent)[-1]["step"])
+    assert lost < 800
+    real, trained = search.train, []
+
+    def killing(config, folder, **keywords):
+        trained.append((folder.name, keywords["resume"]))
+        real(config, folder, **keywords)
+        if other.poll() is None:
+            other.kill()
+            other.communicate()
+
+    monkeypatch.setattr(search, "train", killing)
+    results = tuning.tune(recipe, study, trials=2, progress=False)
+    assert trained == [("0001", False), ("0000", True)]
+    assert states(results) == ["complete", "complete"]
     assert not claims_of(study)
     attributes = [line["user_attr"] for line in journal_of(study) if "user_attr" in line]
-    assert [a["deaths"] for a in attributes if "deaths" in a] == [1, 1]
+    assert [a["deaths"] for a in attributes if "deaths" in a] == [1]
     workers = [int(a["worker"].split()[-1]) for a in attributes if "worker" in a]
-    assert set(workers[:2]) == {process.pid for process in processes}
-    assert len(set(workers)) == len(workers) == 4
-    for log, step in zip(logs, lost, strict=True):  # each step once, and not from the start again
-        steps = [line["step"] for line in log_lines(log.parent)]
-        assert steps == sorted(set(steps))
-        assert steps[-1] > step
+    assert workers == [other.pid, os.getpid(), os.getpid()]
+    steps = [line["step"] for line in log_lines(log.parent)]  # each once, and not from the start again
+    assert steps == sorted(set(steps))
+    assert lost in steps
     alone = train(config.load(study / "trials/0000/config.toml"), tmp_path / "alone", progress=False)
     assert not differing_tensors(alone, study / "trials/0000")
+
+
+def test_workers_of_one_command(searched, tmp_path, monkeypatch):
+    """Two processes, forked to save the time of a start; their arguments can be sent to a fresh one."""
+    fork = multiprocessing.get_context("fork")
+
+    class Context:
+        @staticmethod
+        def Process(target, args):
+            return fork.Process(target=target, args=pickle.loads(pickle.dumps(args)))
+
+    monkeypatch.setattr(tuning.multiprocessing, "get_context", lambda name: Context)
+    results = tuning.tune(searched(), tmp_path, trials=4, workers=2, progress=False)
+    assert states(results)[0] == "complete"
+    assert set(states(results)) <= {"complete", "pruned"}
+    assert not claims_of(tmp_path)
+    attributes = [line["user_attr"] for line in journal_of(tmp_path) if "user_attr" in line]
+    workers = {int(a["worker"].split()[-1]) for a in attributes if "worker" in a}
+    assert len(workers) == 2
+    assert os.getpid() not in workers
 
 
 def test_trial_that_kills_its_process_again_and_again_is_left(searched, tmp_path):

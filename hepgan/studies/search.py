@@ -251,8 +251,9 @@ class Study:
             # the start is left out: pruners take the best so far, and training may be worse than that at first
             if "distance" in line and line["step"] > 0 and line["step"] not in known:
                 trial.report(line["distance"], line["step"])
-        trial.set_user_attr("seconds", round(run.state.elapsed, 3))
-        trial.set_user_attr("best", [run.state.best_step, run.state.best_distance])
+        trial.set_user_attr(
+            "best", [run.state.best_step, run.state.best_distance, round(run.state.elapsed, 3)]
+        )
         if run.state.step < run.config.training.steps and trial.should_prune():
             raise optuna.TrialPruned
 
@@ -273,7 +274,7 @@ class Study:
         found = []
         for trial in self._trials():
             reason = trial.user_attrs.get("reason", "")
-            best_step, best = trial.user_attrs.get("best", (None, None))
+            best_step, best, seconds = trial.user_attrs.get("best", (None, None, None))
             state = trial.state.name.lower()
             found.append(
                 TrialResult(
@@ -289,7 +290,7 @@ class Study:
                     smallest=best if best is not None and math.isfinite(best) else None,
                     step=best_step,
                     steps=max(trial.intermediate_values, default=0),
-                    seconds=trial.user_attrs.get("seconds"),
+                    seconds=seconds,
                 )
             )
         complete = [result for result in found if result.state == "complete"]

@@ -33,7 +33,7 @@ def train(
     *,
     resume: bool = False,
     progress: bool = True,
-    validated: Callable[[Run], object] = lambda run: None,
+    validated: Callable[[Run], object] = bool,
 ) -> Path:
     """Train as the configuration says and leave a run folder.
 
@@ -46,7 +46,7 @@ def train(
         resume: Go on with an existing run.
         progress: Show progress bars on stderr.
         validated: Called before the first step and after each validation, once it is saved; an error that it raises
-            ends the training there.
+            ends the training there. Its result is ignored.
 
     Returns:
         The run folder.

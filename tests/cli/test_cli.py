@@ -84,8 +84,19 @@ def test_help_shows_an_example(name):
 
 def test_commands_are_those_of_the_contract():
     assert list(COMMANDS) == [
-        *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy"),
-        "benchmark",
+        *(
+            "demo",
+            "inspect",
+            "convert",
+            "train",
+            "tune",
+            "evaluate",
+            "compare",
+            "export",
+            "check",
+            "generate",
+        ),
+        *("toy", "benchmark"),
     ]
 
 

@@ -15,6 +15,7 @@ sort_commands(
         "convert",
         "prepare",
         "train",
+        "tune",
         "evaluate",
         "compare",
         "export",

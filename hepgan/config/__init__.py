@@ -26,6 +26,7 @@ from hepgan.config.tables import (
     TrainingConfig,
     VaeModelConfig,
 )
+from hepgan.config.tuning import Dimension, TuneConfig
 
 __all__ = [
     "KINDS",
@@ -36,6 +37,7 @@ __all__ = [
     "ConditionConfig",
     "Config",
     "DataConfig",
+    "Dimension",
     "DllModelConfig",
     "EvaluationConfig",
     "FlowModelConfig",
@@ -48,6 +50,7 @@ __all__ = [
     "StrataConfig",
     "TargetConfig",
     "TrainingConfig",
+    "TuneConfig",
     "VaeModelConfig",
     "dump",
     "load",

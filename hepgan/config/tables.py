@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from hepgan.config.checking import Table, shown
 from hepgan.config.data import DataConfig
 from hepgan.config.kinds import SHOWERS, TRACKS
+from hepgan.config.tuning import TuneConfig, check_space
 from hepgan.files import near
 
 __all__ = [
@@ -281,6 +282,7 @@ class Config(Table):
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    tune: TuneConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -310,4 +312,6 @@ class Config(Table):
             raise ValueError(
                 f"model.name: expected {wanted} for {kind.name}, got {self.model.name!r}; leave it out"
             )
+        if self.tune is not None:
+            check_space(self.tune.space, dict(self))
         return self

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,7 @@ def train(
     resume: bool | Literal["auto"] = False,
     workers: int = 1,
     progress: bool = True,
+    validated: Callable[[Run], object] = bool,
 ) -> Path:
     """Train as the configuration says and leave a run folder.
 
@@ -53,6 +55,8 @@ def train(
         resume: Go on with an existing run; "auto": if there is one, else start it.
         workers: Processes that train together on this machine; started here, unless torchrun has.
         progress: Show progress bars on stderr.
+        validated: Called before the first step and after each validation, once it is saved, in the first worker; an
+            error that it raises ends the training there. Its result is ignored.
 
     Returns:
         The run folder.
@@ -72,7 +76,7 @@ def train(
     size = number_of_workers(workers)
     check_shared(config, size)
     with together(size, _work, config, out, resume) as group:
-        return _work(group, config, out, resume, progress=progress)
+        return _work(group, config, out, resume, progress=progress, validated=validated)
 
 
 def _work(
@@ -82,12 +86,13 @@ def _work(
     resume: bool | Literal["auto"],
     *,
     progress: bool = False,
+    validated: Callable[[Run], object] = bool,
 ) -> Path:
     """Train as one of the workers; arguments, result and errors as those of `train`."""
     progress = progress and workers.is_first
     with shown(progress):
         run = set_up(config, out, resume=resume, progress=progress, workers=workers)
-        interrupted = _train(run)
+        interrupted = _train(run, validated)
         if workers.is_first:
             with stage("exporting the model"):
                 export_trained(run.folder)
@@ -98,7 +103,7 @@ def _work(
     return run.folder.path
 
 
-def _train(run: Run) -> bool:
+def _train(run: Run, validated: Callable[[Run], object]) -> bool:
     """Train until the last step, the time limit or a signal; return whether a signal came first."""
     state, folder, settings = run.state, run.folder, run.config.training
     workers, batch_size = state.workers, settings.batch_size
@@ -113,6 +118,8 @@ def _train(run: Run) -> bool:
     ):
         rate, saved = EventRate(), time.monotonic()
         started = saved - state.elapsed
+        if state.unvalidated is None:
+            validated(run)
         while not stopping:
             if state.unvalidated is not None:  # also the start, and what a signal has cut short
                 line = state.unvalidated
@@ -124,6 +131,7 @@ def _train(run: Run) -> bool:
                 log.write({"step": state.step, "time": round(state.elapsed, 3), **line})
                 state.save(folder.checkpoint)
                 saved = time.monotonic()
+                validated(run)
                 rate.restart()
                 bar.update(state.step, line)
             if state.step >= settings.steps or state.elapsed >= time_limit:

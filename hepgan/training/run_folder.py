@@ -24,7 +24,7 @@ from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.training import checkpoint
 from hepgan.training.state import RunProgress, SavedState
 
-__all__ = ["RunFolder", "export_run", "export_trained", "load_generator"]
+__all__ = ["RunFolder", "changed_keys", "export_run", "export_trained", "load_generator"]
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class RunFolder:
         before, now = (
             tomllib.loads(configuration.dump(c)) for c in (configuration.load(self.config), config)
         )
-        changes = _changed_keys(before, now)
+        changes = changed_keys(before, now)
         changes = [change for change in changes if change.split(":")[0] not in _FREE_TO_CHANGE]
         if changes:
             raise ConfigError(
@@ -195,13 +195,13 @@ class RunFolder:
             )
 
 
-def _changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
+def changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
     """Keys whose values differ between two TOML documents, as ``key: was ..., is ...``."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             change
             for key in sorted(old.keys() | new.keys())
-            for change in _changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+            for change in changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
         ]
     return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
 

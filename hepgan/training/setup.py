@@ -110,7 +110,7 @@ def set_up(
     device = _device(settings.device, workers)
     if threads := settings.threads or _threads(workers):
         torch.set_num_threads(threads)
-    config = config.model_copy(update={"data": completed(config.data)})
+    config = config.model_copy(update={"data": completed(config.data), "tune": None})
     saved = None
     if workers.is_first:
         folder.check_writable()

@@ -85,7 +85,7 @@ def test_help_shows_an_example(name):
 
 def test_commands_are_those_of_the_contract():
     assert list(COMMANDS) == [
-        *("demo", "inspect", "convert", "prepare", "train", "evaluate", "compare", "export", "check"),
+        *("demo", "inspect", "convert", "prepare", "train", "tune", "evaluate", "compare", "export", "check"),
         *("generate", "toy", "benchmark"),
     ]
 

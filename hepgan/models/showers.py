@@ -247,13 +247,16 @@ class CaloGenerator(nn.Module):
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
         base = own[0] if self.copula is None else self.copula(shared, own[0], self.incident_energy(condition))
-        small = own[:, :n_global].reshape(self.n_own * n_global, -1).T
+        # split, not sliced: the derivative of a slice is a copy of the whole
+        sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
+        noise, *noises = torch.split(own, sizes, 1)
+        first, *bases = torch.split(base, sizes)
+        small = noise.reshape(self.n_own * n_global, -1).T
         trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
-        parts = [base[:n_global] + self.energies(trunk).T]
+        parts = [first + self.energies(trunk).T]
         maps: Tensor | None = None
-        for stream, s in zip(self.streams, self.calorimeter.slices(), strict=True):
-            image = base[n_global:][s]
-            correction, maps = stream(trunk, image, own[:, n_global:][:, s], maps)
+        for stream, image, noise in zip(self.streams, bases, noises, strict=True):
+            correction, maps = stream(trunk, image, noise, maps)
             parts.append(image + correction)
         return torch.cat(parts).T
 
@@ -393,13 +396,13 @@ class CaloCritic(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, *, step: Step = activated) -> Tensor:
         """Score (B, n_features) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
-        first, last = self.representation.n_global, self.representation.n_global + self.calorimeter.n_cells
-        values = x.T.contiguous()
-        parts = [values[:first], values[last:], context.T]
-        for stream, layer, s in zip(
-            self.streams, self.calorimeter.layers, self.calorimeter.slices(), strict=True
-        ):
-            maps = images(values[first:last][s], 1, layer.shape)
+        n_global, layers = self.representation.n_global, self.calorimeter.layers
+        cells = [layer.n_cells for layer in layers]
+        sizes = [n_global, *cells, x.shape[1] - n_global - sum(cells)]
+        first, *logs, shapes = torch.split(x.T.contiguous(), sizes)
+        parts = [first, shapes, context.T]
+        for stream, layer, values in zip(self.streams, layers, logs, strict=True):
+            maps = images(values, 1, layer.shape)
             for local in cast(nn.ModuleDict, stream).values():
                 maps = step(local, maps, SLOPE)
             parts.append(numbers(maps))

@@ -98,7 +98,7 @@ def generate(
         workers: Threads that generate, while the calling one writes; default: as many as the process has cores. The
             content of the files does not depend on it.
         shards: Write this number of files of nearly equal size instead, ``OUT-0001.root`` and so on.
-        resume: Keep files, or shards, that are there, if they have the same origin, and generate only those that are not.
+        resume: Keep files, or shards, that are there, if they have the same origin, and generate only the others.
         progress: Show a progress bar.
 
     Returns:
@@ -137,9 +137,7 @@ def generate(
     )
     source: Drawn | Stored
     if conditions and n is not None:
-        source = Drawn(
-            model, conditions, n=n, out_of_range=action, key=(seed, run), first_event=first_event
-        )
+        source = Drawn(model, conditions, n=n, out_of_range=action, key=(seed, run), first_event=first_event)
     else:
         names = [conditions_from] if isinstance(conditions_from, str | Path) else conditions_from or []
         with shown(progress), stage("reading the conditions"):

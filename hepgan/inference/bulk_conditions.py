@@ -123,7 +123,9 @@ class Drawn:
             model.check_range(np.asarray([end], np.float32), extrapolate=out_of_range != "error")
         self.n = n
         self._conditions, self._key, self._first = model.conditions, key, first_event
-        self.identity: dict[str, Any] = {c.name: [*ends] for c, ends in zip(model.conditions, self._limits, strict=True)}
+        self.identity: dict[str, Any] = {
+            c.name: [*ends] for c, ends in zip(model.conditions, self._limits, strict=True)
+        }
 
     def __call__(self, start: int, stop: int) -> Float32:
         """Conditions (stop - start, n_conditions): log-uniform where the network takes the logarithm, else uniform.
@@ -202,5 +204,3 @@ class Stored:
             self._rows = np.concatenate([self._rows, next(self._rest)])
         rows, self._rows = np.split(self._rows, [stop - start])
         return rows
-
-

@@ -30,6 +30,7 @@ from hepgan.inference.writing import Origin
 __all__ = ["Generator"]
 
 _LOG = logging.getLogger(__name__)
+_NOISE_AHEAD = 100_000  # numbers of noise made at once, for several batches if an event needs few
 
 Float32 = NDArray[np.float32]
 
@@ -315,10 +316,13 @@ class Generator:
         arrays = self._handling.room(len(rows), outputs)
         batch_size = batch_size or self.fastest_batch
         events = rows.astype(np.uint64) + np.uint64(first_event)
+        ahead = max(1, _NOISE_AHEAD // (batch_size * self.n_latent)) * batch_size
+        latent = np.empty((0, self.n_latent), np.float32)
         for start in range(0, len(rows), batch_size):
             part = slice(start, start + batch_size)
-            latent = noise.normal(seed, run, events[part], size=self.n_latent)
-            values = self._run(condition[part], latent)
+            if start % ahead == 0:
+                latent = noise.normal(seed, run, events[start : start + ahead], size=self.n_latent)
+            values = self._run(condition[part], latent[start % ahead :][:batch_size])
             self._handling.fill([array[part] for array in arrays], values, outputs)
         origin = Origin(self.path.name, seed, run, first_event)
         return Generated(self.metadata, condition, arrays, origin, rows)

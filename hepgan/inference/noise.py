@@ -32,10 +32,16 @@ _OCTAVES = 32  # from 2^-33, the smallest p, to 1/2
 _FIRST = (1023 - _OCTAVES - 1) << _KNOT_BITS  # leading bits of 2^-33 as float64
 _FIRST_SCALED = _FIRST + (32 << _KNOT_BITS)  # of 2^32 p
 _LARGEST = 2**64
-_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)  # of Philox4x64, and what its key grows by in each round
+_MULTIPLIERS = (
+    0xD2E7470EE14C6C93,
+    0xCA5A826395121157,
+)  # of Philox4x64, and what its key grows by in each round
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _ROUNDS = 10
-_FEW_BLOCKS, _MANY_TRACKS = 16, 128  # for which all tracks at once are faster than one call of NumPy's Philox for each
+_FEW_BLOCKS, _MANY_TRACKS = (
+    16,
+    128,
+)  # for which all tracks at once are faster than one call of NumPy's Philox for each
 _AT_ONCE = 8192  # blocks, or normal numbers, whose arrays stay in the cache
 _LOW, _HALF = np.uint64(2**32 - 1), np.uint64(32)
 

@@ -86,7 +86,9 @@ def plan(
         DataError: If a file to keep is no ROOT file of this origin and request.
     """
     if shards is not None and not 1 <= shards <= n:
-        raise ValueError(f"shards: expected a number from 1 to that of the rows, {n}, got {shards}; change it")
+        raise ValueError(
+            f"shards: expected a number from 1 to that of the rows, {n}, got {shards}; change it"
+        )
     paths = [out] if shards is None else _paths(out, shards)
     if shards is not None:
         check_target(paths[0])
@@ -120,12 +122,17 @@ def _check(shard: Shard, metadata: Metadata) -> None:
     """Stop at a file of another origin."""
     from hepgan.data.root import open_file
 
-    expected = {"generated_by": made_by(metadata, shard.origin), "request": json.loads(json.dumps(shard.request))}
+    expected = {
+        "generated_by": made_by(metadata, shard.origin),
+        "request": json.loads(json.dumps(shard.request)),
+    }
     with open_file(shard.path) as file:
         texts = {name: json.loads(file[name]) if name in file else {} for name in expected}
     for name, wanted in expected.items():
         for key, value in wanted.items():
-            if key != "model" and texts[name].get(key) != value:  # the name of its file; the digest says which
+            if (
+                key != "model" and texts[name].get(key) != value
+            ):  # the name of its file; the digest says which
                 raise DataError(
                     f"{shard.path}: expected {key} = {json.dumps(value)} to keep it, got "
                     f"{json.dumps(texts[name].get(key))}; ask for the same as before, or remove it"

@@ -29,24 +29,22 @@ class Events:
     weights: Float32
 
     @classmethod
-    def joined(cls, parts: Iterable[Events], *, n: int | None = None) -> Events:
-        """Join parts, at least one.
-
-        Args:
-            parts: Consecutive events.
-            n: Their total number, if it is known: the memory is then that of the result plus one part.
-        """
-        if n is None:
-            parts = list(parts)
-            n = sum(map(len, parts))
+    def joined(cls, parts: Iterable[Events]) -> Events:
+        """Join consecutive events, at least one part; the memory is that of the result plus one part."""
         arrays: list[Float32] = []
-        start = 0
+        n = 0
         for part in parts:
             pieces = (part.conditions, *part.outputs, part.weights)
-            arrays = arrays or [np.empty((n, *piece.shape[1:]), np.float32) for piece in pieces]
+            n += len(part)
+            if not arrays:
+                arrays = [
+                    piece if piece.flags.owndata and piece.flags.c_contiguous else piece.copy()
+                    for piece in pieces
+                ]
+                continue
             for array, piece in zip(arrays, pieces, strict=True):
-                array[start : start + len(part)] = piece
-            start += len(part)
+                array.resize((n, *piece.shape[1:]), refcheck=False)  # in place: pages move, numbers do not
+                array[n - len(piece) :] = piece
         conditions, *outputs, weights = arrays
         return cls(conditions, tuple(outputs), weights)
 

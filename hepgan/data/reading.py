@@ -9,7 +9,8 @@ between showers and tracks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,10 @@ from hepgan.data.chunk import Chunk
 from hepgan.data.events import Events, Float32
 from hepgan.data.expressions import Expression
 from hepgan.data.kinds import Reader, reader_of
-from hepgan.data.root import branch_keys, chunks, find_branch, find_trees, open_file, open_tree
+from hepgan.data.root import arrays, branch_keys, find_branch, find_trees, open_file, open_tree
 from hepgan.errors import ConfigError, DataError
-from hepgan.files import expand, location
-from hepgan.progress import event_bar, shown, stage
+from hepgan.files import expand, is_url, location
+from hepgan.progress import shown, stage
 
 __all__ = ["iterate", "iterate_conditions", "read"]
 
@@ -40,8 +41,18 @@ def _wanted(reader: Reader) -> dict[str, str]:
     return reader.outputs_wanted() | weight | _conditions_wanted(data)
 
 
-def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: int = 0) -> Iterator[Chunk]:
-    """Values of expressions in the rows of one file that pass the cut, in chunks, none of them empty."""
+def _scan(
+    path: str,
+    reader: Reader,
+    wanted: Mapping[str, str],
+    *,
+    entry_bytes: int = 0,
+    show: Callable[[float], None] = lambda share: None,
+) -> Iterator[Chunk]:
+    """Values of expressions in the rows of one file that pass the cut, in chunks, none of them empty.
+
+    `show` is called with the share of the file that has been read.
+    """
     data = reader.data
     with open_file(path) as file:
         tree = open_tree(file, data.tree)
@@ -65,13 +76,16 @@ def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: 
             _LOG.warning("%s: tree %r has no entries", path, tree.name)
             return
         start = 0
-        for part in chunks(tree, dict.fromkeys(needed.values()), chunk=data.chunk, entry_bytes=entry_bytes):
-            entries = np.arange(start, start + len(part))
-            start += len(part)
+        keys = dict.fromkeys(needed.values())
+        for part in arrays(tree, keys, chunk=data.chunk, entry_bytes=entry_bytes):
+            n = len(next(iter(part.values())))
+            entries = np.arange(start, start + n)
+            start += n
             values = {name: part[key] for name, key in needed.items()}
             chunk = reader.rows(Chunk(path, entries, values, reader.row), expressions, cut)
             if len(chunk):
                 yield chunk
+            show(start / tree.num_entries)
 
 
 def _events(chunk: Chunk, reader: Reader) -> Events:
@@ -85,42 +99,34 @@ def _events(chunk: Chunk, reader: Reader) -> Events:
     return Events(chunk.conditions(data.conditions), outputs, weights[:, 0])
 
 
-def _count(reader: Reader, paths: Sequence[str]) -> int:
-    """Number of rows to read.
-
-    Raises:
-        DataError: If the files are empty, or the cut leaves nothing.
-    """
+def _nothing(reader: Reader, paths: Sequence[str]) -> DataError:
+    """The error for files of which no row is left."""
     data = reader.data
-    wanted = {} if reader.entry_is_row else _wanted(reader)
-    entries, passed = 0, 0
+    entries = 0
     for path in paths:
         with open_file(path) as file:
             entries += int(open_tree(file, data.tree).num_entries)
-        if data.cut or wanted:
-            passed += sum(map(len, _scan(path, reader, wanted)))
-        else:
-            passed = entries
-        if data.max_events is not None and passed >= data.max_events:
-            return data.max_events
-    if passed:
-        return passed
     if entries and data.cut:
-        raise DataError(
+        return DataError(
             f"data.cut {data.cut!r}: expected {reader.row}s that pass, got none of {entries} entries; loosen the cut "
             "(hepgan inspect shows the ranges)"
         )
     got = f"none in {entries} entries" if entries else "zero entries"
-    raise DataError(f"{', '.join(paths)}: expected {data.kind.rows}, got {got}; name other files")
+    return DataError(f"{', '.join(paths)}: expected {data.kind.rows}, got {got}; name other files")
 
 
-def _iterate(reader: Reader, paths: Sequence[str]) -> Iterator[Events]:
-    """Checked events of several files, at most ``data.max_events``; at least one."""
+def _iterate(
+    reader: Reader, paths: Sequence[str], show: Callable[[int, float], None] = lambda file, share: None
+) -> Iterator[Events]:
+    """Checked events of several files, at most ``data.max_events``; at least one.
+
+    `show` is called with the number of a file, from 0, and the share of it that has been read.
+    """
     data, wanted = reader.data, _wanted(reader)
     left = data.max_events
     n, total, some_weight = 0, 0.0, False
-    for path in paths:
-        for chunk in _scan(path, reader, wanted, entry_bytes=reader.row_bytes):
+    for k, path in enumerate(paths):
+        for chunk in _scan(path, reader, wanted, entry_bytes=reader.row_bytes, show=partial(show, k)):
             events = _events(chunk if left is None else chunk[:left], reader)
             n += len(events)
             total += float(events.weights.sum(dtype=np.float64))
@@ -133,7 +139,7 @@ def _iterate(reader: Reader, paths: Sequence[str]) -> Iterator[Events]:
         if left == 0:
             break
     if not n:
-        _count(reader, paths)  # raises the error that says why
+        raise _nothing(reader, paths)
     if data.weight is None:
         return
     if not some_weight:
@@ -218,17 +224,8 @@ def read(
         ConfigError: If an expression of the configuration does not fit the branches.
     """
     reader, paths = _start(data, files, base)
-    n = None  # few numbers a track: no need to count before
-    if reader.entry_is_row:
-        with shown(progress), stage("counting"):
-            n = _count(reader, paths)
-    with event_bar("reading", total=n or data.max_events, show=progress) as show_done:
-
-        def parts() -> Iterator[Events]:
-            done = 0
-            for events in _iterate(reader, paths):
-                yield events
-                done += len(events)
-                show_done(done)
-
-        return Events.joined(parts(), n=n)
+    sizes = [1.0 if is_url(path) else Path(path).stat().st_size / 1e6 for path in paths]
+    with shown(progress), stage("reading (MB)", total=sum(sizes)) as update:
+        return Events.joined(
+            _iterate(reader, paths, lambda k, share: update(sum(sizes[:k]) + share * sizes[k]))
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ import uproot
 
 from hepgan.data.checksums import verify
 from hepgan.data.columns import Column, Streams, columns, short_names
+from hepgan.data.cores import available_cores
 from hepgan.data.failures import unreadable
 from hepgan.data.friends import unread
 from hepgan.errors import ConfigError, DataError, HepganError
 from hepgan.files import is_url, location, near, not_a_file
 
 __all__ = [
+    "arrays",
     "branch_keys",
     "chunks",
     "entry_steps",
@@ -43,6 +46,9 @@ _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 by
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # a name that an expression needs not quote
 _PATIENCE = 30  # seconds
 _SHOWN = 5  # objects in a message
+_LARGE_BASKET = (
+    64 * 1024
+)  # uncompressed bytes from which on it takes longer to decompress a basket than to hand it out
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -253,8 +259,22 @@ def unreadable_branch(tree: Any, column: Column, error: Exception) -> HepganErro
     return unreadable(tree.file.file_path, part, error, of=column.kind)
 
 
-def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_bytes: int = 0) -> Iterator[Any]:
+def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB") -> Iterator[Any]:
+    """Iterate over columns of a tree, see `arrays`.
+
+    Yields:
+        awkward record arrays of consecutive entries, one field a column.
+    """
+    for values in arrays(tree, keys, chunk=chunk):
+        yield ak.zip(values, depth_limit=1)
+
+
+def arrays(
+    tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_bytes: int = 0
+) -> Iterator[dict[str, Any]]:
     """Iterate over columns of a tree.
+
+    Large baskets are decompressed by as many threads as the process has cores.
 
     Args:
         tree: A TTree or RNTuple.
@@ -263,7 +283,7 @@ def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_byte
         entry_bytes: Memory that the caller needs for an entry, if that is more than its size in the file (bytes).
 
     Yields:
-        awkward record arrays of consecutive entries, one field a column.
+        Arrays of consecutive entries by name: NumPy's for numbers of a fixed shape in a TTree, else awkward's.
 
     Raises:
         ConfigError: If `chunk` is no size.
@@ -272,11 +292,25 @@ def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_byte
     size = _chunk_bytes(chunk)
     known = columns(tree, keys)
     read = [known[key] for key in keys]
-    streams = Streams(read)
-    for stop in entry_steps(tree, read, size=size, entry_bytes=entry_bytes):
-        values = {}
-        for column, part in streams.take(stop):
-            if isinstance(part, Exception):
-                raise unreadable_branch(tree, column, part) from part
-            values[column.name] = part
-        yield ak.zip(values, depth_limit=1)
+    with _pool(read) as pool:
+        streams = Streams(read, pool=pool)
+        for stop in entry_steps(tree, read, size=size, entry_bytes=entry_bytes):
+            values = {}
+            for column, part in streams.take(stop):
+                if isinstance(part, Exception):
+                    raise unreadable_branch(tree, column, part) from part
+                values[column.name] = part
+            yield values
+
+
+@contextmanager
+def _pool(read: Collection[Column]) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads to decompress with, or none: small baskets take longer to hand out than to decompress."""
+    branches = {id(column.branch): column.branch for column in read}.values()
+    baskets = sum(getattr(branch, "num_baskets", 1) for branch in branches)
+    large = sum(getattr(branch, "uncompressed_bytes", _LARGE_BASKET) for branch in branches)
+    if available_cores() == 1 or large < baskets * _LARGE_BASKET:
+        yield None
+        return
+    with ThreadPoolExecutor(available_cores(), thread_name_prefix="hepgan") as pool:
+        yield pool

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hepgan.data.cores import available_cores
 from hepgan.errors import ConditionRangeError
 from hepgan.files import expand
 from hepgan.inference import noise
@@ -30,7 +31,7 @@ from hepgan.inference.bulk_conditions import Drawn, Stored, Value, parse_conditi
 from hepgan.inference.excursions import Excursions, OutOfRange, chosen
 from hepgan.inference.generator import Generator
 from hepgan.inference.shards import Shard, plan
-from hepgan.inference.workers import available_cores, in_order
+from hepgan.inference.workers import in_order
 from hepgan.inference.writing import Origin, generated_file
 from hepgan.progress import event_bar, shown, stage
 from hepgan.trees import COMPRESSION, Format, check_compression, check_format, cluster_rows

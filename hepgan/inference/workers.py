@@ -5,25 +5,17 @@ Threads are enough: ONNX Runtime, NumPy's loops and the compression run without 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["available_cores", "in_order"]
+__all__ = ["in_order"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WAITING = 2  # results beyond those that threads work on, so that no thread waits for the one who takes them
-
-
-def available_cores() -> int:
-    """Number of cores that this process may use: those of its batch job, not of the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def in_order(

@@ -175,13 +175,13 @@ def test_names_that_are_no_identifiers_in_expressions(tiny_events, tiny_file, ti
 
 def test_only_needed_branches_are_read(tiny_file, tiny_data, monkeypatch) -> None:
     read_branches = set()
-    original = uproot.behaviors.TBranch.TBranch.array
+    original = uproot.behaviors.TBranch.TBranch.entries_to_ranges_or_baskets
 
     def spy(self, *args, **kwargs):
         read_branches.add(self.name)
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(uproot.behaviors.TBranch.TBranch, "array", spy)
+    monkeypatch.setattr(uproot.behaviors.TBranch.TBranch, "entries_to_ranges_or_baskets", spy)
     read(tiny_data([tiny_file()]))
     assert read_branches == {"incident_energy", "layer_0", "layer_1", "overflow"}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import closing
 
 import pytest
 
-from hepgan.inference.workers import available_cores, in_order
+from hepgan.inference.workers import in_order
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -54,14 +53,3 @@ def test_no_items_and_errors_of_the_items() -> None:
     assert list(in_order(abs, [], workers=2)) == []
     with pytest.raises(ZeroDivisionError):
         list(in_order(abs, (1 // k for k in (1, 0)), workers=2))
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
-def test_cores_are_those_of_the_process() -> None:
-    cores = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(cores)})
-        assert available_cores() == 1
-    finally:
-        os.sched_setaffinity(0, cores)
-    assert available_cores() == len(cores)

@@ -152,10 +152,14 @@ class _Hits:
             known = layer
             if len(layer) and not 0 <= layer.min() <= layer.max() < calorimeter.n_layers:
                 known = layer.clip(0, calorimeter.n_layers - 1)
-            n_i, n_j = (np.asarray(sizes)[known] for sizes in np.transpose(calorimeter.shapes))
-            cell = np.asarray(calorimeter.offsets, np.int64)[known] + i * n_j + j
-            outside = (i < 0) | (i >= n_i) | (j < 0) | (j >= n_j)
-            outside = outside if known is layer else outside | (layer != known)
+            n_i, n_j = (np.asarray(sizes, layer.dtype)[known] for sizes in np.transpose(calorimeter.shapes))
+            outside = _outside(i, n_i)
+            outside |= _outside(j, n_j)
+            if known is not layer:
+                outside |= layer != known
+            cell = np.asarray(calorimeter.offsets, layer.dtype)[known]
+            cell += i * n_j
+            cell += j
         if outside.any():
             first = int(np.argmax(outside))
             event = np.repeat(np.arange(len(counts)), counts)
@@ -225,14 +229,17 @@ def _counts_of_hits(chunk: Chunk, address: Sequence[str], energy: str) -> NDArra
 def _whole(values: Any) -> NDArray[Any]:
     """Flat indices of hits, integers; a value that is no number becomes -1, which is outside of every geometry."""
     flat = np.ma.filled(ak.to_numpy(ak.flatten(values)), -1)
-    if flat.dtype.kind in "iu" and np.can_cast(flat.dtype, np.int64):
+    if np.can_cast(flat.dtype, np.int32):
+        return flat.astype(np.int32, copy=False)
+    if np.can_cast(flat.dtype, np.int64):
         return flat.astype(np.int64, copy=False)
     return np.where(np.isfinite(flat), flat, -1).astype(np.int64)
 
 
-def _outside(index: NDArray[Any], n: int) -> NDArray[np.bool_]:
+def _outside(index: NDArray[Any], n: int | NDArray[Any]) -> NDArray[np.bool_]:
     """Where an index is not in 0 to n - 1."""
-    outside: NDArray[np.bool_] = index.view(np.uint64) >= n  # negative ones are large
+    unsigned = np.dtype(f"u{index.dtype.itemsize}")  # of which negative numbers are large ones
+    outside: NDArray[np.bool_] = index.view(unsigned) >= np.asarray(n).astype(unsigned, copy=False)
     return outside
 
 

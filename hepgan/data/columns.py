@@ -238,17 +238,17 @@ class Streams:
         return self._streams[key]
 
     def _read_together(self, stop: int) -> None:
-        """Read scalar and array branches of a TTree with the same baskets in one call: uproot then takes half the time.
+        """Read branches of a TTree with the same baskets in one call: uproot then takes half the time.
 
         What is read here is not read again by `take`; a branch that fails is left to it, for the error.
         """
-        groups: dict[tuple[int, int], list[_Stream]] = {}
+        groups: dict[tuple[int, int, str], list[_Stream]] = {}
         for key in self._columns:
             with suppress(Exception):
                 stream = self._stream(key)
-                if stream.simple and (end := stream.needed(stop)):
-                    groups.setdefault((stream.stop, end), []).append(stream)
-        for (start, end), streams in groups.items():
+                if stream.usual and (end := stream.needed(stop)):
+                    groups.setdefault((stream.stop, end, stream.library), []).append(stream)
+        for (start, end, library), streams in groups.items():
             chosen = {id(stream.branch): stream for stream in streams}
             names = {stream.branch.name for stream in streams}
             if len(streams) == 1 or len(names) < len(streams):
@@ -258,13 +258,14 @@ class Streams:
                     filter_branch=lambda branch, chosen=chosen: id(branch) in chosen,
                     entry_start=start,
                     entry_stop=end,
-                    library="np",
+                    library=library,
+                    how=dict,
                     array_cache=None,
                     decompression_executor=self._pool,
                     interpretation_executor=self._pool,
                 )
                 for stream in streams:
-                    stream.add(arrays[stream.branch.name], end)
+                    stream.add(stream.checked(arrays[stream.branch.name]), end)
 
 
 class _Stream:
@@ -272,7 +273,8 @@ class _Stream:
 
     Attributes:
         branch: The branch.
-        simple: Whether it holds numbers of a fixed shape, and uproot reads them as they are.
+        usual: Whether it holds numbers, or lists of them, and uproot reads them as they are.
+        library: Of its arrays: NumPy for numbers of a fixed shape in a TTree, else awkward.
         stop: Entries that were read.
     """
 
@@ -282,9 +284,10 @@ class _Stream:
         self._kept: Any = None
         branch = self.branch = column.branch
         kind = column.interpretation
-        self.simple = (
-            type(kind) is AsDtype and kind is branch.interpretation and kind.to_dtype.base.kind in _NUMBERS
-        )
+        content = kind.content if type(kind) is AsJagged else kind
+        numbers = type(content) is AsDtype and content.to_dtype.base.kind in _NUMBERS
+        self.usual = numbers and kind is branch.interpretation
+        self.library = "np" if self.usual and kind is content else "ak"
         if hasattr(branch, "entry_offsets"):
             ends = list(branch.entry_offsets)
         else:
@@ -307,7 +310,7 @@ class _Stream:
         self._kept, self.stop = values, stop
 
     def take(self, stop: int) -> Any:
-        """The entries from the end of the last call to `stop`: an array of NumPy if it is simple, else of awkward."""
+        """The entries from the end of the last call to `stop`: of its library."""
         if end := self.needed(stop):
             self.add(self._read(self.stop, end), end)
         n = stop - self._start
@@ -321,18 +324,35 @@ class _Stream:
         values = self.branch.array(
             entry_start=start,
             entry_stop=stop,
-            library="np" if self.simple else "ak",
+            library=self.library,
             array_cache=None,
             decompression_executor=self._pool,
             interpretation_executor=self._pool,
             **options,
         )
-        if self.simple:
+        return self.checked(values)
+
+    def checked(self, values: Any) -> Any:
+        """The array as uproot gives it, if lists in it are sound.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        if self.library == "np":
             return values
         values = values if isinstance(values, ak.Array) else ak.Array(values)
-        if isinstance(column.interpretation, (AsJagged, type(None))) and ak.validity_error(values):
+        if isinstance(self._column.interpretation, (AsJagged, type(None))) and not _sound(values):
             raise ValueError("corrupted lists: their ends are not in order, or behind their numbers")
         return values
+
+
+def _sound(values: Any) -> bool:
+    """Whether lists are inside their content, one behind the other."""
+    layout = values.layout
+    if not (layout.is_list and hasattr(layout, "offsets") and layout.content.is_numpy):
+        return not ak.validity_error(values)
+    ends = np.asarray(layout.offsets)
+    return bool(ends[0] >= 0 and (ends[1:] >= ends[:-1]).all() and ends[-1] <= len(layout.content))
 
 
 def _member(values: Any, column: Column) -> Any:

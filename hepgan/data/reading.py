@@ -83,9 +83,9 @@ def _scan(
             start += n
             values = {name: part[key] for name, key in needed.items()}
             chunk = reader.rows(Chunk(path, entries, values, reader.row), expressions, cut)
+            show(start / tree.num_entries)
             if len(chunk):
                 yield chunk
-            show(start / tree.num_entries)
 
 
 def _events(chunk: Chunk, reader: Reader) -> Events:
@@ -225,7 +225,12 @@ def read(
     """
     reader, paths = _start(data, files, base)
     sizes = [1.0 if is_url(path) else Path(path).stat().st_size / 1e6 for path in paths]
+    done = 0.0
     with shown(progress), stage("reading (MB)", total=sum(sizes)) as update:
-        return Events.joined(
-            _iterate(reader, paths, lambda k, share: update(sum(sizes[:k]) + share * sizes[k]))
-        )
+
+        def show(file: int, share: float) -> None:
+            nonlocal done
+            done = sum(sizes[:file]) + share * sizes[file]
+            update(done)
+
+        return Events.joined(_iterate(reader, paths, show), share=lambda: done / sum(sizes))

@@ -44,7 +44,8 @@ class Events:
         for part in parts:
             pieces = (part.conditions, *part.outputs, part.weights)
             start, n = n, n + len(part)
-            expected = n if share() >= 1 else int(n / share() * _MARGIN)
+            come = share()
+            expected = n if come >= 1 else int(n / come * _MARGIN)
             if not arrays and expected == n:
                 arrays = [np.require(piece, np.float32, ["C", "O"]) for piece in pieces]
                 continue

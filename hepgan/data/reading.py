@@ -17,6 +17,7 @@ import numpy as np
 
 from hepgan.config import DataConfig
 from hepgan.data.chunk import Chunk
+from hepgan.data.columns import columns
 from hepgan.data.events import Events, Float32
 from hepgan.data.expressions import Expression
 from hepgan.data.kinds import Reader, reader_of
@@ -59,7 +60,8 @@ def _scan(
         if tree.num_entries == 0 and not tree.keys():
             _LOG.warning("%s: tree %r has no entries and no branches", path, tree.name)
             return
-        known = branch_keys(tree)
+        found = columns(tree)
+        known = branch_keys(found)
         expressions = [Expression(text, branches=known, label=label) for text, label in wanted.items()]
         cut = Expression(data.cut, branches=known, label="data.cut", cut=True) if data.cut else None
         needed: dict[str, str] = {}
@@ -76,8 +78,8 @@ def _scan(
             _LOG.warning("%s: tree %r has no entries", path, tree.name)
             return
         start = 0
-        keys = dict.fromkeys(needed.values())
-        for part in arrays(tree, keys, chunk=data.chunk, entry_bytes=entry_bytes):
+        read = [found[key] for key in dict.fromkeys(needed.values())]
+        for part in arrays(tree, read, chunk=data.chunk, entry_bytes=entry_bytes):
             n = len(next(iter(part.values())))
             entries = np.arange(start, start + n)
             start += n

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,9 +187,13 @@ def open_tree(file: Any, name: str = "") -> Any:
     return tree
 
 
-def branch_keys(tree: Any) -> dict[str, str]:
-    """Full name of each column of a tree by each way to write it that stands for one alone (`short_names`)."""
-    return {text: names[0] for text, names in short_names(columns(tree)).items() if len(names) == 1}
+def branch_keys(known: Iterable[str]) -> dict[str, str]:
+    """Full name of each column by each way to write it that stands for one alone (`short_names`).
+
+    Args:
+        known: Full names of all columns of a tree.
+    """
+    return {text: names[0] for text, names in short_names(known).items() if len(names) == 1}
 
 
 def find_branch(tree: Any, name: str, *, label: str, remark: str = "") -> str:
@@ -260,17 +264,18 @@ def unreadable_branch(tree: Any, column: Column, error: Exception) -> HepganErro
 
 
 def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB") -> Iterator[Any]:
-    """Iterate over columns of a tree, see `arrays`.
+    """Iterate over columns of a tree by their full names, see `arrays`.
 
     Yields:
         awkward record arrays of consecutive entries, one field a column.
     """
-    for values in arrays(tree, keys, chunk=chunk):
+    known = columns(tree, keys)
+    for values in arrays(tree, [known[key] for key in keys], chunk=chunk):
         yield ak.zip(values, depth_limit=1)
 
 
 def arrays(
-    tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_bytes: int = 0
+    tree: Any, read: Collection[Column], *, chunk: str = "64 MB", entry_bytes: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Iterate over columns of a tree.
 
@@ -278,7 +283,7 @@ def arrays(
 
     Args:
         tree: A TTree or RNTuple.
-        keys: Full names of the columns to read; other branches are not touched.
+        read: The columns to read; other branches are not touched.
         chunk: Amount of data that is decompressed at once.
         entry_bytes: Memory that the caller needs for an entry, if that is more than its size in the file (bytes).
 
@@ -290,8 +295,6 @@ def arrays(
         DataError: If a column cannot be read.
     """
     size = _chunk_bytes(chunk)
-    known = columns(tree, keys)
-    read = [known[key] for key in keys]
     with _pool(read) as pool:
         streams = Streams(read, pool=pool)
         for stop in entry_steps(tree, read, size=size, entry_bytes=entry_bytes):

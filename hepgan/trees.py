@@ -146,7 +146,7 @@ class TreeWriter:
         Args:
             branches: Arrays (N, ...) by name, of NumPy or awkward.
         """
-        if self._left:
+        if len(next(iter(self._left.values()), ())):
             branches = {name: _joined(self._left[name], values) for name, values in branches.items()}
         whole = len(next(iter(branches.values()))) // self._rows * self._rows
         for start in range(0, whole, self._rows):

@@ -5,7 +5,6 @@ Heavy imports are inside the functions: a program that only generates never impo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -119,11 +118,12 @@ def prepare(
         'cache'
         >>> run = hepgan.train("my.toml", out="runs/streamed", settings={"data.cache": "cache", "training.steps": 2})
     """
+    from hepgan.data.cores import available_cores
     from hepgan.data.names import completed
     from hepgan.data.preparing import prepare as fill
 
     data = completed(_configuration(config, settings).data)
-    count = os.cpu_count() or 1 if workers is None else workers
+    count = available_cores() if workers is None else workers
     return fill(data, out, workers=count, scheduler=scheduler, progress=progress).folder
 
 
@@ -346,7 +346,7 @@ def generate(
     *,
     n: int | None = None,
     conditions: Mapping[str, float | tuple[float, float] | str] | None = None,
-    conditions_from: str | Path | None = None,
+    conditions_from: str | Path | Sequence[str | Path] | None = None,
     seed: int = 1,
     run: int = 0,
     first_event: int = 0,
@@ -355,16 +355,19 @@ def generate(
     out_of_range: Literal["error", "clamp", "skip", "extrapolate"] = "error",
     format: Literal["ttree", "rntuple"] = "ttree",
     compression: str = COMPRESSION,
+    workers: int | None = None,
+    shards: int | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Generate in bulk into a ROOT file with the names of the training file; memory does not grow with `n`.
+    """Generate in bulk into ROOT files with the names of the training file; memory does not grow with `n`.
 
     Args:
         model: A run folder or an exported file.
         out: The file; it appears when it is complete.
         n: Number of showers or tracks; default: as many as `conditions_from` has.
         conditions: For each condition a value, a range (low, high) to draw from, or the name of a category.
-        conditions_from: Take the conditions of this ROOT file instead, one by one.
+        conditions_from: Take the conditions of this ROOT file, or of these files and patterns, instead, one by one.
         seed: With `run` and the event number the key of the noise.
         run: Run number.
         first_event: Event number of the first row; jobs of one sample differ in it, or in the run.
@@ -374,39 +377,45 @@ def generate(
             ``skip`` their rows (the branch ``condition_row`` says which are left), or ``extrapolate``; this is said.
         format: Kind of the tree.
         compression: Name and, after a colon, level: ``"zstd:5"``, ``"lz4"``, ``"zlib"``, ``"lzma"``, ``"none"``.
+        workers: Threads that generate; default: all cores of the process. The content does not depend on it.
+        shards: Write this number of files instead, ``OUT-0001.root`` and so on, each when it is complete.
+        resume: Keep complete files of the same request, and generate only what is missing.
         progress: Show a progress bar on the standard error.
 
     Returns:
-        The file.
+        The file, or a pattern for the shards.
 
     Raises:
-        ConditionRangeError: If a condition is outside its trained range, and that is refused.
-        ValueError: If a condition is missing or unknown.
-        NotFoundError: If there is no model, or no file `conditions_from`.
+        ValueError: If an argument is wrong, or a condition unknown, missing, or outside its trained range.
+        DataError: If a file to read, or to keep, cannot be used.
+        OSError: If a file is missing, cannot be written, or is in the way of shards.
 
     Example:
         >>> hepgan.generate("showers.onnx", "fast.root", n=100, conditions={"incident_energy": (2, 60)}).name
         'fast.root'
     """
-    from hepgan.inference.bulk import generate as generate_file
+    from hepgan.inference import bulk
+    from hepgan.inference import shards as files
 
-    generate_file(
+    key = {"seed": seed, "run": run, "first_event": first_event}
+    bulk.generate(
         load(model),
         out,
         n=n,
         conditions=conditions,
         conditions_from=conditions_from,
-        seed=seed,
-        run=run,
-        first_event=first_event,
+        **key,
         batch_size=batch_size,
         extrapolate=extrapolate,
         out_of_range=out_of_range,
         format=format,
         compression=compression,
+        workers=workers,
+        shards=shards,
+        resume=resume,
         progress=progress,
     )
-    return Path(out)
+    return Path(out) if shards is None else files.pattern(Path(out))
 
 
 def read(

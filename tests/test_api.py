@@ -26,7 +26,8 @@ SIGNATURES = {
     "load": "(model, *, threads=1)",
     "check": "(model, *, target=None)",
     "generate": "(model, out, *, n=None, conditions=None, conditions_from=None, seed=1, run=0, first_event=0, "
-    "batch_size=None, extrapolate=False, out_of_range='error', format='ttree', compression='zstd', progress=True)",
+    "batch_size=None, extrapolate=False, out_of_range='error', format='ttree', compression='zstd', workers=None, "
+    "shards=None, resume=False, progress=True)",
     "prepare": "(config, out, *, workers=None, scheduler='', settings=(), progress=True)",
     "read": "(files, config, *, settings=(), progress=False)",
     "inspect": "(path, *, progress=False)",

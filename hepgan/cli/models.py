@@ -68,7 +68,11 @@ def generate(
         typer.Option(metavar="NAME=VALUE", help="a value, or a range LOW:HIGH; once a condition"),
     ] = None,
     conditions_from: Annotated[
-        str | None, typer.Option(metavar="FILE.root", help="take the conditions of these events")
+        list[str] | None,
+        typer.Option(
+            metavar="FILE.root",
+            help="take the conditions of these events; once a file or pattern, such as 'full/*.root'",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of all random numbers")] = 1,
     run: Annotated[int, typer.Option(min=0, help="run number, the other half of the noise's key")] = 0,
@@ -93,8 +97,24 @@ def generate(
         typer.Option("--format", help="kind of tree; ROOT's hadd merges ttree only, see docs/root.md"),
     ] = "ttree",
     compression: Compression = COMPRESSION,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="threads that generate; default: all cores of this job")
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="write this number of files, OUT-0001.root and so on, each when it is complete"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="keep complete files of the same request, generate what is missing"),
+    ] = False,
 ) -> None:
-    """Generate events in bulk into a ROOT file with the branch names of the training file."""
+    """Generate events in bulk into a ROOT file, or several, with the branch names of the training file.
+
+    The same options give the same events, whatever --workers is. After a crash, repeat the command with --resume.
+    """
     from hepgan.inference.bulk import parse_condition
 
     pairs = [parse_condition(text) for text in condition or []]
@@ -104,7 +124,7 @@ def generate(
             f"--condition: expected each name once, got {[name for name, _ in pairs]}; "
             "give a range as NAME=LOW:HIGH"
         )
-    workflow.generate(
+    written = workflow.generate(
         model,
         out,
         n=number,
@@ -118,5 +138,8 @@ def generate(
         out_of_range=out_of_range,
         format=format_,
         compression=compression,
+        workers=workers,
+        shards=shards,
+        resume=resume,
     )
-    typer.echo(str(out))
+    typer.echo(str(written))

@@ -27,7 +27,8 @@ class Chunk:
     Args:
         path: The file.
         entries: (N,) entry numbers in the tree, for messages.
-        values: One awkward array for each branch or expression, axis 0 = rows.
+        values: One array for each branch or expression, axis 0 = rows: NumPy's for numbers of a fixed shape, else
+            awkward's.
         row: What messages call a row: "event" or "track".
     """
 
@@ -128,7 +129,7 @@ class Chunk:
         values = self.values[name]
         size = int(np.prod(shape))
         try:
-            dense = np.ma.filled(ak.to_numpy(values), np.nan)
+            dense = values if isinstance(values, np.ndarray) else np.ma.filled(ak.to_numpy(values), np.nan)
         except (ValueError, TypeError):
             self._reject_lengths(name, size)
             dense = np.empty(0, object)
@@ -145,7 +146,7 @@ class Chunk:
                 f"{self.path}: {name!r}: expected {expected}, got {list(got)}; {remedy} or name another branch"
             )
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported as such
-            return dense.reshape(len(self), size).astype(np.float32)
+            return dense.reshape(len(self), size).astype(np.float32, copy=False)
 
     def _reject_lengths(self, name: str, size: int) -> None:
         """Stop at a variable-length branch if it has rows without exactly `size` numbers."""
@@ -184,7 +185,7 @@ class Chunk:
         Raises:
             DataError: If a value is no number, or not whole where the condition asks for a whole number.
         """
-        columns = [self.dense(condition.expression, ()) for condition in conditions]
+        columns = [self.dense(condition.expression, ()).copy() for condition in conditions]
         for column, condition in zip(columns, conditions, strict=True):
             self._reject_fractions(column, condition, remedy="round them in the file")
             if condition.categories:  # nuclei, for example, that become a known one in single precision
@@ -249,7 +250,10 @@ class Chunk:
         Raises:
             DataError: If there are such numbers.
         """
-        exact = np.ma.filled(ak.to_numpy(self.values[name]), 0).astype(np.float64).reshape(column.shape)
+        stored = np.ma.filled(ak.to_numpy(self.values[name]), 0)
+        if np.can_cast(stored.dtype, np.float32):
+            return
+        exact = stored.astype(np.float64, copy=False).reshape(column.shape)
         lost = np.abs(exact - column).max(initial=0)
         if not lost or lost <= _ROUNDING * np.ptp(exact) or (exact != np.rint(exact)).any():
             return
@@ -267,7 +271,7 @@ class Chunk:
         self.reject_infinite(column, name=number.expression)
         if not (isinstance(number, ConditionConfig) and number.categories):
             self._reject_rounded(column, number.expression)
-        if number.transform == "log":
+        if number.transform == "log" and column.min(initial=np.inf) <= 0:
             self.reject(
                 (column <= 0) & ~np.isin(column, np.asarray(atoms, np.float32)),
                 name=number.expression,
@@ -311,26 +315,32 @@ class Chunk:
 
     def reject_infinite(self, values: Float32, *, name: str | Callable[[int], str]) -> None:
         """Stop at NaN and infinity; arguments as in `reject`."""
-        self.reject(~np.isfinite(values), name=name, expected="finite values", got="NaN or infinite")
+        with np.errstate(all="ignore"):
+            total = values.sum()  # not finite if a value is not, and if it overflows
+        if not np.isfinite(total):
+            self.reject(~np.isfinite(values), name=name, expected="finite values", got="NaN or infinite")
 
     def reject_energies(self, values: Float32, *, name: str | Callable[[int], str]) -> None:
         """Stop at energies that are negative or not finite; arguments as in `reject`."""
         self.reject_infinite(values, name=name)
-        self.reject(values < 0, name=name, expected="energies >= 0", got="negative values")
+        if values.min(initial=0) < 0:
+            self.reject(values < 0, name=name, expected="energies >= 0", got="negative values")
 
 
 def value_type(values: Any) -> str:
-    """Type of the value in one row of an awkward array, for messages."""
-    return str(values.type.content)
+    """Type of the value in one row of an array, for messages."""
+    return str(ak.type(values).content)
 
 
 def is_jagged(values: Any) -> bool:
     """Whether the number of values differs from row to row (a text counts as one value)."""
+    if isinstance(values, np.ndarray):
+        return False
     row = values.type.content
     return isinstance(row, ak.types.ListType) and "__array__" not in row.parameters
 
 
 def fixed_length(values: Any) -> int:
     """Number of values in each row of an array of fixed length; 0 for numbers and for variable lengths."""
-    row = values.type.content
+    row = ak.type(values).content
     return int(row.size) if isinstance(row, ak.types.RegularType) and "__array__" not in row.parameters else 0

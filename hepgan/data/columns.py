@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from unicodedata import normalize
@@ -68,7 +70,9 @@ def columns(tree: Any, names: Collection[str] | None = None) -> dict[str, Column
     found: dict[str, Column] = {}
     branches = list(tree.items())
     if names is not None:
-        branches = [(name, branch) for name, branch in branches if any(n.startswith(name) for n in names)]
+        parts = {name: name.split(".") for name in names}
+        wanted = {".".join(words[:k]) for words in parts.values() for k in range(1, len(words) + 1)}
+        branches = [(name, branch) for name, branch in branches if name in wanted]
     for column in (_of_fields if hasattr(tree, "cluster_summaries") else _of_branches)(branches):
         found.setdefault(column.name, column)  # as TTree::GetBranch, the first of several with the same name
     return found
@@ -199,28 +203,25 @@ class Streams:
     Args:
         read: The columns.
         start: The first entry.
+        pool: Threads that decompress and interpret baskets; None: the calling one.
     """
 
-    def __init__(self, read: Iterable[Column], *, start: int = 0) -> None:
-        self._start = start
+    def __init__(self, read: Iterable[Column], *, start: int = 0, pool: Executor | None = None) -> None:
         self._columns: dict[int, list[Column]] = {}
         for column in read:
             self._columns.setdefault(id(column.branch), []).append(column)
         self._streams: dict[int, _Stream] = {}
+        self._start, self._pool = start, pool
 
     def take(self, stop: int) -> Iterator[tuple[Column, Any]]:
         """The entries from the end of the last call to `stop`: each column, and its values or the exception.
 
         A column that failed is left out from then on.
         """
+        self._read_together(stop)
         for key, read in list(self._columns.items()):
             try:
-                known = next((column.error for column in read if column.error is not None), None)
-                if known is not None:
-                    raise known
-                if key not in self._streams:
-                    self._streams[key] = _Stream(read[0], start=self._start)
-                values = self._streams[key].take(stop)
+                values = self._stream(key).take(stop)
             except Exception as error:  # uproot raises nearly everything
                 del self._columns[key]
                 self._streams.pop(key, None)
@@ -228,52 +229,137 @@ class Streams:
             else:
                 yield from ((column, _member(values, column)) for column in read)
 
+    def _stream(self, key: int) -> _Stream:
+        read = self._columns[key]
+        known = next((column.error for column in read if column.error is not None), None)
+        if known is not None:
+            raise known
+        if key not in self._streams:
+            self._streams[key] = _Stream(read[0], self._pool, start=self._start)
+        return self._streams[key]
+
+    def _read_together(self, stop: int) -> None:
+        """Read branches of a TTree with the same baskets in one call: uproot then takes half the time.
+
+        What is read here is not read again by `take`; a branch that fails is left to it, for the error.
+        """
+        groups: dict[tuple[int, int, str], list[_Stream]] = {}
+        for key in self._columns:
+            with suppress(Exception):
+                stream = self._stream(key)
+                if stream.usual and (end := stream.needed(stop)):
+                    groups.setdefault((stream.stop, end, stream.library), []).append(stream)
+        for (start, end, library), streams in groups.items():
+            chosen = {id(stream.branch): stream for stream in streams}
+            names = {stream.branch.name for stream in streams}
+            if len(streams) == 1 or len(names) < len(streams):
+                continue
+            with suppress(Exception):
+                arrays = streams[0].branch.tree.arrays(
+                    filter_branch=lambda branch, chosen=chosen: id(branch) in chosen,
+                    entry_start=start,
+                    entry_stop=end,
+                    library=library,
+                    how=dict,
+                    array_cache=None,
+                    decompression_executor=self._pool,
+                    interpretation_executor=self._pool,
+                )
+                for stream in streams:
+                    stream.add(stream.checked(arrays[stream.branch.name]), end)
+
 
 class _Stream:
-    """Consecutive entries of one branch."""
+    """Consecutive entries of one branch.
 
-    def __init__(self, column: Column, *, start: int) -> None:
-        self._column = column
-        self._start = self._stop = start  # entries in memory
+    Attributes:
+        branch: The branch.
+        usual: Whether it holds numbers, or lists of them, and uproot reads them as they are.
+        library: Of its arrays: NumPy for numbers of a fixed shape in a TTree, else awkward.
+        stop: Entries that were read.
+    """
+
+    def __init__(self, column: Column, pool: Executor | None, *, start: int) -> None:
+        self._column, self._pool = column, pool
+        self._start = self.stop = start  # entries in memory
         self._kept: Any = None
-        branch = column.branch
+        branch = self.branch = column.branch
+        kind = column.interpretation
+        content = kind.content if type(kind) is AsJagged else kind
+        numbers = type(content) is AsDtype and content.to_dtype.base.kind in _NUMBERS
+        self.usual = numbers and kind is branch.interpretation
+        self.library = "np" if self.usual and kind is content else "ak"
         if hasattr(branch, "entry_offsets"):
             ends = list(branch.entry_offsets)
         else:
             ends = [cluster.num_first_entry for cluster in branch.ntuple.cluster_summaries]
         self._ends = np.unique(np.asarray([*ends, branch.num_entries], np.int64))
 
+    def needed(self, stop: int) -> int:
+        """End of the entries to read, whole baskets or clusters, to have those up to `stop`; 0 if they are there."""
+        if stop <= self.stop:
+            return 0
+        return max(stop, int(self._ends[self._ends >= stop].min(initial=self._ends[-1])))
+
+    def add(self, values: Any, stop: int) -> None:
+        """Append entries that were read, up to `stop`."""
+        if len(values) != stop - self.stop:
+            raise ValueError(f"expected {stop - self.stop} entries, got {len(values)}")
+        if self._kept is not None and len(self._kept):
+            join = np.concatenate if isinstance(values, np.ndarray) else ak.concatenate
+            values = join([self._kept, values])
+        self._kept, self.stop = values, stop
+
     def take(self, stop: int) -> Any:
-        """The entries from the end of the last call to `stop`, as an awkward array of the whole branch."""
-        if stop > self._stop:
-            end = max(stop, int(self._ends[self._ends >= stop].min(initial=self._ends[-1])))
-            more = self._read(self._stop, end)
-            kept = self._kept is not None and len(self._kept)
-            self._kept = ak.concatenate([self._kept, more]) if kept else more
-            self._stop = end
+        """The entries from the end of the last call to `stop`: of its library."""
+        if end := self.needed(stop):
+            self.add(self._read(self.stop, end), end)
         n = stop - self._start
         part, self._kept = self._kept[:n], self._kept[n:]
         self._start = stop
-        if len(part) != n:
-            raise ValueError(f"expected {n} entries, got {len(part)}")
         return part
 
     def _read(self, start: int, stop: int) -> Any:
         column = self._column
         options = {} if column.interpretation is None else {"interpretation": column.interpretation}
-        values = column.branch.array(
-            entry_start=start, entry_stop=stop, library="ak", array_cache=None, **options
+        values = self.branch.array(
+            entry_start=start,
+            entry_stop=stop,
+            library=self.library,
+            array_cache=None,
+            decompression_executor=self._pool,
+            interpretation_executor=self._pool,
+            **options,
         )
+        return self.checked(values)
+
+    def checked(self, values: Any) -> Any:
+        """The array as uproot gives it, if lists in it are sound.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        if self.library == "np":
+            return values
         values = values if isinstance(values, ak.Array) else ak.Array(values)
-        if isinstance(column.interpretation, (AsJagged, type(None))) and ak.validity_error(values):
+        if isinstance(self._column.interpretation, (AsJagged, type(None))) and not _sound(values):
             raise ValueError("corrupted lists: their ends are not in order, or behind their numbers")
         return values
+
+
+def _sound(values: Any) -> bool:
+    """Whether lists are inside their content, one behind the other."""
+    layout = values.layout
+    if not (layout.is_list and hasattr(layout, "offsets") and layout.content.is_numpy):
+        return not ak.validity_error(values)
+    ends = np.asarray(layout.offsets)
+    return bool(ends[0] >= 0 and (ends[1:] >= ends[:-1]).all() and ends[-1] <= len(layout.content))
 
 
 def _member(values: Any, column: Column) -> Any:
     """The values of a column in those of its branch; numbers that are missing become NaN."""
     for name in column.members:
         values = values[name]
-    if column.numeric and "?" in str(values.type):
+    if column.numeric and not isinstance(values, np.ndarray) and "?" in str(values.type):
         return ak.fill_none(ak.values_astype(values, np.float64), np.nan)
     return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 __all__ = ["Events", "Float32"]
 
 Float32 = NDArray[np.float32]
+
+_MARGIN = 1.05  # of the expected number of events
 
 
 @dataclass(frozen=True)
@@ -29,24 +31,31 @@ class Events:
     weights: Float32
 
     @classmethod
-    def joined(cls, parts: Iterable[Events], *, n: int | None = None) -> Events:
-        """Join parts, at least one.
+    def joined(cls, parts: Iterable[Events], *, share: Callable[[], float] = lambda: 1.0) -> Events:
+        """Join consecutive events, at least one part.
 
         Args:
-            parts: Consecutive events.
-            n: Their total number, if it is known: the memory is then that of the result plus one part.
+            parts: The events.
+            share: Says, after each part, which share of all has come, about: memory for the rest is taken at once and
+                costs nothing before it is used.
         """
-        if n is None:
-            parts = list(parts)
-            n = sum(map(len, parts))
         arrays: list[Float32] = []
-        start = 0
+        n = 0
         for part in parts:
             pieces = (part.conditions, *part.outputs, part.weights)
-            arrays = arrays or [np.empty((n, *piece.shape[1:]), np.float32) for piece in pieces]
+            start, n = n, n + len(part)
+            come = share()
+            expected = n if come >= 1 else int(n / come * _MARGIN)
+            if not arrays and expected == n:
+                arrays = [np.require(piece, np.float32, ["C", "O"]) for piece in pieces]
+                continue
+            if not arrays:
+                arrays = [np.empty((expected, *piece.shape[1:]), np.float32) for piece in pieces]
+            elif n > len(arrays[0]):
+                _resize(arrays, expected)
             for array, piece in zip(arrays, pieces, strict=True):
-                array[start : start + len(part)] = piece
-            start += len(part)
+                array[start:n] = piece
+        _resize(arrays, n)
         conditions, *outputs, weights = arrays
         return cls(conditions, tuple(outputs), weights)
 
@@ -71,3 +80,9 @@ class Events:
     def __getitem__(self, index: NDArray[Any] | slice) -> Events:
         outputs = tuple(output[index] for output in self.outputs)
         return Events(self.conditions[index], outputs, self.weights[index])
+
+
+def _resize(arrays: list[Float32], n: int) -> None:
+    """Change the number of rows of arrays that nobody else uses, in place."""
+    for array in arrays:
+        array.resize((n, *array.shape[1:]), refcheck=False)

@@ -194,7 +194,7 @@ def _tree(tree: Any, name: str, kind: str, done: Callable[[], None]) -> Tree:
                 if isinstance(values, Exception):
                     summaries[column.name].problem = _problem(column, values)
                 else:
-                    summaries[column.name].add(values)
+                    summaries[column.name].add(ak.Array(values))
         done()
     title = str(getattr(tree, "title", "") or "")
     rows = tuple(summaries[column.name].branch(column) for column in known)

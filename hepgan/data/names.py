@@ -44,6 +44,6 @@ def completed(data: DataConfig) -> DataConfig:
 
 def _counter(tree: Any, hits: HitsConfig) -> str | None:
     """Name of the branch with the lengths of the branch of the energies; None for a vector, or an RNTuple."""
-    key = branch_keys(tree).get(branch_name(hits.energy, hits.energy))
+    key = branch_keys(columns(tree)).get(branch_name(hits.energy, hits.energy))
     counter = None if key is None else getattr(columns(tree, [key])[key].branch, "count_branch", None)
     return None if counter is None else str(counter.name)

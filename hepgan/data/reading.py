@@ -9,20 +9,22 @@ between showers and tracks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from hepgan.config import DataConfig
 from hepgan.data.chunk import Chunk
+from hepgan.data.columns import columns
 from hepgan.data.events import Events, Float32
 from hepgan.data.expressions import Expression
 from hepgan.data.kinds import Reader, reader_of
-from hepgan.data.root import branch_keys, chunks, find_branch, find_trees, open_file, open_tree
+from hepgan.data.root import arrays, branch_keys, find_branch, find_trees, open_file, open_tree
 from hepgan.errors import ConfigError, DataError
-from hepgan.files import expand, location
-from hepgan.progress import event_bar, shown, stage
+from hepgan.files import expand, is_url, location
+from hepgan.progress import shown, stage
 
 __all__ = ["check_weights", "count_entries", "iterate", "iterate_conditions", "iterate_entries", "read"]
 
@@ -47,15 +49,21 @@ def _scan(
     *,
     entry_bytes: int = 0,
     entries: tuple[int, int] | None = None,
+    show: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Chunk]:
-    """Values of expressions in the rows of one file that pass the cut, in chunks, none of them empty."""
+    """Values of expressions in the rows of one file that pass the cut, in chunks, none of them empty.
+
+    `entries` are the first one to read and the one behind the last; default: all. `show` is called with the share of
+    the file that has been read.
+    """
     data = reader.data
     with open_file(path) as file:
         tree = open_tree(file, data.tree)
         if tree.num_entries == 0 and not tree.keys():
             _LOG.warning("%s: tree %r has no entries and no branches", path, tree.name)
             return
-        known = branch_keys(tree)
+        found = columns(tree)
+        known = branch_keys(found)
         expressions = [Expression(text, branches=known, label=label) for text, label in wanted.items()]
         cut = Expression(data.cut, branches=known, label="data.cut", cut=True) if data.cut else None
         needed: dict[str, str] = {}
@@ -72,12 +80,14 @@ def _scan(
             _LOG.warning("%s: tree %r has no entries", path, tree.name)
             return
         start = entries[0] if entries else 0
-        keys = dict.fromkeys(needed.values())
-        for part in chunks(tree, keys, chunk=data.chunk, entry_bytes=entry_bytes, entries=entries):
-            numbers = np.arange(start, start + len(part))
-            start += len(part)
+        read = [found[key] for key in dict.fromkeys(needed.values())]
+        for part in arrays(tree, read, chunk=data.chunk, entry_bytes=entry_bytes, entries=entries):
+            n = len(next(iter(part.values())))
+            numbers = np.arange(start, start + n)
+            start += n
             values = {name: part[key] for name, key in needed.items()}
             chunk = reader.rows(Chunk(path, numbers, values, reader.row), expressions, cut)
+            show(start / tree.num_entries)
             if len(chunk):
                 yield chunk
 
@@ -93,42 +103,34 @@ def _events(chunk: Chunk, reader: Reader) -> Events:
     return Events(chunk.conditions(data.conditions), outputs, weights[:, 0])
 
 
-def _count(reader: Reader, paths: Sequence[str]) -> int:
-    """Number of rows to read.
-
-    Raises:
-        DataError: If the files are empty, or the cut leaves nothing.
-    """
+def _nothing(reader: Reader, paths: Sequence[str]) -> DataError:
+    """The error for files of which no row is left."""
     data = reader.data
-    wanted = {} if reader.entry_is_row else _wanted(reader)
-    entries, passed = 0, 0
+    entries = 0
     for path in paths:
         with open_file(path) as file:
             entries += int(open_tree(file, data.tree).num_entries)
-        if data.cut or wanted:
-            passed += sum(map(len, _scan(path, reader, wanted)))
-        else:
-            passed = entries
-        if data.max_events is not None and passed >= data.max_events:
-            return data.max_events
-    if passed:
-        return passed
     if entries and data.cut:
-        raise DataError(
+        return DataError(
             f"data.cut {data.cut!r}: expected {reader.row}s that pass, got none of {entries} entries; loosen the cut "
             "(hepgan inspect shows the ranges)"
         )
     got = f"none in {entries} entries" if entries else "zero entries"
-    raise DataError(f"{', '.join(paths)}: expected {data.kind.rows}, got {got}; name other files")
+    return DataError(f"{', '.join(paths)}: expected {data.kind.rows}, got {got}; name other files")
 
 
-def _iterate(reader: Reader, paths: Sequence[str]) -> Iterator[Events]:
-    """Checked events of several files, at most ``data.max_events``; at least one."""
+def _iterate(
+    reader: Reader, paths: Sequence[str], show: Callable[[int, float], None] = lambda file, share: None
+) -> Iterator[Events]:
+    """Checked events of several files, at most ``data.max_events``; at least one.
+
+    `show` is called with the number of a file, from 0, and the share of it that has been read.
+    """
     data, wanted = reader.data, _wanted(reader)
     left = data.max_events
     n, total, some_weight = 0, 0.0, False
-    for path in paths:
-        for chunk in _scan(path, reader, wanted, entry_bytes=reader.row_bytes):
+    for k, path in enumerate(paths):
+        for chunk in _scan(path, reader, wanted, entry_bytes=reader.row_bytes, show=partial(show, k)):
             events = _events(chunk if left is None else chunk[:left], reader)
             n += len(events)
             total += float(events.weights.sum(dtype=np.float64))
@@ -141,7 +143,7 @@ def _iterate(reader: Reader, paths: Sequence[str]) -> Iterator[Events]:
         if left == 0:
             break
     if not n:
-        _count(reader, paths)  # raises the error that says why
+        raise _nothing(reader, paths)
     check_weights(data, total=total, some=some_weight)
 
 
@@ -275,17 +277,13 @@ def read(
         ConfigError: If an expression of the configuration does not fit the branches.
     """
     reader, paths = _start(data, files, base)
-    n = None  # few numbers a track: no need to count before
-    if reader.entry_is_row:
-        with shown(progress), stage("counting"):
-            n = _count(reader, paths)
-    with event_bar("reading", total=n or data.max_events, show=progress) as show_done:
+    sizes = [1.0 if is_url(path) else Path(path).stat().st_size / 1e6 for path in paths]
+    done = 0.0
+    with shown(progress), stage("reading (MB)", total=sum(sizes)) as update:
 
-        def parts() -> Iterator[Events]:
-            done = 0
-            for events in _iterate(reader, paths):
-                yield events
-                done += len(events)
-                show_done(done)
+        def show(file: int, share: float) -> None:
+            nonlocal done
+            done = sum(sizes[:file]) + share * sizes[file]
+            update(done)
 
-        return Events.joined(parts(), n=n)
+        return Events.joined(_iterate(reader, paths, show), share=lambda: done / sum(sizes))

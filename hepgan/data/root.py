@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ import uproot
 
 from hepgan.data.checksums import verify
 from hepgan.data.columns import Column, Streams, columns, short_names
+from hepgan.data.cores import available_cores
 from hepgan.data.failures import unreadable
 from hepgan.data.friends import unread
 from hepgan.errors import ConfigError, DataError, HepganError
 from hepgan.files import is_url, location, near, not_a_file
 
 __all__ = [
+    "arrays",
     "branch_keys",
     "chunks",
     "entry_steps",
@@ -43,6 +46,9 @@ _LARGE_FILE = 1_000_000  # added to TFile's version when its positions take 8 by
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # a name that an expression needs not quote
 _PATIENCE = 30  # seconds
 _SHOWN = 5  # objects in a message
+_LARGE_BASKET = (
+    64 * 1024
+)  # uncompressed bytes from which on it takes longer to decompress a basket than to hand it out
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -181,9 +187,13 @@ def open_tree(file: Any, name: str = "") -> Any:
     return tree
 
 
-def branch_keys(tree: Any) -> dict[str, str]:
-    """Full name of each column of a tree by each way to write it that stands for one alone (`short_names`)."""
-    return {text: names[0] for text, names in short_names(columns(tree)).items() if len(names) == 1}
+def branch_keys(known: Iterable[str]) -> dict[str, str]:
+    """Full name of each column by each way to write it that stands for one alone (`short_names`).
+
+    Args:
+        known: Full names of all columns of a tree.
+    """
+    return {text: names[0] for text, names in short_names(known).items() if len(names) == 1}
 
 
 def find_branch(tree: Any, name: str, *, label: str, remark: str = "") -> str:
@@ -253,40 +263,65 @@ def unreadable_branch(tree: Any, column: Column, error: Exception) -> HepganErro
     return unreadable(tree.file.file_path, part, error, of=column.kind)
 
 
-def chunks(
+def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB") -> Iterator[Any]:
+    """Iterate over columns of a tree by their full names, see `arrays`.
+
+    Yields:
+        awkward record arrays of consecutive entries, one field a column.
+    """
+    known = columns(tree, keys)
+    for values in arrays(tree, [known[key] for key in keys], chunk=chunk):
+        yield ak.zip(values, depth_limit=1)
+
+
+def arrays(
     tree: Any,
-    keys: Collection[str],
+    read: Collection[Column],
     *,
     chunk: str = "64 MB",
     entry_bytes: int = 0,
     entries: tuple[int, int] | None = None,
-) -> Iterator[Any]:
+) -> Iterator[dict[str, Any]]:
     """Iterate over columns of a tree.
+
+    Large baskets are decompressed by as many threads as the process has cores.
 
     Args:
         tree: A TTree or RNTuple.
-        keys: Full names of the columns to read; other branches are not touched.
+        read: The columns to read; other branches are not touched.
         chunk: Amount of data that is decompressed at once.
         entry_bytes: Memory that the caller needs for an entry, if that is more than its size in the file (bytes).
         entries: First entry, and the one behind the last; default: all.
 
     Yields:
-        awkward record arrays of consecutive entries, one field a column.
+        Arrays of consecutive entries by name: NumPy's for numbers of a fixed shape in a TTree, else awkward's.
 
     Raises:
         ConfigError: If `chunk` is no size.
         DataError: If a column cannot be read.
     """
     size = _chunk_bytes(chunk)
-    known = columns(tree, keys)
-    read = [known[key] for key in keys]
     first, last = entries or (0, int(tree.num_entries))
-    streams = Streams(read, start=first)
-    steps = entry_steps(tree, read, size=size, entry_bytes=entry_bytes)
-    for stop in [*(step for step in steps if first < step < last), *([last] if last > first else [])]:
-        values = {}
-        for column, part in streams.take(stop):
-            if isinstance(part, Exception):
-                raise unreadable_branch(tree, column, part) from part
-            values[column.name] = part
-        yield ak.zip(values, depth_limit=1)
+    with _pool(read) as pool:
+        streams = Streams(read, start=first, pool=pool)
+        steps = entry_steps(tree, read, size=size, entry_bytes=entry_bytes)
+        for stop in [*(step for step in steps if first < step < last), *([last] if last > first else [])]:
+            values = {}
+            for column, part in streams.take(stop):
+                if isinstance(part, Exception):
+                    raise unreadable_branch(tree, column, part) from part
+                values[column.name] = part
+            yield values
+
+
+@contextmanager
+def _pool(read: Collection[Column]) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads to decompress with, or none: small baskets take longer to hand out than to decompress."""
+    branches = {id(column.branch): column.branch for column in read}.values()
+    baskets = sum(getattr(branch, "num_baskets", 1) for branch in branches)
+    large = sum(getattr(branch, "uncompressed_bytes", _LARGE_BASKET) for branch in branches)
+    if available_cores() == 1 or large < baskets * _LARGE_BASKET:
+        yield None
+        return
+    with ThreadPoolExecutor(available_cores(), thread_name_prefix="hepgan") as pool:
+        yield pool

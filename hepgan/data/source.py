@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hepgan.config import DataConfig
 from hepgan.data.cache import Cache, what_is_read
+from hepgan.data.cores import available_cores
 from hepgan.data.identities import FileIdentity, identified, total_digest
 from hepgan.data.kinds import reader_of
 from hepgan.data.preparing import extent, prepare
@@ -132,4 +133,4 @@ def cache_of(
         kept = [identity for identity in known if identity.name not in names]
         write_text(place / _KNOWN, "".join(f"{each.model_dump_json()}\n" for each in (*kept, *new)))
     out = place / total_digest(what, identities)[:16]
-    return prepare(data, out, workers=workers or os.cpu_count() or 1, progress=progress)
+    return prepare(data, out, workers=workers or available_cores(), progress=progress)

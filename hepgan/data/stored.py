@@ -81,14 +81,16 @@ class StoredEvents:
         total = int(starts[-1])
         n = min(total, most, max(1, most_bytes // (4 * manifest.width)))
         chosen = np.arange(total) if n == total else np.sort(rng.choice(total, n, replace=False))
-        places = np.searchsorted(chosen, starts)
+        places, taken = np.searchsorted(chosen, starts), 0
 
         def found() -> Iterator[Events]:
+            nonlocal taken
             with stage("sampling the cache", total=len(blocks)) as update:
                 for k, block in enumerate(blocks):
                     inside = chosen[places[k] : places[k + 1]] - starts[k]
+                    taken += len(inside)
                     if len(inside):
                         yield self.cache.events(self.rows(int(block), part)[inside])
                     update(k + 1)
 
-        return Events.joined(found(), n=n)
+        return Events.joined(found(), share=lambda: taken / n)

@@ -63,14 +63,15 @@ class Excursions:
     n: int = 0
     outside: dict[str, tuple[int, float, float]] = field(default_factory=dict)
 
-    def admit(self, condition: Float32) -> tuple[Float32, NDArray[np.bool_]]:
+    def admit(self, condition: Float32) -> tuple[Float32, NDArray[np.int64]]:
         """Apply the action to the next rows.
 
         Args:
             condition: (B, n_conditions), physical units.
 
         Returns:
-            The conditions to generate at (B, n_conditions), and (B,) which rows to generate.
+            The conditions to generate at, (N, n_conditions), and their rows, (N,), among all rows so far; N < B if
+            rows are skipped.
 
         Raises:
             ConditionRangeError: Naming the first condition that is refused.
@@ -94,8 +95,10 @@ class Excursions:
                 float(np.fmin.reduce(values[outside], initial=low)),
                 float(np.fmax.reduce(values[outside], initial=high)),
             )
+        rows = np.flatnonzero(kept)
+        admitted = admitted[rows] if len(rows) < len(kept) else admitted
         self.n += len(condition)
-        return admitted, kept
+        return admitted, rows + (self.n - len(condition))
 
     def _refuse(self, c: Condition, values: Float32, outside: NDArray[np.bool_]) -> None:
         """Stop at values outside the range for which the action is not possible."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from hepgan.inference.writing import Origin
 __all__ = ["Generator"]
 
 _LOG = logging.getLogger(__name__)
+_NOISE_AHEAD = 100_000  # numbers of noise made at once, for several batches if an event needs few
 
 Float32 = NDArray[np.float32]
 
@@ -123,9 +125,10 @@ class Generator:
         """
         condition = self._rows("condition", condition, len(self.conditions))
         latent = self._rows("latent", latent, self.n_latent, n=len(condition))
-        if not len(condition):
-            return self._empty(0)
-        return self._handling.join(self._run(condition, latent), self.metadata.outputs)
+        arrays = self._handling.room(len(condition), self.metadata.outputs)
+        if len(condition):
+            self._handling.fill(arrays, self._run(condition, latent), self.metadata.outputs)
+        return arrays
 
     def _rows(self, name: str, values: NDArray[Any], width: int, *, n: int | None = None) -> Float32:
         """The values as (B, width) in single precision."""
@@ -136,11 +139,6 @@ class Generator:
                 f"{name}: expected shape ({rows}, {width}), got {array.shape}; give one row a {self.kind.row}"
             )
         return array
-
-    def _empty(self, rows: int) -> tuple[Float32, ...]:
-        """Room for results."""
-        outputs = [np.empty((rows, *output.shape), np.float32) for output in self.metadata.outputs]
-        return self._handling.join(outputs, self.metadata.outputs)
 
     def check_range(self, condition: NDArray[Any], *, extrapolate: bool = False) -> None:
         """Refuse conditions outside the trained range, and unknown categories.
@@ -281,51 +279,50 @@ class Generator:
         """The same as `sample`, with names and units; rows that are skipped are left out, as in `generate`."""
         action = chosen(out_of_range, extrapolate=extrapolate)
         excursions = Excursions(self.conditions, action, self.kind.rows)
+        condition = self._rows("condition", condition, len(self.conditions))
+        first_event = noise.check_events(first_event, len(condition))
+        condition, rows = excursions.admit(condition)
         generated = self.generate_admitted(
-            condition, excursions, seed=seed, run=run, first_event=first_event, batch_size=batch_size
+            condition, rows, seed=seed, run=run, first_event=first_event, batch_size=batch_size
         )
         for sentence in excursions.sentences():
             _LOG.warning("%s", sentence)
-        return generated
+        return generated if excursions.action == "skip" else replace(generated, rows=None)
 
     def generate_admitted(
         self,
-        condition: NDArray[Any],
-        excursions: Excursions,
+        condition: Float32,
+        rows: NDArray[np.int64],
         *,
         seed: int,
         run: int = 0,
         first_event: int = 0,
         batch_size: int = 0,
     ) -> Generated:
-        """The same as `generate_rows` for the next rows of many, whose excursions are counted together.
+        """Generate at conditions that `Excursions` admitted; several threads may do so at once.
 
         Args:
-            condition: (B, n_conditions), physical units; row 0 is the row `excursions.n` of all.
-            excursions: Decides about conditions outside the trained range.
+            condition: (B, n_conditions), physical units.
+            rows: (B,) rows of all given conditions that these are; row k has the noise of event `first_event` + k.
             seed: First part of the noise's key.
             run: Second part of it.
             first_event: Event number of row 0.
             batch_size: Rows at once; default: as many as is fast.
         """
-        key = {"seed": seed, "run": run, "first_event": first_event}
-        key = {name: noise.check(name, number) for name, number in key.items()}
+        seed, run = noise.check("seed", seed), noise.check("run", run)
         if batch_size < 0:
             raise ValueError(f"batch_size: expected a positive number, got {batch_size}; 128 is a good one")
-        condition = self._rows("condition", condition, len(self.conditions))
-        noise.check_events(first_event, len(condition))
-        start_of_all = excursions.n
-        condition, kept = excursions.admit(condition)
-        rows = np.flatnonzero(kept)
-        condition = condition[rows] if len(rows) < len(condition) else condition
-        arrays = self._empty(len(rows))
+        outputs = self.metadata.outputs
+        arrays = self._handling.room(len(rows), outputs)
         batch_size = batch_size or self.fastest_batch
+        events = rows.astype(np.uint64) + np.uint64(first_event)
+        ahead = max(1, _NOISE_AHEAD // (batch_size * self.n_latent)) * batch_size
+        latent = np.empty((0, self.n_latent), np.float32)
         for start in range(0, len(rows), batch_size):
             part = slice(start, start + batch_size)
-            events = rows[part].astype(np.uint64) + np.uint64(first_event)
-            latent = noise.normal(seed, run, events, size=self.n_latent)
-            for array, values in zip(arrays, self(condition[part], latent), strict=True):
-                array[part] = values
-        origin = Origin(self.path.name, **key)
-        skipping = rows + start_of_all if excursions.action == "skip" else None
-        return Generated(self.metadata, condition, arrays, origin, skipping)
+            if start % ahead == 0:
+                latent = noise.normal(seed, run, events[start : start + ahead], size=self.n_latent)
+            values = self._run(condition[part], latent[start % ahead :][:batch_size])
+            self._handling.fill([array[part] for array in arrays], values, outputs)
+        origin = Origin(self.path.name, seed, run, first_event)
+        return Generated(self.metadata, condition, arrays, origin, rows)

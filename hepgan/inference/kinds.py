@@ -24,8 +24,13 @@ class Handling(Protocol):
     batch: int
     checked: str
 
-    def join(self, outputs: Sequence[Float32], described: Sequence[Output]) -> tuple[Float32, ...]:
-        """The graph's outputs -> arrays of a generator."""
+    def room(self, rows: int, described: Sequence[Output]) -> tuple[Float32, ...]:
+        """Arrays of a generator for a number of rows, to be filled."""
+
+    def fill(
+        self, arrays: Sequence[Float32], outputs: Sequence[Float32], described: Sequence[Output]
+    ) -> None:
+        """Put the graph's outputs into arrays of as many rows."""
 
     def split(self, arrays: Sequence[Float32], described: Sequence[Output]) -> dict[str, Float32]:
         """Arrays of a generator -> arrays by the outputs' names."""

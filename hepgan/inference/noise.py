@@ -30,7 +30,20 @@ _KNOT_BITS = 7  # 128 knots an octave
 _FRACTION_BITS = 52 - _KNOT_BITS
 _OCTAVES = 32  # from 2^-33, the smallest p, to 1/2
 _FIRST = (1023 - _OCTAVES - 1) << _KNOT_BITS  # leading bits of 2^-33 as float64
+_FIRST_SCALED = _FIRST + (32 << _KNOT_BITS)  # of 2^32 p
 _LARGEST = 2**64
+_MULTIPLIERS = (
+    0xD2E7470EE14C6C93,
+    0xCA5A826395121157,
+)  # of Philox4x64, and what its key grows by in each round
+_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+_ROUNDS = 10
+_FEW_BLOCKS, _MANY_TRACKS = (
+    16,
+    128,
+)  # for which all tracks at once are faster than one call of NumPy's Philox for each
+_AT_ONCE = 8192  # blocks, or normal numbers, whose arrays stay in the cache
+_LOW, _HALF = np.uint64(2**32 - 1), np.uint64(32)
 
 Words = NDArray[np.uint64]
 
@@ -45,6 +58,13 @@ def _knots() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     )
     values = ndtri(bits.view(np.float64)).astype(np.float32).astype(np.float64)
     return values[:-1], np.diff(values)
+
+
+@cache
+def _scaled_knots() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same for a fraction that is a whole number of 45 bits; a power of two changes no rounding."""
+    values, steps = _knots()
+    return values, steps * 2.0**-_FRACTION_BITS
 
 
 def check(name: str, value: int) -> int:
@@ -113,28 +133,93 @@ def words(
         ValueError: If a number does not fit into 64 bits.
     """
     events = _numbers("events", events)
-    tracks = np.broadcast_to(_numbers("tracks", tracks), events.shape)
-    key = np.array([check("seed", seed), check("run", run)], np.uint64)
-    source = np.random.Philox(key=key)  # counts a block before it computes it: from 1
+    tracks = _numbers("tracks", tracks)
+    key = check("seed", seed), check("run", run)
+    result = np.empty((len(events), size), np.uint64)
+    blocks = -(-size // 4)
+    if blocks > _FEW_BLOCKS or len(events) < _MANY_TRACKS:
+        _one_by_one(key, events, np.broadcast_to(tracks, events.shape), stream, result)
+        return result
+    rows = _AT_ONCE // max(1, blocks)
+    for start in range(0, len(events), rows):
+        part = slice(start, start + rows)
+        track = tracks[part] if tracks.ndim and len(tracks) > 1 else tracks
+        result[part] = _together(key, events[part], track, stream, blocks)[:, :size]
+    return result
+
+
+def _one_by_one(key: tuple[int, int], events: Words, tracks: Words, stream: int, result: Words) -> None:
+    """Fill `result` (B, size) with words, a track at a time, from NumPy's Philox."""
+    source = np.random.Philox(key=np.array(key, np.uint64))  # counts a block before it computes it: from 1
     state = source.state
     counter = state["state"]["counter"] = np.array([0, 0, 0, stream], np.uint64)
-    result = np.empty((len(events), size), np.uint64)
     for row, event, track in zip(result, events.tolist(), tracks.tolist(), strict=True):
         counter[1], counter[2] = event, track
         source.state = state
-        row[:] = source.random_raw(size)
-    return result
+        row[:] = source.random_raw(len(row))
+
+
+def _together(key: tuple[int, int], events: Words, tracks: Words, stream: int, blocks: int) -> Words:
+    """Words (B, 4 * blocks) of all tracks at once, for tracks of so few words that calls would take longest."""
+    counter = np.arange(1, blocks + 1, dtype=np.uint64)[None], events[:, None], tracks.reshape(-1, 1)
+    first, second, third = counter
+    fourth = np.full((1, 1), stream, np.uint64)
+    for turn in range(_ROUNDS):  # axes stay of length 1 as long as they can
+        low, high = (np.uint64((key[i] + turn * _WEYL[i]) % _LARGEST) for i in (0, 1))
+        high_of_first, low_of_first = _product(first, _MULTIPLIERS[0])
+        high_of_third, low_of_third = _product(third, _MULTIPLIERS[1])
+        first, third = high_of_third ^ (second ^ low), high_of_first ^ (fourth ^ high)
+        second, fourth = low_of_third, low_of_first
+    result = np.empty((len(events), blocks, 4), np.uint64)
+    for k, word in enumerate((first, second, third, fourth)):
+        result[:, :, k] = word
+    return result.reshape(len(events), 4 * blocks)
+
+
+def _product(x: Words, factor: int) -> tuple[Words, Words]:
+    """High and low half of the products, 128 bits, of words and a factor."""
+    low, high = np.uint64(factor % 2**32), np.uint64(factor >> 32)
+    x_low, x_high = x & _LOW, x >> _HALF
+    middle = x_low * low
+    middle >>= _HALF
+    other = x_high * low
+    middle += other  # less than 2^64: (2^32 - 1)^2 + 2^32 - 1
+    x_low *= high
+    np.bitwise_and(middle, _LOW, out=other)
+    other += x_low
+    other >>= _HALF
+    x_high *= high
+    middle >>= _HALF
+    x_high += middle
+    x_high += other
+    return x_high, x * np.uint64(factor)
 
 
 def quantile(halves: NDArray[np.uint32]) -> NDArray[np.float32]:
     """Standard normal numbers of uniform 32-bit words, see the module's text; shape as given."""
-    p = ((halves & np.uint32(0x7FFFFFFF)).astype(np.float64) + 0.5) * 2.0**-32
-    bits = p.view(np.uint64)
-    knot = (bits >> np.uint64(_FRACTION_BITS)).astype(np.int64) - _FIRST
-    fraction = (bits & np.uint64(2**_FRACTION_BITS - 1)).astype(np.float64) * 2.0**-_FRACTION_BITS
-    values, steps = _knots()
-    x = (values[knot] + fraction * steps[knot]).astype(np.float32)
-    return np.where(halves >> np.uint32(31), -x, x)
+    halves = np.ascontiguousarray(halves, np.uint32)
+    result = np.empty(halves.shape, np.float32)
+    into, words = result.reshape(-1), halves.reshape(-1)
+    values, steps = _scaled_knots()
+    numbers = [np.empty(min(_AT_ONCE, words.size)) for _ in range(2)]
+    knots = np.empty(numbers[0].size, np.uint64)
+    for start in range(0, words.size, _AT_ONCE):
+        half, x = words[start : start + _AT_ONCE], into[start : start + _AT_ONCE]
+        p, found, knot = numbers[0][: len(half)], numbers[1][: len(half)], knots[: len(half)]
+        bits = p.view(np.uint64)
+        np.bitwise_and(half, np.uint32(0x7FFFFFFF), out=x.view(np.uint32))
+        np.copyto(p, x.view(np.int32))
+        p += 0.5  # 2^32 times p of the module's text
+        np.right_shift(bits, np.uint64(_FRACTION_BITS), out=knot)
+        knot -= np.uint64(_FIRST_SCALED)
+        bits &= np.uint64(2**_FRACTION_BITS - 1)
+        index = knot.view(np.int64)
+        np.copyto(p, bits.view(np.int64))  # 2^45 times the fraction
+        p *= np.take(steps, index, out=found, mode="clip")
+        p += np.take(values, index, out=found, mode="clip")
+        np.copyto(x, p, casting="same_kind")
+        x.view(np.uint32)[...] ^= half & np.uint32(0x80000000)
+    return result
 
 
 def normal(
@@ -142,7 +227,7 @@ def normal(
 ) -> NDArray[np.float32]:
     """Standard normal numbers (B, size) of tracks; arguments as for `words`."""
     whole = words(seed, run, events, tracks, size=(size + 1) // 2)
-    halves = whole.astype("<u8").view("<u4").astype(np.uint32, copy=False)
+    halves = whole.astype("<u8", copy=False).view("<u4").astype(np.uint32, copy=False)
     return np.ascontiguousarray(quantile(halves)[:, :size])
 
 

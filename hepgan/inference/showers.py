@@ -28,19 +28,29 @@ class Showers:
     batch = 128
     checked = "energies"
 
-    def join(self, outputs: Sequence[Float32], described: Sequence[Output]) -> tuple[Float32, ...]:
-        """The graph's outputs, (B, n_x, n_y) a layer and (B, n_overflow), -> arrays."""
-        rows = len(outputs[0])
-        flat = {
-            output.name: values.reshape(rows, math.prod(output.shape))
-            for output, values in zip(described, outputs, strict=True)
-        }
-        layers = [flat[output.name] for output in described if output.role == "layer"]
-        overflow = [flat[output.name] for output in described if output.role == "overflow"]
-        return np.concatenate(layers, axis=1), *(overflow or [np.empty((rows, 0), np.float32)])
+    def room(self, rows: int, described: Sequence[Output]) -> tuple[Float32, ...]:
+        """Arrays for a number of showers."""
+        sizes = {"layer": 0, "overflow": 0}
+        for output in described:
+            sizes[output.role] += math.prod(output.shape)
+        return tuple(np.empty((rows, size), np.float32) for size in sizes.values())
+
+    def fill(
+        self, arrays: Sequence[Float32], outputs: Sequence[Float32], described: Sequence[Output]
+    ) -> None:
+        """Put the graph's outputs, (B, n_x, n_y) a layer and (B, n_overflow), into arrays of as many rows."""
+        cells, overflow = arrays
+        begin = 0
+        for output, values in zip(described, outputs, strict=True):
+            if output.role == "overflow":
+                overflow[...] = values
+                continue
+            end = begin + math.prod(output.shape)
+            cells[:, begin:end] = values.reshape(len(values), -1)
+            begin = end
 
     def split(self, arrays: Sequence[Float32], described: Sequence[Output]) -> dict[str, Float32]:
-        """Undo `join`: views by the outputs' names."""
+        """Views by the outputs' names."""
         cells, overflow = arrays
         named, begin = {}, 0
         for output in described:

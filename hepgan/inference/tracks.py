@@ -29,9 +29,15 @@ class Tracks:
     batch = 1024
     checked = "targets"
 
-    def join(self, outputs: Sequence[Float32], described: Sequence[Output]) -> tuple[Float32, ...]:
-        """The graph's outputs, (B, 1) a target, -> the array."""
-        return (np.concatenate(outputs, axis=1),)
+    def room(self, rows: int, described: Sequence[Output]) -> tuple[Float32, ...]:
+        """The array for a number of tracks."""
+        return (np.empty((rows, len(described)), np.float32),)
+
+    def fill(
+        self, arrays: Sequence[Float32], outputs: Sequence[Float32], described: Sequence[Output]
+    ) -> None:
+        """Put the graph's outputs, (B, 1) a target, into the array."""
+        np.concatenate(outputs, axis=1, out=arrays[0])
 
     def split(self, arrays: Sequence[Float32], described: Sequence[Output]) -> dict[str, Float32]:
         """Views (B,) by the targets' names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from hepgan.inference.kinds import HANDLING
 from hepgan.inference.metadata import Metadata
 from hepgan.trees import Format, TreeWriter, tree_file
 
-__all__ = ["Origin", "generated_file"]
+__all__ = ["Origin", "generated_file", "made_by"]
 
 _SHOWN = 4  # branches of one unit in the title of the tree; the text `units` has them all
 
@@ -49,9 +49,22 @@ def _title(metadata: Metadata, origin: Origin, units: dict[str, str]) -> str:
     return "; ".join([f"{made}, {key}", *listed])
 
 
+def made_by(metadata: Metadata, origin: Origin) -> dict[str, str | int]:
+    """The text ``generated_by`` of a file, as it is before JSON."""
+    model = {"hepgan": hepgan.__version__, "model": origin.model, "weights_sha256": metadata.weights_sha256}
+    return model | {"seed": origin.seed, "run": origin.run, "first_event": origin.first_event}
+
+
 @contextmanager
 def generated_file(
-    path: Path, metadata: Metadata, origin: Origin, *, rows: int, format: Format, compression: str
+    path: Path,
+    metadata: Metadata,
+    origin: Origin,
+    *,
+    rows: int,
+    format: Format,
+    compression: str,
+    notes: Mapping[str, str] | None = None,
 ) -> Iterator[TreeWriter]:
     """Open a ROOT file for generated rows; it appears when it is complete, and replaces one of that name.
 
@@ -65,6 +78,7 @@ def generated_file(
         rows: Rows of a cluster.
         format: Kind of the tree.
         compression: See `hepgan.trees.CODECS`.
+        notes: Further texts, by name.
 
     Yields:
         Its tree.
@@ -76,8 +90,10 @@ def generated_file(
     handling = HANDLING[metadata.kind]
     units = shared_units(metadata) | handling.branch_units(metadata)
     units = {name: unit for name, unit in units.items() if unit}
-    made_by = {"hepgan": hepgan.__version__, "model": origin.model, "weights_sha256": metadata.weights_sha256}
-    key = {"seed": origin.seed, "run": origin.run, "first_event": origin.first_event}
+    texts = {
+        "generated_by": json.dumps(made_by(metadata, origin)),
+        "units": json.dumps(units, ensure_ascii=False),
+    }
     with tree_file(
         path,
         metadata.tree.partition(";")[0],
@@ -87,6 +103,6 @@ def generated_file(
         format=format,
         compression=compression,
         counters=handling.counters(metadata),
-        notes={"generated_by": json.dumps(made_by | key), "units": json.dumps(units, ensure_ascii=False)},
+        notes=texts | dict(notes or {}),
     ) as tree:
         yield tree

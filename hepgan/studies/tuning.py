@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hepgan.config import Config
+from hepgan.data.cores import available_cores
 from hepgan.data.splits import training_files
 from hepgan.errors import HepganError, Interrupted
 from hepgan.progress import Update, shown, stage
@@ -119,7 +120,7 @@ def _threads_each(workers: int) -> Iterator[None]:
     if "OMP_NUM_THREADS" in os.environ:
         yield
         return
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, available_cores() // workers))
     try:
         yield
     finally:

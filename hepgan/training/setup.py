@@ -12,6 +12,7 @@ import torch
 
 from hepgan import config as configuration
 from hepgan.config import Config
+from hepgan.data.cores import available_cores
 from hepgan.data.names import completed
 from hepgan.data.streaming import TrainingEvents
 from hepgan.data.tensors import TensorEvents
@@ -204,8 +205,7 @@ def _threads(workers: Workers) -> int:
     """Threads of a worker that shares the cores of its machine; 0: the choice of torch."""
     if workers.local_size == 1 or "OMP_NUM_THREADS" in os.environ:
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers.local_size)
+    return max(1, available_cores() // workers.local_size)
 
 
 def _check(config: Config, events: RunEvents) -> None:

@@ -188,7 +188,7 @@ def test_unsupported_branches_are_refused_by_their_type() -> None:
 def test_names_with_dots_and_slashes() -> None:
     with open_file(FOLDER / "objects.root") as file:
         tree = open_tree(file)
-        known = branch_keys(tree)
+        known = branch_keys(columns(tree))
         for written, full in {
             "kin.P_1": "kin.P_1", "kin/P_1": "kin.P_1", "P_1": "kin.P_1", "split/f_1": "split/f_1",
             "split.f_1": "split/f_1", "dotted.f_1": "dotted./dotted.f_1", "dotted/f_1": "dotted./dotted.f_1",
@@ -204,7 +204,7 @@ def test_names_with_dots_and_slashes() -> None:
         ):
             find_branch(tree, "f_1", label="data.cut")
     with open_file(FOLDER / "fields.root") as file:
-        known = branch_keys(open_tree(file))
+        known = branch_keys(columns(open_tree(file)))
         assert known["hits/e_1"] == "hits.e_1"
         assert known["inner.x_1"] == known["event.inner.x_1"] == known["event/inner/x_1"] == "event.inner.x_1"
 

@@ -4,6 +4,7 @@ import re
 import struct
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -175,13 +176,13 @@ def test_names_that_are_no_identifiers_in_expressions(tiny_events, tiny_file, ti
 
 def test_only_needed_branches_are_read(tiny_file, tiny_data, monkeypatch) -> None:
     read_branches = set()
-    original = uproot.behaviors.TBranch.TBranch.array
+    original = uproot.behaviors.TBranch.TBranch.entries_to_ranges_or_baskets
 
     def spy(self, *args, **kwargs):
         read_branches.add(self.name)
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(uproot.behaviors.TBranch.TBranch, "array", spy)
+    monkeypatch.setattr(uproot.behaviors.TBranch.TBranch, "entries_to_ranges_or_baskets", spy)
     read(tiny_data([tiny_file()]))
     assert read_branches == {"incident_energy", "layer_0", "layer_1", "overflow"}
 
@@ -643,3 +644,25 @@ def test_some_negative_weights_are_fine(tiny_file, tiny_data) -> None:
 def test_chunk_must_be_a_size(tiny_file, tiny_data, chunk) -> None:
     with pytest.raises(ConfigError, match=r"data\.chunk: expected a size such as '64 MB', got"):
         read(tiny_data([tiny_file()], chunk=chunk))
+
+
+def test_hits_of_one_cell_are_added_and_single_ones_are_as_they_are(tiny_file, tiny_data) -> None:
+    """Without repeated cells another, faster way is taken; both give the same sums."""
+    once = {
+        "hit_layer": [[0, 0, 1], [1]] * 25,
+        "hit_ix": [[0, 1, 1], [0]] * 25,
+        "hit_iy": [[2, 0, 1], [0]] * 25,
+    }
+    energy = [[1.5, 2.0, 4.0], [8.0]] * 25
+    alone = read(tiny_data([tiny_file("hits", name="once.root", **jagged(once, energy))], "hits"))
+    assert alone.cells[0].tolist() == [0, 0, 1.5, 2.0, 0, 0, 0, 0, 0, 4.0]
+    twice = once | {"hit_ix": [[0, 0, 1], [0]] * 25, "hit_iy": [[2, 2, 1], [0]] * 25}
+    added = read(tiny_data([tiny_file("hits", name="twice.root", **jagged(twice, energy))], "hits"))
+    assert added.cells[0].tolist() == [0, 0, 3.5, 0, 0, 0, 0, 0, 0, 4.0]
+    np.testing.assert_array_equal(added.cells[1], alone.cells[1])
+
+
+def jagged(address: dict[str, Any], energy: Any) -> dict[str, Any]:
+    """Branches of hits."""
+    branches = {name: ak.values_astype(ak.Array(values), np.int32) for name, values in address.items()}
+    return branches | {"hit_energy": ak.values_astype(ak.Array(energy), np.float32)}

@@ -21,10 +21,8 @@ from hepgan.data.events import Events
 from hepgan.data.reading import read
 from hepgan.errors import ConditionRangeError
 from hepgan.exporting.onnx import write
-from hepgan.inference import bulk as generation
-from hepgan.inference.bulk import generate, parse_condition
+from hepgan.inference.bulk import generate
 from hepgan.inference.generator import Generator
-from hepgan.inference.metadata import Condition
 
 POINT = {"incident_energy": 10.0, "eta": 0.1}
 
@@ -44,31 +42,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Generato
 @pytest.fixture(scope="module")
 def model(exported: Callable[..., Generator]) -> Generator:
     return exported(tiny_data())
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("incident_energy=10", ("incident_energy", 10.0)),
-        (" eta = -1.5e0", ("eta", -1.5)),
-        ("incident_energy=1:65", ("incident_energy", (1.0, 65.0))),
-        ("species=K", ("species", "K")),
-        ("species = pi:K", ("species", "pi:K")),
-    ],
-)
-def test_condition_syntax(text: str, expected: Any) -> None:
-    assert parse_condition(text) == expected
-
-
-@pytest.mark.parametrize("text", ["10", "=10", "e=", "e= ", "e=1:2:3", ""])
-def test_condition_syntax_errors(text: str) -> None:
-    with pytest.raises(ValueError, match="expected name=value or name=low:high, got"):
-        parse_condition(text)
-
-
-def test_condition_range_must_increase() -> None:
-    with pytest.raises(ValueError, match="condition 'e': expected low < high, got 5:5"):
-        parse_condition("e=5:5")
 
 
 @pytest.mark.parametrize(
@@ -94,13 +67,6 @@ def test_counts_that_are_no_whole_numbers(count: float, tracks: Generator, tmp_p
     given = {condition.name: condition.low for condition in tracks.conditions} | {"nTracks": count}
     with pytest.raises(ValueError, match="condition 'nTracks': expected"):
         generate(tracks, tmp_path / "g.root", n=5, conditions=given)
-
-
-def test_categories_by_code_and_by_names_that_are_numbers() -> None:
-    nuclei = {"1000010020": 2.0, "1000020040": 4.0}
-    condition = Condition(name="nucleus", unit="", transform="category", range=(2.0, 4.0), categories=nuclei)
-    assert generation._interval(condition, parse_condition("nucleus=1000020040")[1]) == (4.0, 4.0)
-    assert generation._interval(condition, 2) == (2.0, 2.0)
 
 
 @pytest.mark.parametrize("format", ["ttree", "rntuple"])
@@ -322,7 +288,7 @@ def test_bad_conditions_files(model: Generator, tmp_path: Path) -> None:
     wild = conditions_file(tmp_path / "wild.root", energy, angle=np.zeros(20))
     with pytest.raises(ValueError, match="got 500 GeV in row 13"):
         generate(model, out, conditions_from=wild, batch_size=4)
-    assert list(out.parent.iterdir()) == [], "no half-written file"
+    assert not out.parent.exists(), "refused before anything is written"
 
 
 @pytest.fixture
@@ -458,7 +424,7 @@ def test_memory_does_not_grow_with_the_number(
     out = tmp_path / "g.root"
     generate(model, out, n=1000, conditions=POINT)  # what is allocated once
     peaks = []
-    for n in (3_000, 20_000):
+    for n in (6_000, 20_000):
         tracemalloc.start()
         try:
             generate(model, out, n=n, conditions=POINT, seed=1)
@@ -469,7 +435,7 @@ def test_memory_does_not_grow_with_the_number(
         assert file["showers"].num_entries == 20_000
     assert 4 * model.calorimeter.n_cells * 20_000 > 20e6, "the showers would not fit"
     assert peaks[1] < 12e6
-    assert peaks[1] - peaks[0] < 1e6
+    assert peaks[1] - peaks[0] < 2e6, "clusters that wait to be written"
 
 
 def test_progress_bar_ends_at_the_number(

@@ -42,6 +42,21 @@ def test_a_track_is_the_same_in_any_batch() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 9, 64])
+def test_many_tracks_at_once_get_the_words_of_each_alone(size: int) -> None:
+    """Many tracks of few words are computed together, see `noise._together`; one alone by NumPy's Philox."""
+    n = noise._MANY_TRACKS + 3
+    rng = np.random.default_rng(2)
+    events, tracks = rng.integers(0, 2**64 - 1, (2, n), dtype=np.uint64, endpoint=True)
+    for several in (tracks, tracks[0]):
+        words = noise.words(2**64 - 1, 3, events, several, size=size, stream=noise.CONDITIONS)
+        each = [
+            noise.words(2**64 - 1, 3, [event], [track], size=size, stream=noise.CONDITIONS)[0]
+            for event, track in zip(events.tolist(), np.broadcast_to(several, n).tolist(), strict=True)
+        ]
+        assert np.array_equal(words, each)
+
+
 def test_each_part_of_the_key_matters() -> None:
     one = noise.normal(1, 2, [3], [4], size=8)
     for other in ((2, 2, [3], [4]), (1, 3, [3], [4]), (1, 2, [4], [4]), (1, 2, [3], [5])):

@@ -58,7 +58,9 @@ class Whitening(nn.Module):
         # the residuals are a triangular matrix times z - m, the same for all z: its rows, one from those above
         rows: list[Tensor] = []
         for v, unit in enumerate(torch.eye(v_all, dtype=mean.dtype, device=mean.device)):
-            row = unit - sum((mixing[:, v, u, None] * other for u, other in enumerate(rows)), torch.zeros_like(mean))
+            row = unit - sum(
+                (mixing[:, v, u, None] * other for u, other in enumerate(rows)), torch.zeros_like(mean)
+            )
             rows.append(row * free[:, v, None])
         matrix = torch.stack(rows, 1) * scale[:, :, None]
 

@@ -61,7 +61,7 @@ def seconds(function: Callable[[], object], *, repeats: int) -> float:
 
 
 def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
-    """Parts of a step of the shower recipe, with weights and events that are drawn: their speed does not depend on them."""
+    """Parts of a step of the shower recipe; weights and events are drawn, because speed does not depend on them."""
     calorimeter = {"branches": [f"layer_{k}" for k in range(len(layers))], "layers": layers}
     conditions = [{"name": "incident_energy", "unit": "GeV", "transform": "log"}]
     config = Config.model_validate(
@@ -91,12 +91,9 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
     context = view.context.repeat(2, 1)
     optimizer = torch.optim.Adam(critic.parameters(), fused=True)
 
-    def without_gradient(function: Callable[[], object]) -> Callable[[], object]:
-        return torch.no_grad()(function)
-
     def judge() -> None:
         critic.zero_grad()
-        critic(both, context).mean().backward()
+        critic.scores(both, context).mean().backward()
 
     def penalise() -> None:
         def traced(x):
@@ -115,17 +112,34 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
         return sum(p.numel() for p in module.parameters())
 
     g, c, features, variables = weights(generator), weights(critic), view.real.shape[1], logs.shape[1]
-    product = 2.0 * batch
-    return [
-        Part("network of the generator", without_gradient(lambda: generator.normal(first.condition, latent)), product * g, g + 3 * variables * batch),
-        Part("its quantiles", without_gradient(lambda: generator.quantile.from_normal(normal, energy)), 12.0 * variables * batch, 2 * variables * batch),
-        Part("its energies", without_gradient(lambda: generator.scaling.inverse(logs, energy)), 25.0 * variables * batch, 2 * variables * batch),
-        Part("what the critic sees", without_gradient(lambda: critic.representation(*showers, energy)), 40.0 * variables * batch, 4 * features * batch),
-        Part("critic, real and generated, with derivatives", judge, 3 * 2 * product * c, 3 * c + 4 * features * batch),
-        Part("gradient penalty, with derivatives", penalise, 4 * product * c, 3 * c + 4 * features * batch),
-        Part("generator with derivatives", learn, 3 * product * g, 3 * g + 6 * variables * batch),
-        Part("optimizer of the critic", optimizer.step, 12.0 * c, 7 * c),
-    ]  # fmt: skip
+    product, shower, seen = 2.0 * batch, variables * batch, features * batch
+    quiet = torch.no_grad()
+    rows: list[tuple[str, Callable[[], object], float, float]] = [
+        (
+            "network of the generator",
+            quiet(lambda: generator.normal(first.condition, latent)),
+            product * g,
+            g + 3 * shower,
+        ),
+        (
+            "its quantiles",
+            quiet(lambda: generator.quantile.from_normal(normal, energy)),
+            12 * shower,
+            2 * shower,
+        ),
+        ("its energies", quiet(lambda: generator.scaling.inverse(logs, energy)), 25 * shower, 2 * shower),
+        (
+            "what the critic sees",
+            quiet(lambda: critic.representation(*showers, energy)),
+            40 * shower,
+            4 * seen,
+        ),
+        ("critic, real and generated, with derivatives", judge, 6 * product * c, 3 * c + 4 * seen),
+        ("gradient penalty, with derivatives", penalise, 4 * product * c, 3 * c + 4 * seen),
+        ("generator with derivatives", learn, 3 * product * g, 3 * g + 6 * shower),
+        ("optimizer of the critic", optimizer.step, 12.0 * c, 7 * c),
+    ]
+    return [Part(*row) for row in rows]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Critic of calorimeter showers, and what it sees of them: ``model.name = "calo"``.
 
 It gets standardised logarithms of all energies and the shower shapes. Locally connected layers (or convolutions)
-process the image of each layer; dense layers combine them. There is no batch normalisation, because the gradient penalty
-is defined for each event alone (arXiv:1704.00028, section 4).
+process the image of each layer; dense layers combine them. There is no batch normalisation, because the gradient
+penalty is defined for each event alone (arXiv:1704.00028, section 4).
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def plain() -> None:
 
     locally_connected.locally_connected2d = unfold_einsum
     steps.linear_gradient_penalty = twice
-    TensorEvents.mapped = lambda events, function: events
+    TensorEvents.mapped = lambda events, function, **_: events
     loop.export_trained = lambda folder: None  # einsum is no operator of an exported file
 
 

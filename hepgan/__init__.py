@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NotFoundError,
         ReportError,
         TrainingDiverged,
+        WorkerFailed,
     )
     from hepgan.workflow import (
         check,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         generate,
         inspect,
         load,
+        prepare,
         read,
         train,
     )
@@ -49,6 +51,7 @@ __all__ = [
     "NotFoundError",
     "ReportError",
     "TrainingDiverged",
+    "WorkerFailed",
     "__version__",
     "check",
     "compare",
@@ -57,6 +60,7 @@ __all__ = [
     "generate",
     "inspect",
     "load",
+    "prepare",
     "read",
     "train",
 ]

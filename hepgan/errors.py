@@ -12,6 +12,7 @@ error                        is also a             raised for
 `ExportError`                `ValueError`          an exported model that is not its generator, or cannot be written
 `ReportError`                `ValueError`          a report page that cannot be made; the numbers are on the disk
 `Interrupted`                `KeyboardInterrupt`   a training stopped by Ctrl-C or SIGTERM, after its state was saved
+`WorkerFailed`               `RuntimeError`        a training on several workers, of which one failed or was killed
 ============================ ===================== =================================================================
 
 Each message names the wrong value or file, the expected and the given value, and a remedy. Impossible arguments of a
@@ -33,6 +34,7 @@ __all__ = [
     "NotFoundError",
     "ReportError",
     "TrainingDiverged",
+    "WorkerFailed",
 ]
 
 
@@ -91,3 +93,7 @@ class Interrupted(HepganError, KeyboardInterrupt):
     def __init__(self, message: str, *, run: Path, step: int) -> None:
         super().__init__(message)
         self.run, self.step = run, step
+
+
+class WorkerFailed(HepganError, RuntimeError):
+    """A training on several workers, of which one failed or was killed; the last checkpoint is kept."""

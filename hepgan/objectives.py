@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu, softplus
 
 from hepgan.config import ObjectiveConfig
+from hepgan.data.draws import normal, uniform
 from hepgan.errors import ConfigError
 from hepgan.files import near
 
@@ -70,14 +71,13 @@ def expectation(values: Tensor, weights: Tensor) -> Tensor:
 
 def between(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
     """Events on lines between real and generated ones, u x + (1 - u) G(z), u uniform in (0, 1): (B, F)."""
-    u = torch.rand(len(real), 1, generator=rng, device=rng.device).to(real)
+    u = uniform(len(real), 1, rng=rng).to(real)
     return u * real + (1 - u) * fake
 
 
 def around(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
     """Real events with Gaussian noise added, half of each feature's spread wide: (B, F)."""
-    noise = torch.randn(real.shape, generator=rng, device=rng.device).to(real)
-    return real + _DRAGAN_SPREAD * real.std(0) * noise
+    return real + _DRAGAN_SPREAD * real.std(0) * normal(*real.shape, rng=rng).to(real)
 
 
 def two_sided(slope: Tensor) -> Tensor:
@@ -173,19 +173,21 @@ class Regulariser:
         at: Places where slopes are taken; None for no penalty.
         cost: Cost of a slope.
         clip: Whether the critic's parameters are kept within +-`objective.clip` after each of its steps.
+        whole_batch: Whether the place for an event depends on the whole batch, so that workers cannot share it.
     """
 
     source: str
     at: Callable[[Tensor, Tensor, torch.Generator], Tensor] | None = None
     cost: Callable[[Tensor], Tensor] = two_sided
     clip: bool = False
+    whole_batch: bool = False
 
 
 REGULARISERS: dict[str, Regulariser] = {
     "none": Regulariser("-"),
     "wgan-gp": Regulariser("arXiv:1704.00028, equation 3", between),
     "one-sided": Regulariser("arXiv:1709.08894", between, one_sided),
-    "dragan": Regulariser("arXiv:1705.07215", around),
+    "dragan": Regulariser("arXiv:1705.07215", around, whole_batch=True),
     "r1": Regulariser("arXiv:1801.04406", lambda real, *_: real, torch.square),
     "clip": Regulariser("arXiv:1701.07875, algorithm 1", clip=True),
 }

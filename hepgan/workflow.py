@@ -5,6 +5,7 @@ Heavy imports are inside the functions: a program that only generates never impo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,15 +22,27 @@ if TYPE_CHECKING:
     from hepgan.inference.checking import Check
     from hepgan.inference.generator import Generator
 
-__all__ = ["check", "compare", "evaluate", "export", "generate", "inspect", "load", "read", "train"]
+__all__ = [
+    "check",
+    "compare",
+    "evaluate",
+    "export",
+    "generate",
+    "inspect",
+    "load",
+    "prepare",
+    "read",
+    "train",
+]
 
 
 def train(
     config: str | Path | Config,
     *,
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     settings: Settings = (),
+    workers: int = 1,
     progress: bool = True,
 ) -> Path:
     """Train a generator as a configuration says.
@@ -37,8 +50,10 @@ def train(
     Args:
         config: A TOML file (docs/config.md), or a configuration.
         out: The run folder; default: ``runs/<name of the file>``.
-        resume: Go on with the run in `out` from its last checkpoint.
+        resume: Go on with the run in `out` from its last checkpoint; "auto": if there is one, else start it.
         settings: Changes of keys of the file.
+        workers: Processes that share each batch (docs/scale.md); a script that asks for several needs
+            ``if __name__ == "__main__":`` around what it does.
         progress: Show a progress bar on the standard error.
 
     Returns:
@@ -49,6 +64,7 @@ def train(
         ConfigError: If the configuration is wrong, or the folder holds another run.
         DataError: If the events cannot be used.
         TrainingDiverged: If a loss stops being finite; the last checkpoint stays.
+        WorkerFailed: If one of several workers fails or is killed; the last checkpoint stays.
         Interrupted: By Ctrl-C or SIGTERM; the run is saved, and `resume` goes on.
 
     Example:
@@ -63,7 +79,52 @@ def train(
         if not isinstance(config, (str, Path)):
             raise ValueError("out: expected a folder for the run, got none; name one")
         out = Path("runs", Path(config).stem)
-    return loop.train(recipe, out, resume=resume, progress=progress)
+    return loop.train(recipe, out, resume=resume, workers=workers, progress=progress)
+
+
+def prepare(
+    config: str | Path | Config,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str = "",
+    settings: Settings = (),
+    progress: bool = True,
+) -> Path:
+    """Read the training files once into a cache on the disk, from which trainings stream.
+
+    For events that do not fit into the memory; ``data.cache`` in the configuration names the folder. A call that was
+    stopped is repeated, and goes on.
+
+    Args:
+        config: A TOML file, or a configuration.
+        out: The folder.
+        workers: Processes that read; default: one for each processor.
+        scheduler: Address of a Dask scheduler, whose workers read instead; they must see the files and the folder
+            under the same names (needs the extra ``dask``).
+        settings: Changes of keys of the file.
+        progress: Show a progress bar on the standard error.
+
+    Returns:
+        The folder.
+
+    Raises:
+        NotFoundError: If a file is missing.
+        ConfigError: If the configuration is wrong, or the folder holds a cache of another one.
+        DataError: If the events cannot be used, or the folder holds something else.
+        OSError: If there is not enough room, or the folder cannot be written.
+
+    Example:
+        >>> hepgan.prepare("my.toml", "cache", workers=1).name
+        'cache'
+        >>> run = hepgan.train("my.toml", out="runs/streamed", settings={"data.cache": "cache", "training.steps": 2})
+    """
+    from hepgan.data.names import completed
+    from hepgan.data.preparing import prepare as fill
+
+    data = completed(_configuration(config, settings).data)
+    count = os.cpu_count() or 1 if workers is None else workers
+    return fill(data, out, workers=count, scheduler=scheduler, progress=progress).folder
 
 
 def evaluate(
@@ -104,7 +165,7 @@ def evaluate(
         >>> result.verdict in ("pass", "warn", "fail", "info")
         True
     """
-    from hepgan.data.splits import evaluation_events
+    from hepgan.data.held_out import evaluation_events
     from hepgan.inference.generator import Generator
     from hepgan.report.writing import evaluate_events
 
@@ -172,8 +233,8 @@ def compare(
         >>> result.report.name
         'report.html'
     """
+    from hepgan.data.held_out import warn_of_shared
     from hepgan.data.reading import read as read_events
-    from hepgan.data.splits import warn_of_shared
     from hepgan.files import digest
     from hepgan.report.writing import compare_events
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,18 @@ def branches_of(events: Events, layout: str) -> dict[str, Any]:
         "energy": repeat["energy"],
     }
     return branches | {f"hit_{name}": ak.unflatten(values, 2 * counts) for name, values in flat.items()}
+
+
+def shifted(events: Events, by: float = 0.001) -> Events:
+    """Other events: none of them equal to the given ones."""
+    return replace(events, conditions=events.conditions + np.float32(by))
+
+
+@pytest.fixture
+def two_files(tiny_file, write_tree, tmp_path, tiny_events) -> tuple[str, str]:
+    """Two files of different events, which one glob matches."""
+    second = branches_of(shifted(tiny_events), "arrays")
+    return tiny_file(name="run_1.root"), write_tree(tmp_path / "run_2.root", second)
 
 
 @pytest.fixture

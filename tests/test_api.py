@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 SHOWERS = ROOT / "tests" / "versions" / "v0_1"
 
 SIGNATURES = {
-    "train": "(config, *, out=None, resume=False, settings=(), progress=True)",
+    "train": "(config, *, out=None, resume=False, settings=(), workers=1, progress=True)",
     "evaluate": "(model, *, data=None, out=None, settings=(), seed=None, weights=None, progress=True)",
     "compare": "(*, sample, reference, config, out='comparison', settings=(), weights=None, progress=True)",
     "export": "(run, out, *, format='onnx', batch=None)",
@@ -27,6 +27,7 @@ SIGNATURES = {
     "check": "(model, *, target=None)",
     "generate": "(model, out, *, n=None, conditions=None, conditions_from=None, seed=1, run=0, first_event=0, "
     "batch_size=None, extrapolate=False, out_of_range='error', format='ttree', compression='zstd', progress=True)",
+    "prepare": "(config, out, *, workers=None, scheduler='', settings=(), progress=True)",
     "read": "(files, config, *, settings=(), progress=False)",
     "inspect": "(path, *, progress=False)",
 }
@@ -41,6 +42,7 @@ ERRORS = {
     "ReportError": ValueError,
     "TrainingDiverged": FloatingPointError,
     "Interrupted": KeyboardInterrupt,
+    "WorkerFailed": RuntimeError,
 }
 
 
@@ -117,7 +119,7 @@ def folder(tmp_path_factory):
         yield folder
 
 
-ORDER = ("train", "evaluate", "compare", "export", "load", "check", "generate", "read", "inspect")
+ORDER = ("prepare", "train", "evaluate", "compare", "export", "load", "check", "generate", "read", "inspect")
 
 
 def test_examples_of_the_docstrings_run(folder):

@@ -68,9 +68,10 @@ def test_page_of_configuration_keys_knows_every_key():
         config.VaeModelConfig,
         config.FlowModelConfig,
         config.ObjectiveConfig,
+        config.StrataConfig,
         config.TrainingConfig,
     ):
-        for key in table.model_fields.keys() - {"conditions", "calorimeter", "targets"}:
+        for key in table.model_fields.keys() - {"conditions", "calorimeter", "targets", "strata"}:
             assert f"| `{key}` |" in page
 
 

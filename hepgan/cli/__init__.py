@@ -9,6 +9,19 @@ from hepgan.cli.app import app, main, sort_commands
 __all__ = ["app", "main"]
 
 sort_commands(
-    *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy"),
+    *(
+        "demo",
+        "inspect",
+        "convert",
+        "prepare",
+        "train",
+        "tune",
+        "evaluate",
+        "compare",
+        "export",
+        "check",
+        "generate",
+        "toy",
+    ),
     "benchmark",
 )

@@ -22,7 +22,7 @@ class _Commands(TyperGroup):
     """Turns bad input into one message and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        from hepgan.errors import ExportError, HepganError, Interrupted
+        from hepgan.errors import ExportError, HepganError, Interrupted, WorkerFailed
 
         _requests.clear()
         try:
@@ -38,7 +38,8 @@ class _Commands(TyperGroup):
                 _stopped(_requests[0])
             if ctx.params.get("debug") or isinstance(error, typer.Abort) or hasattr(error, "exit_code"):
                 raise  # the latter two are typer's own
-            fail(_message(error), code=1 if isinstance(error, (FloatingPointError, ExportError)) else 2)
+            failed = (FloatingPointError, ExportError, WorkerFailed)
+            fail(_message(error), code=1 if isinstance(error, failed) else 2)
 
 
 def _stopped(number: int) -> None:

@@ -1,4 +1,4 @@
-"""``hepgan inspect``, ``hepgan convert`` and ``hepgan toy``: ROOT files to start from."""
+"""``hepgan inspect``, ``convert``, ``prepare`` and ``toy``: ROOT files to start from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import typer
 
 from hepgan import workflow
 from hepgan.cli.app import app
-from hepgan.cli.options import Compression
+from hepgan.cli.options import Compression, Setting
 from hepgan.trees import COMPRESSION
 
-__all__ = ["convert", "inspect", "toy"]
+__all__ = ["convert", "inspect", "prepare", "toy"]
 
 
 @app.command(epilog="Example: hepgan inspect data/eplus.root --config > my.toml")
@@ -60,6 +60,29 @@ def convert(
         typer.echo(
             f"The cells' positions stay in the binning: geometry = {binning.as_posix()!r} under [data.calorimeter]"
         )
+
+
+@app.command(epilog="Example: hepgan prepare my.toml --out /scratch/cache --workers 8")
+def prepare(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="see docs/config.md")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="folder of the cache")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="processes that read; default: one for each processor")
+    ] = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            metavar="tcp://HOST:PORT", help="Dask scheduler, whose workers read instead of processes"
+        ),
+    ] = "",
+    set_: Setting = None,
+) -> None:
+    """Read ROOT files that do not fit into the memory once into a cache on the disk, which trainings stream from.
+
+    Stopped, it goes on with the same command.
+    """
+    folder = workflow.prepare(config, out, workers=workers, scheduler=scheduler, settings=set_ or ())
+    typer.echo(f"{folder}\nNext: hepgan train {config} --set data.cache={folder}")
 
 
 @app.command(epilog="Example: hepgan toy rich -n 100000 --species K --species pi --out tracks.root")

@@ -22,9 +22,11 @@ from hepgan.config.tables import (
     FlowModelConfig,
     ObjectiveConfig,
     ObservablesModelConfig,
+    StrataConfig,
     TrainingConfig,
     VaeModelConfig,
 )
+from hepgan.config.tuning import Dimension, TuneConfig
 
 __all__ = [
     "KINDS",
@@ -35,6 +37,7 @@ __all__ = [
     "ConditionConfig",
     "Config",
     "DataConfig",
+    "Dimension",
     "DllModelConfig",
     "EvaluationConfig",
     "FlowModelConfig",
@@ -44,8 +47,10 @@ __all__ = [
     "ObjectiveConfig",
     "ObservablesModelConfig",
     "Settings",
+    "StrataConfig",
     "TargetConfig",
     "TrainingConfig",
+    "TuneConfig",
     "VaeModelConfig",
     "dump",
     "load",

@@ -305,6 +305,13 @@ class DataConfig(Table):
         description="events that occur twice, more than chance explains: take each `once`, and leave to `test_files` "
         "those that these have too; or `keep` all; default: refuse such files",
     )
+    cache: str = Field(
+        "auto",
+        min_length=1,
+        description="`auto`: events that take more than an eighth of the free memory are streamed from a cache on the "
+        "disk, made when it is first needed; `never`: all events are kept in memory; else the folder that "
+        "`hepgan prepare` has made, from which events are streamed ([files.md](files.md))",
+    )
 
     @model_validator(mode="after")
     def _plausible(self) -> DataConfig:

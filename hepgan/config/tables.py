@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepgan.config.checking import Table
+from hepgan.config.checking import Table, shown
 from hepgan.config.data import DataConfig
 from hepgan.config.kinds import SHOWERS, TRACKS
+from hepgan.config.tuning import TuneConfig, check_space
 from hepgan.files import near
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FlowModelConfig",
     "ObjectiveConfig",
     "ObservablesModelConfig",
+    "StrataConfig",
     "TrainingConfig",
     "VaeModelConfig",
 ]
@@ -128,6 +130,24 @@ class ObjectiveConfig(Table):
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+class StrataConfig(Table):
+    """Bins of a condition that batches take equal shares of, for ``training.sampling = "strata"``."""
+
+    condition: str = Field("", description="name of the condition; default: the first one")
+    bins: int = Field(
+        10,
+        gt=1,
+        le=1000,
+        description="bins of equal width (of the logarithm where `transform` takes it) over the range of the training "
+        "events; a category is a bin",
+    )
+    undo: bool = Field(
+        True,
+        description="weight the drawn events so that the losses keep their expectation; false: the training sees a "
+        "spectrum that is flat in these bins",
+    )
+
+
 class TrainingConfig(Table):
     """Length, step sizes and device of the training."""
 
@@ -151,7 +171,7 @@ class TrainingConfig(Table):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if available")
     precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast of matrix products")
     threads: int = Field(
-        0, ge=0, description="CPU threads; 0: the choice of torch, OMP_NUM_THREADS or all cores"
+        0, ge=0, description="CPU threads of each worker; 0: OMP_NUM_THREADS, or an equal share of all cores"
     )
     log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
     validate_every: int = Field(
@@ -161,6 +181,24 @@ class TrainingConfig(Table):
         5.0,
         gt=0,
         description="minutes between checkpoints where validations, which also save one, take longer",
+    )
+    sampling: Literal["uniform", "weights", "strata"] = Field(
+        "uniform",
+        description="how batches are drawn: each event alike, with its weight in the losses; in proportion to the size "
+        "of its `weights`, of which the losses keep the sign; in equal shares from the `strata` below",
+    )
+    strata: StrataConfig = StrataConfig()
+    start_events: int = Field(
+        100_000,
+        gt=0,
+        description="when events are streamed from a cache: the statistics of the start are fitted to at most this "
+        "many random training events (and at most 256 MB of them)",
+    )
+    validation_events: int = Field(
+        20_000,
+        gt=0,
+        description="when events are streamed from a cache: at most this many random validation events (and at most "
+        "64 MB of them) select the checkpoint",
     )
     max_minutes: float | None = Field(
         None, gt=0, description="stop after this training time; the learning rate still depends on `steps`"
@@ -244,6 +282,7 @@ class Config(Table):
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    tune: TuneConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -256,6 +295,15 @@ class Config(Table):
         return {**values, "model": {"name": name, **model}} if isinstance(model, Mapping) else values
 
     @model_validator(mode="after")
+    def _strata_are_of_a_condition(self) -> Config:
+        name, known = self.training.strata.condition, [c.name for c in self.data.conditions]
+        if name and name not in known:
+            raise ValueError(
+                f"training.strata.condition: there is no condition {shown(name)}; {near(name, known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _model_fits_the_data(self) -> Config:
         kind = self.data.kind
         if self.model.name not in kind.models:
@@ -264,4 +312,6 @@ class Config(Table):
             raise ValueError(
                 f"model.name: expected {wanted} for {kind.name}, got {self.model.name!r}; leave it out"
             )
+        if self.tune is not None:
+            check_space(self.tune.space, dict(self))
         return self

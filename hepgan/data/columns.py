@@ -198,9 +198,11 @@ class Streams:
 
     Args:
         read: The columns.
+        start: The first entry.
     """
 
-    def __init__(self, read: Iterable[Column]) -> None:
+    def __init__(self, read: Iterable[Column], *, start: int = 0) -> None:
+        self._start = start
         self._columns: dict[int, list[Column]] = {}
         for column in read:
             self._columns.setdefault(id(column.branch), []).append(column)
@@ -217,7 +219,7 @@ class Streams:
                 if known is not None:
                     raise known
                 if key not in self._streams:
-                    self._streams[key] = _Stream(read[0])
+                    self._streams[key] = _Stream(read[0], start=self._start)
                 values = self._streams[key].take(stop)
             except Exception as error:  # uproot raises nearly everything
                 del self._columns[key]
@@ -230,9 +232,9 @@ class Streams:
 class _Stream:
     """Consecutive entries of one branch."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, *, start: int) -> None:
         self._column = column
-        self._start = self._stop = 0  # entries in memory
+        self._start = self._stop = start  # entries in memory
         self._kept: Any = None
         branch = column.branch
         if hasattr(branch, "entry_offsets"):

@@ -24,7 +24,7 @@ from hepgan.errors import ConfigError, DataError
 from hepgan.files import expand, location
 from hepgan.progress import event_bar, shown, stage
 
-__all__ = ["iterate", "iterate_conditions", "read"]
+__all__ = ["check_weights", "count_entries", "iterate", "iterate_conditions", "iterate_entries", "read"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,14 @@ def _wanted(reader: Reader) -> dict[str, str]:
     return reader.outputs_wanted() | weight | _conditions_wanted(data)
 
 
-def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: int = 0) -> Iterator[Chunk]:
+def _scan(
+    path: str,
+    reader: Reader,
+    wanted: Mapping[str, str],
+    *,
+    entry_bytes: int = 0,
+    entries: tuple[int, int] | None = None,
+) -> Iterator[Chunk]:
     """Values of expressions in the rows of one file that pass the cut, in chunks, none of them empty."""
     data = reader.data
     with open_file(path) as file:
@@ -64,12 +71,13 @@ def _scan(path: str, reader: Reader, wanted: Mapping[str, str], *, entry_bytes: 
         if tree.num_entries == 0:
             _LOG.warning("%s: tree %r has no entries", path, tree.name)
             return
-        start = 0
-        for part in chunks(tree, dict.fromkeys(needed.values()), chunk=data.chunk, entry_bytes=entry_bytes):
-            entries = np.arange(start, start + len(part))
+        start = entries[0] if entries else 0
+        keys = dict.fromkeys(needed.values())
+        for part in chunks(tree, keys, chunk=data.chunk, entry_bytes=entry_bytes, entries=entries):
+            numbers = np.arange(start, start + len(part))
             start += len(part)
             values = {name: part[key] for name, key in needed.items()}
-            chunk = reader.rows(Chunk(path, entries, values, reader.row), expressions, cut)
+            chunk = reader.rows(Chunk(path, numbers, values, reader.row), expressions, cut)
             if len(chunk):
                 yield chunk
 
@@ -134,9 +142,23 @@ def _iterate(reader: Reader, paths: Sequence[str]) -> Iterator[Events]:
             break
     if not n:
         _count(reader, paths)  # raises the error that says why
+    check_weights(data, total=total, some=some_weight)
+
+
+def check_weights(data: DataConfig, *, total: float, some: bool) -> None:
+    """Check the weights of all events.
+
+    Args:
+        data: Names the weight.
+        total: Sum of the weights.
+        some: Whether any of them is not zero.
+
+    Raises:
+        DataError: If all are zero, or their sum is not positive.
+    """
     if data.weight is None:
         return
-    if not some_weight:
+    if not some:
         raise DataError(
             f"data.weight {data.weight!r}: expected weights other than zero, got only zeros; name "
             "another branch"
@@ -177,6 +199,41 @@ def iterate(
         ConfigError: If an expression of the configuration does not fit the branches.
     """
     yield from _iterate(*_start(data, files, base))
+
+
+def count_entries(data: DataConfig, path: str) -> int:
+    """Number of entries in the tree of a file, before any cut.
+
+    Raises:
+        NotFoundError: If the file is missing.
+        DataError: If it has no such tree.
+    """
+    with open_file(path) as file:
+        return int(open_tree(file, data.tree).num_entries)
+
+
+def iterate_entries(
+    data: DataConfig, path: str, entries: tuple[int, int], *, base: str | Path = "."
+) -> Iterator[Events]:
+    """Read a range of entries of one file, chunk by chunk; weights are not summed up, ``max_events`` is not applied.
+
+    Args:
+        data: What to read.
+        path: The file.
+        entries: First entry, and the one behind the last.
+        base: Folder of relative paths.
+
+    Yields:
+        The events or tracks that pass the cut, never an empty chunk.
+
+    Raises:
+        NotFoundError: If the file is missing.
+        DataError: If the input is not what the configuration says.
+        ConfigError: If an expression of the configuration does not fit the branches.
+    """
+    reader = reader_of(data, base=base)
+    for chunk in _scan(path, reader, _wanted(reader), entry_bytes=reader.row_bytes, entries=entries):
+        yield _events(chunk, reader)
 
 
 def iterate_conditions(data: DataConfig, path: str | Path) -> Iterator[Float32]:

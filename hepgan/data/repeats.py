@@ -27,7 +27,7 @@ from scipy.stats import gamma, poisson
 
 from hepgan.data.events import Events
 
-__all__ = ["Digests", "copies", "shared"]
+__all__ = ["Digests", "copies", "mixed", "shared"]
 
 UInt64 = NDArray[np.uint64]
 
@@ -44,7 +44,7 @@ _DISCRETE = 0.5  # share of events in frequent rows from which on the data are d
 _STEP, _FIRST, _SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-def _mixed(numbers: UInt64) -> UInt64:
+def mixed(numbers: UInt64) -> UInt64:
     """Numbers that look random, equal where the given ones are."""
     z = numbers
     z = (z ^ (z >> np.uint64(30))) * _FIRST
@@ -76,18 +76,25 @@ class Digests:
             rows = max(1, _BLOCK // width)
             for start in range(0, len(array), rows):
                 bits = (array[start : start + rows] + np.float32(0)).view(np.uint32)
-                mixed = _mixed(bits.astype(np.uint64) + place)
+                numbers = mixed(bits.astype(np.uint64) + place)
                 for half in range(2):
-                    sums = mixed[:, (first + half) % 2 :: 2].sum(1)
+                    sums = numbers[:, (first + half) % 2 :: 2].sum(1)
                     parts[half, start : start + rows] += sums
                     parts[2 if k == 0 else 3, start : start + rows] += sums
             first += width
-        return cls(_mixed(parts[0] + _mixed(parts[1] + _STEP)), parts)
+        return cls(mixed(parts[0] + mixed(parts[1] + _STEP)), parts)
 
     @classmethod
     def joined(cls, parts: list[Digests]) -> Digests:
         """Join the digests of consecutive events."""
         return cls(np.concatenate([p.rows for p in parts]), np.concatenate([p.parts for p in parts], axis=1))
+
+    def thinned(self, share: float) -> Digests:
+        """About a share of the events, chosen by their digests, so that equal events are chosen together."""
+        if share >= 1:
+            return self
+        chosen = self.rows < np.uint64(share * 2.0**64)
+        return Digests(self.rows[chosen], self.parts[:, chosen])
 
     def first(self) -> NDArray[np.intp]:
         """Places of the events that do not repeat an earlier one, in order."""
@@ -97,26 +104,32 @@ class Digests:
         return len(self.rows)
 
 
-def copies(events: Digests) -> int:
-    """Number of events that repeat an earlier one, more than chance explains; else 0."""
+def copies(events: Digests, *, share: float = 1.0) -> int:
+    """Number of events that repeat an earlier one, more than chance explains; else 0.
+
+    Args:
+        events: The events.
+        share: The share of all events that these are, `Digests.thinned`; the number is of all.
+    """
     _, row, counts = np.unique(events.rows, return_inverse=True, return_counts=True)
     few = counts <= _MOST_COPIES
     repeated = counts[few & (counts > 1)]
     if len(repeated) < _FEWEST:
         return 0
     agreeing = [_pairs(np.unique(part, return_counts=True)[1]) for part in events.parts[:, few[row]]]
-    all_agree = counts[few].sum() > _DISCRETE * len(events) and _all_agree(_pairs(repeated), agreeing)
-    return int((repeated - 1).sum()) if all_agree or not _independent(counts) else 0
+    all_agree = counts[few].sum() > _DISCRETE * len(events) and _all_agree(_pairs(repeated), agreeing, share)
+    return round(int((repeated - 1).sum()) / share) if all_agree or not _independent(counts) else 0
 
 
-def _all_agree(pairs: int, agreeing: Sequence[int]) -> bool:
+def _all_agree(pairs: int, agreeing: Sequence[int], share: float) -> bool:
     """Whether pairs that agree in some columns agree in all.
 
     Args:
         pairs: Number of pairs of events that agree in all columns.
         agreeing: Number of pairs that agree in each of the parts.
+        share: The share of all events that these are: pairs of different events are thinned twice.
     """
-    first_half, second_half, conditions, outputs = agreeing
+    first_half, second_half, conditions, outputs = (pairs + (k - pairs) / share for k in agreeing)
     return pairs >= _ALL_COLUMNS * max(first_half, second_half, min(conditions, outputs))
 
 
@@ -149,8 +162,16 @@ def _upper(count: float) -> float:
     return float(gamma.isf(_IMPROBABLE, count + 1))
 
 
-def shared(sample: Digests, training: Digests) -> int:
-    """Number of events of a sample that occur in the training sample too, more than chance explains; else 0."""
+def shared(sample: Digests, training: Digests, *, share: float = 1.0) -> int:
+    """Number of events of a sample that occur in the training sample too, more than chance explains; else 0.
+
+    Args:
+        sample: Events of the sample.
+        training: Events of the training sample.
+        share: The share of all events that both are, `Digests.thinned`; the number is of all.
+    """
+    if not len(training) or not len(sample):
+        return 0
     rows, row, counts = np.unique(training.rows, return_inverse=True, return_counts=True)
     place = np.minimum(np.searchsorted(rows, sample.rows), len(rows) - 1)
     times = np.where(rows[place] == sample.rows, counts[place], 0)  # in the training sample
@@ -160,10 +181,10 @@ def shared(sample: Digests, training: Digests) -> int:
     few = times <= _MOST_COPIES
     known, new = training.parts[:, (counts <= _MOST_COPIES)[row]], sample.parts[:, few]
     agreeing = [_agreeing(a, b) for a, b in zip(known, new, strict=True)]
-    all_agree = few.sum() > _DISCRETE * len(sample) and _all_agree(found, agreeing)
+    all_agree = few.sum() > _DISCRETE * len(sample) and _all_agree(found, agreeing, share)
     expected = len(sample) / len(training) * 2 * _upper(float((counts == 2).sum()))
     improbable = poisson.sf(found - 1, expected) < _IMPROBABLE
-    return int((times > 0).sum()) if all_agree or improbable else 0
+    return round(int((times > 0).sum()) / share) if all_agree or improbable else 0
 
 
 def _agreeing(a: UInt64, b: UInt64) -> int:

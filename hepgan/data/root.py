@@ -253,7 +253,14 @@ def unreadable_branch(tree: Any, column: Column, error: Exception) -> HepganErro
     return unreadable(tree.file.file_path, part, error, of=column.kind)
 
 
-def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_bytes: int = 0) -> Iterator[Any]:
+def chunks(
+    tree: Any,
+    keys: Collection[str],
+    *,
+    chunk: str = "64 MB",
+    entry_bytes: int = 0,
+    entries: tuple[int, int] | None = None,
+) -> Iterator[Any]:
     """Iterate over columns of a tree.
 
     Args:
@@ -261,6 +268,7 @@ def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_byte
         keys: Full names of the columns to read; other branches are not touched.
         chunk: Amount of data that is decompressed at once.
         entry_bytes: Memory that the caller needs for an entry, if that is more than its size in the file (bytes).
+        entries: First entry, and the one behind the last; default: all.
 
     Yields:
         awkward record arrays of consecutive entries, one field a column.
@@ -272,8 +280,10 @@ def chunks(tree: Any, keys: Collection[str], *, chunk: str = "64 MB", entry_byte
     size = _chunk_bytes(chunk)
     known = columns(tree, keys)
     read = [known[key] for key in keys]
-    streams = Streams(read)
-    for stop in entry_steps(tree, read, size=size, entry_bytes=entry_bytes):
+    first, last = entries or (0, int(tree.num_entries))
+    streams = Streams(read, start=first)
+    steps = entry_steps(tree, read, size=size, entry_bytes=entry_bytes)
+    for stop in [*(step for step in steps if first < step < last), *([last] if last > first else [])]:
         values = {}
         for column, part in streams.take(stop):
             if isinstance(part, Exception):

@@ -10,55 +10,51 @@ import glob
 import logging
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
+from hepgan.data.parts import split
 from hepgan.data.reading import iterate, read
 from hepgan.data.repeats import Digests, copies, shared
 from hepgan.errors import ConfigError, DataError, NotFoundError
-from hepgan.files import digest, expand, repeats
+from hepgan.files import expand, repeats
 
-__all__ = ["evaluation_events", "split", "test_events", "training_events", "training_files", "warn_of_shared"]
+__all__ = [
+    "LEAVE_TO_TEST",
+    "check_unseen",
+    "known_test_files",
+    "say_copies",
+    "say_left_out",
+    "say_seen",
+    "test_events",
+    "training_events",
+    "training_files",
+    "warn_once",
+]
 
 _LOG = logging.getLogger(__name__)
-_warn_once = cache(_LOG.warning)
+warn_once = cache(_LOG.warning)
+"""Warn, but not twice of the same."""
 
 _TOLERATED = (
     1e-3  # share of repeated events that is said, and not refused: a track in two candidates, for example
 )
+LEAVE_TO_TEST = 'remove them from one of these, or set data.repeated = "once" to leave them to the test'
+"""What to do about training events that ``data.test_files`` have too."""
+_FILES_COMPARED = 20  # files at most, among which the two are looked for that share most events
 _KEEP = 'set data.repeated = "keep" if they are different events with equal values'
 
 
-def split(data: DataConfig, n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of the training, validation and test events out of `n`, disjoint and fixed by the seed.
-
-    Raises:
-        DataError: If one of the parts would be empty although the configuration asks for it.
-    """
-    order = np.random.default_rng(seed).permutation(n)
-    test = 0 if data.test_files else round(n * data.test)
-    validation = round(n * data.validation)
-    parts = order[test + validation :], order[test : test + validation], order[:test]
-    needed = (True, True, data.test > 0 and not data.test_files)
-    if any(len(part) == 0 for part, must in zip(parts, needed, strict=True) if must):
-        raise DataError(
-            f"data: {n} events are too few to split into training, validation ({data.validation}) and test "
-            f"({data.test}) parts; give more files or loosen the cut"
-        )
-    return tuple(np.sort(part) for part in parts)  # type: ignore[return-value]
-
-
-def _known_test_files(data: DataConfig) -> list[str]:
+def known_test_files(data: DataConfig) -> list[str]:
     """Test files that exist; a training may run where they are not at hand, which is said."""
     known: list[str] = []
     for name in data.test_files:
         try:
             known += expand([name])
         except NotFoundError as error:
-            _warn_once(f"data.test_files: {error}; whether data.files has its events is not known")
+            warn_once(f"data.test_files: {error}; whether data.files has its events is not known")
     return expand(known)
 
 
@@ -72,7 +68,7 @@ def training_files(data: DataConfig) -> list[str]:
     files = expand(data.files)
     if not data.test_files:
         return files
-    test = _known_test_files(data)
+    test = known_test_files(data)
     held_out = repeats(files, of=test)
     named = expand([name for name in data.files if not glob.has_magic(name)])
     for file, first in held_out.items():
@@ -89,7 +85,7 @@ def training_files(data: DataConfig) -> list[str]:
             "name others, or remove test_files to hold out the fraction data.test"
         )
     if held_out:
-        _warn_once(
+        warn_once(
             f"data.files: {len(held_out)} of {len(files)} files held out, because data.test_files has them: "
             f"{', '.join(held_out)}"
         )
@@ -109,27 +105,45 @@ def _training_part(data: DataConfig, *, progress: bool = False) -> Events:
     digests = Digests.of(events)
     if data.repeated == "once":
         keep = digests.first()
-        if test := _known_test_files(data):
+        if test := known_test_files(data):
             keep = keep[~np.isin(digests.rows[keep], _digests(data, test).rows)]
         if len(keep) < len(events):
-            also = ", or in data.test_files" if test else ""
-            _warn_once(
-                f"data.repeated: {len(events) - len(keep)} of {len(events)} events of data.files left out, which occur "
-                f"a second time{also}"
-            )
+            say_left_out(len(events) - len(keep), of=len(events), tested=bool(test))
             events = events[keep]
         return events
-    if number := copies(digests):
-        where = ""
-        if number > _TOLERATED * len(events) and len(files) > 1:
-            where = _most_alike(data, files)
-        _say(
-            f"data.files: expected each event once, got {number} of {len(events)} events that repeat another one "
-            f"exactly{where}: training and test would share them",
-            'remove such files, or set data.repeated = "once" to take each event once',
-            share=number / len(events),
-        )
+    say_copies(data, files, number=copies(digests), of=len(events))
     return events
+
+
+def say_copies(data: DataConfig, files: Sequence[str], *, number: int, of: int) -> None:
+    """Refuse events that repeat another one, or say that there are a few.
+
+    Args:
+        data: How the files are read.
+        files: The training files.
+        number: How many events repeat another one.
+        of: Number of all events.
+
+    Raises:
+        DataError: If they are too many.
+    """
+    if not number:
+        return
+    where = _most_alike(data, files) if number > _TOLERATED * of and 1 < len(files) <= _FILES_COMPARED else ""
+    _say(
+        f"data.files: expected each event once, got {number} of {of} events that repeat another one "
+        f"exactly{where}: training and test would share them",
+        'remove such files, or set data.repeated = "once" to take each event once',
+        share=number / of,
+    )
+
+
+def say_left_out(number: int, *, of: int, tested: bool) -> None:
+    """Say how many events of the training files are not used, with ``data.repeated = "once"``."""
+    also = ", or in data.test_files" if tested else ""
+    warn_once(
+        f"data.repeated: {number} of {of} events of data.files left out, which occur a second time{also}"
+    )
 
 
 def _digests(data: DataConfig, files: Sequence[str]) -> Digests:
@@ -157,21 +171,44 @@ def _say(what: str, remedy: str, *, share: float) -> None:
     """
     if share > _TOLERATED:
         raise DataError(f"{what}; {remedy}, or {_KEEP}")
-    _warn_once(what)
+    warn_once(what)
 
 
-def _check_unseen(events: Digests, training: Events, *, name: str, remedy: str) -> None:
+def check_unseen(events: Digests, training: Digests, *, name: str, remedy: str, share: float = 1.0) -> None:
     """Check that events are not those of the training.
+
+    Args:
+        events: Digests of the events.
+        training: Digests of those of the training, or of a share of them (`Digests.thinned`).
+        name: Where the events are from.
+        remedy: What to do if they are.
+        share: That share.
 
     Raises:
         DataError: If more of them occur in the training than chance explains.
     """
-    if number := shared(events, Digests.of(training)):
+    number = shared(events.thinned(share), training, share=share)
+    say_seen(number, of=len(events), name=name, remedy=remedy)
+
+
+def say_seen(number: int, *, of: int, name: str, remedy: str) -> None:
+    """Refuse events that the training has seen, or say that there are a few.
+
+    Args:
+        number: How many are equal to one of the training.
+        of: Number of all events.
+        name: Where they are from.
+        remedy: What to do.
+
+    Raises:
+        DataError: If they are too many.
+    """
+    if number:
         _say(
-            f"{name}: expected events that the training has not seen, got {number} of {len(events)} that are equal to "
+            f"{name}: expected events that the training has not seen, got {number} of {of} that are equal to "
             "one of the training",
             remedy,
-            share=number / len(events),
+            share=number / of,
         )
 
 
@@ -193,10 +230,9 @@ def training_events(
             two parts.
     """
     events = _training_part(data, progress=progress)
-    if data.repeated is None and (test := _known_test_files(data)):
-        remedy = 'remove them from one of these, or set data.repeated = "once" to leave them to the test'
+    if data.repeated is None and (test := known_test_files(data)):
         tested = _digests(data, test) if tested is None else tested
-        _check_unseen(tested, events, name="data.test_files", remedy=remedy)
+        check_unseen(tested, Digests.of(events), name="data.test_files", remedy=LEAVE_TO_TEST)
     training, validation, _ = split(data, len(events), seed=seed)
     return events[training], events[validation]
 
@@ -220,88 +256,3 @@ def test_events(data: DataConfig, *, seed: int) -> Events:
 
 
 test_events.__test__ = False  # type: ignore[attr-defined]  # a reader, not a pytest test
-
-
-def evaluation_events(
-    data: DataConfig,
-    *,
-    asked: DataConfig,
-    files: Sequence[str] | None,
-    seed: int,
-    model: Path,
-    data_sha256: object,
-    with_training: bool,
-    progress: bool,
-) -> tuple[Events, Events | None]:
-    """Read the events for the evaluation of a model, which its training has not seen, and those of the training.
-
-    Args:
-        data: How the training read and split its events.
-        asked: How to read `files`. With ``repeated = "keep"`` nothing is compared with the training.
-        files: Files of reference events; default: those that the training set aside.
-        seed: Seed of the training.
-        model: Run folder, or exported file.
-        data_sha256: Digest of the training files, from the model.
-        with_training: Whether the events of the training are asked for.
-        progress: Show a progress bar.
-
-    Returns:
-        Reference events; training events, None for an exported file, or if they are not asked for.
-
-    Raises:
-        NotFoundError: If a file is missing.
-        ConfigError: As `test_events`.
-        DataError: If the events cannot be used, or if the training has seen them.
-    """
-    if (data.repeated, asked.repeated) == (None, "keep"):  # which split alike
-        data = data.model_copy(update={"repeated": "keep"})
-    if files is not None:
-        reference = read(asked, files=files, progress=progress)
-    elif model.is_dir() or data.test_files:
-        _check_held_out(data, data_sha256)
-        reference = test_events(data, seed=seed)
-    else:
-        raise DataError(
-            f"{model}: an exported model does not hold the split of its training data; "
-            "name events with --data FILE.root, or evaluate the run folder"
-        )
-    if not model.is_dir() or not (with_training or files is not None or data.test_files):
-        return reference, None
-    digests = Digests.of(reference)
-    tested = digests if files is None and data.test_files else None
-    try:
-        training, validation = training_events(data, seed=seed, tested=tested, progress=progress)
-    except NotFoundError as error:
-        if with_training:
-            raise
-        _warn_once(f"{error}: whether the training has seen the events is not known")
-        return reference, None
-    if files is not None and data.repeated != "keep":
-        remedy = "name other files, or leave out --data to take the events that the run has set aside"
-        for part in (training, validation):
-            _check_unseen(digests, part, name="--data", remedy=remedy)
-    return reference, training if with_training else None
-
-
-def warn_of_shared(sample: Events, reference: Events) -> None:
-    """Say that two samples share events, more than chance explains."""
-    if number := shared(Digests.of(sample), Digests.of(reference)):
-        _LOG.warning(
-            "%d of %d events of the sample are equal to one of the reference: every number will be too good",
-            number,
-            len(sample),
-        )
-
-
-def _check_held_out(data: DataConfig, data_sha256: object) -> None:
-    """Check that a model was not trained on its test files, as version 0.1 did if a glob of the files has them too.
-
-    Raises:
-        DataError: If it was.
-    """
-    files = expand(data.files) if data.test_files else []
-    if files and training_files(data) != files and digest(files) == data_sha256:
-        raise DataError(
-            f"data.test_files {list(data.test_files)}: expected events that the training has not seen, got a model "
-            "that was trained on all of data.files, these included; train it again, or name other events with --data"
-        )

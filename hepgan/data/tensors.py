@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hepgan.config import DataConfig
+from hepgan.data.draws import own_rows, uniform
 from hepgan.data.events import Events
 from hepgan.errors import DataError
 
@@ -72,25 +73,40 @@ class TensorEvents:
         )
         return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer, represented)
 
-    def mapped(self, function: Callable[[TensorEvents], tuple[Tensor, ...]]) -> TensorEvents:
+    def mapped(
+        self, function: Callable[[TensorEvents], tuple[Tensor, ...]], *, key: str = ""
+    ) -> TensorEvents:
         """Events with `represented` computed by a function of each event alone, and without `outputs`.
 
         Args:
             function: Maps events to columns (N, ...).
+            key: A digest of what the function depends on, under which a stream keeps the result; not used here.
         """
         with torch.no_grad():
             parts = [function(self[k : k + _CHUNK]) for k in range(0, len(self), _CHUNK)]
         columns = tuple(torch.cat(column) for column in zip(*parts, strict=True))
         return replace(self, outputs=(), represented=columns)
 
-    def drawn(self, size: int, *, rng: torch.Generator) -> Tensor:
-        """Draw the numbers (size,) of events with replacement, on the CPU."""
+    def drawn(self, size: int, *, rng: torch.Generator, first: int = 0) -> Tensor:
+        """Draw the numbers (size,) of events with replacement, on the CPU; arguments as in `batch`."""
         return torch.randint(len(self), (size,), generator=rng)
 
-    def batch(self, size: int, *, rng: torch.Generator) -> TensorEvents:
-        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit."""
-        chosen = self[self.drawn(size, rng=rng).to(self.condition.device)]
+    def batch(self, size: int, *, rng: torch.Generator, first: int = 0) -> TensorEvents:
+        """Draw `size` events with replacement; whole-number conditions are dithered by up to half a unit.
+
+        With the source of a worker, the result is the worker's rows of the batch (`hepgan.data.draws`).
+
+        Args:
+            size: Number of events.
+            rng: Source of random numbers.
+            first: Number of events drawn before, from which a stream from a cache goes on; not used here.
+        """
+        chosen = self.drawn(size, rng=rng)[own_rows(rng)]
+        return self[chosen.to(self.condition.device)].dithered(rng=rng)
+
+    def dithered(self, *, rng: torch.Generator) -> TensorEvents:
+        """These events, rows of a batch, with whole-number conditions shifted by up to half a unit."""
         if self.integer is None:
-            return chosen
-        shift = torch.rand(chosen.condition.shape, generator=rng).to(self.integer) - 0.5
-        return replace(chosen, condition=chosen.condition + self.integer * shift)
+            return self
+        shift = uniform(*self.condition.shape, rng=rng).to(self.integer) - 0.5
+        return replace(self, condition=self.condition + self.integer * shift)

@@ -222,7 +222,7 @@ class Description(Part):
 
     @field_serializer("data")
     def _layers_in_full(self, data: DataConfig) -> dict[str, Any]:
-        table = data.model_dump(mode="json", exclude_none=True)
+        table = data.model_dump(mode="json", exclude_none=True, exclude={"cache"})  # a place on one machine
         if self.geometry is not None:
             table["calorimeter"]["layers"] = self.geometry.calorimeter().as_dicts()
         return table

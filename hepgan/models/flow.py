@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from hepgan.config import DataConfig, FlowModelConfig
+from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ConfigError
 from hepgan.models.tracks import ObservablesGenerator
@@ -198,7 +199,7 @@ class FlowGenerator(ObservablesGenerator):
             Log densities (B,), and numbers of free targets (B,).
         """
         context, z, free = self.representation(events)
-        noise = torch.randn(z.shape, generator=rng, device=z.device)
+        noise = normal(*z.shape, rng=rng)
         drawn = ((1 - free) * 0.5 * (noise**2 + math.log(2 * math.pi))).sum(1)
         return self.network.log_density(free * z + (1 - free) * noise, context) + drawn, free.sum(1)
 

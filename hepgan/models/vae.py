@@ -26,6 +26,7 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from hepgan.config import DataConfig, VaeModelConfig
+from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.dense import ResidualNetwork
 from hepgan.models.tracks import ObservablesGenerator
@@ -109,7 +110,7 @@ class VaeGenerator(ObservablesGenerator):
         context, z, free = self.representation(events)
         z = free * z
         mean, log_spread = self.encode(context, z)
-        noise = torch.randn(mean.shape, generator=rng, device=z.device)
+        noise = normal(*mean.shape, rng=rng)
         code = mean + torch.exp(log_spread) * noise
         decoded, log_width = self.decode(context, code)
         if self.drawn:
@@ -118,7 +119,7 @@ class VaeGenerator(ObservablesGenerator):
             divergence = (0.5 * (mean**2 + torch.expm1(2 * log_spread)) - log_spread).sum(1)
             return surprise + divergence
         distance = (free * (z - decoded).abs()).sum(1)
-        prior = torch.randn(code.shape, generator=rng, device=z.device)
+        prior = normal(*code.shape, rng=rng)
         return self.model.reconstruction * distance + self._codes_game(context, code, prior)
 
     def _codes_game(self, context: Tensor, code: Tensor, prior: Tensor) -> Tensor:

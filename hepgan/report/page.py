@@ -22,7 +22,7 @@ from hepgan.evaluation.verdict import (
 )
 from hepgan.report.style import svg
 
-__all__ = ["Cell", "Grid", "KindReport", "Section", "render"]
+__all__ = ["Cell", "Grid", "KindReport", "Section", "render", "render_sections"]
 
 FEW_PEERS = 3  # published numbers beside ours in the verdict table; the others have a table of their own
 OWN_ANCHORS = ("top", "verdict", "reading", "published", "features", "provenance")
@@ -100,6 +100,37 @@ def _image(figure: Figure) -> Markup:
     return Markup("data:image/svg+xml;base64,") + Markup(base64.b64encode(svg(figure)).decode("ascii"))
 
 
+def _with_images(sections: Sequence[Section]) -> list[tuple[Section, Markup | None]]:
+    """Sections with the data addresses of their figures."""
+    return [(section, _image(section.figure) if section.figure else None) for section in sections]
+
+
+def _environment() -> Environment:
+    """The templates of the package."""
+    return Environment(
+        loader=PackageLoader("hepgan"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render_sections(sections: Sequence[Section], *, title: str, lead: str) -> str:
+    """Make a page of figures and tables without a verdict, as text.
+
+    Args:
+        sections: The figures, in order.
+        title: Heading of the page.
+        lead: The outcome in a few sentences.
+    """
+    return (
+        _environment()
+        .get_template("search.html")
+        .render(title=title, lead=lead, sections=_with_images(sections))
+    )
+
+
 def render(results: Results, sections: Sequence[Section], *, title: str, note: str = "") -> str:
     """Make the page, as text.
 
@@ -121,13 +152,7 @@ def render(results: Results, sections: Sequence[Section], *, title: str, note: s
             f"sections: expected anchors that differ, from each other and from {list(OWN_ANCHORS)}, got {twice} "
             "more than once; rename the section"
         )
-    environment = Environment(
-        loader=PackageLoader("hepgan"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment()
     environment.filters |= {"measurement": format_measurement, "limit": format_limit, "short": _short}
     judged = [row for row in results.rows if row.limit is not None]
     informing = [row for row in results.rows if row.limit is None]
@@ -145,6 +170,6 @@ def render(results: Results, sections: Sequence[Section], *, title: str, note: s
         verdicts=VERDICTS,
         features=sorted(results.features.items(), key=lambda item: -item[1].separation.value),
         single=results.classifier.single,
-        sections=[(section, _image(section.figure) if section.figure else None) for section in sections],
+        sections=_with_images(sections),
         provenance=_flat(results.provenance.model_dump()),
     )

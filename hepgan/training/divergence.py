@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from hepgan.data.tensors import TensorEvents
+from hepgan.data.streaming import TrainingEvents
 from hepgan.errors import TrainingDiverged
 from hepgan.training.state import RunState
 
@@ -28,15 +28,16 @@ class Watch:
         batch_size: Events of a batch.
     """
 
-    def __init__(self, state: RunState, events: TensorEvents, *, batch_size: int) -> None:
-        self.rng, self.events, self.batch_size = state.batch_rng, events, batch_size
+    def __init__(self, state: RunState, events: TrainingEvents, *, batch_size: int) -> None:
+        self.state, self.events, self.batch_size = state, events, batch_size
+        self.workers = state.workers
         self._forget()
 
     def _forget(self) -> None:
         self.turns: list[str] = []
         self.names: list[tuple[str, ...]] = []
         self.numbers: list[Tensor] = []
-        self.rng_state = self.rng.get_state()
+        self.rng_state, self.drawn = self.state.batch_rng.get_state(), self.state.drawn
 
     @torch.no_grad()
     def see(self, network: nn.Module, losses: Mapping[str, Tensor], *, turn: str) -> None:
@@ -53,21 +54,27 @@ class Watch:
         self.numbers.append(torch.stack([*losses.values(), size]))
 
     def look(self) -> None:
-        """Wait for the device, and stop if something was not finite since the last look.
+        """Wait for the device, and stop if something was not finite since the last look; workers look together.
 
         Raises:
             TrainingDiverged: If a number was not; says at which batch it began.
         """
-        if self.numbers and not torch.isfinite(torch.cat(self.numbers)).all():
-            first = next(k for k, row in enumerate(self.numbers) if not torch.isfinite(row).all())
+        if not self.numbers:
+            return
+        own = torch.cat(self.numbers) * self.workers.share(self.batch_size)
+        means = self.workers.sum(own)  # over each batch
+        if not torch.isfinite(means).all():
+            numbers = torch.split(means, [len(row) for row in self.numbers])
+            first = next(k for k, row in enumerate(numbers) if not torch.isfinite(row).all())
             rng = torch.Generator()
             rng.set_state(self.rng_state)
-            for _ in range(first):
-                self.events.batch(self.batch_size, rng=rng)
-            drawn = self.events.drawn(self.batch_size, rng=rng)[:_SHOWN].tolist()
-            numbers = zip(self.names[first], self.numbers[first].tolist(), strict=True)
+            begins = range(self.drawn, self.drawn + (first + 1) * self.batch_size, self.batch_size)
+            for begin in begins[:-1]:
+                self.events.batch(self.batch_size, rng=rng, first=begin)
+            drawn = self.events.drawn(self.batch_size, rng=rng, first=begins[-1])[:_SHOWN].tolist()
+            named = zip(self.names[first], numbers[first].tolist(), strict=True)
             raise TrainingDiverged(
-                f"training: expected finite losses and weights, got {', '.join(f'{k} {v:g}' for k, v in numbers)} in "
+                f"training: expected finite losses and weights, got {', '.join(f'{k} {v:g}' for k, v in named)} in "
                 f"{self.turns[first]}, whose batch is training events {', '.join(map(str, drawn))}, ... of "
                 f"{len(self.events)}; the checkpoint before stays, and its generator can be exported; --resume comes "
                 "to the same batch again: train anew with another --out and a lower lr_critic or lr_generator, or a "

@@ -35,18 +35,21 @@ class Log:
         folder: The run folder.
         step: Step of the checkpoint that the run goes on from; -1 for a new run.
         tensorboard: Write to TensorBoard too.
+        writes: Whether anything is written at all: only the first of several workers does.
 
     Raises:
         ConfigError: If TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: RunFolder, *, step: int, tensorboard: bool) -> None:
-        self.path = folder.log
+    def __init__(self, folder: RunFolder, *, step: int, tensorboard: bool, writes: bool = True) -> None:
+        self.path, self.writes = folder.log, writes
+        self.writer: SummaryWriter | None = None
+        if not writes:
+            return
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
             kept = [text for text in lines if _step_of(text) <= step]
             write_text(self.path, "".join(f"{text}\n" for text in kept))
-        self.writer: SummaryWriter | None = None
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -58,12 +61,13 @@ class Log:
             self.writer = SummaryWriter(str(folder.tensorboard), purge_step=step + 1)
 
     def __enter__(self) -> Log:
-        self.file = self.path.open("a", encoding="utf-8")
+        self.file = self.path.open("a", encoding="utf-8") if self.writes else None
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # `write` has said it
-            self.file.close()
+        if self.file is not None:
+            with suppress(OSError):  # `write` has said it
+                self.file.close()
         if self.writer is not None:
             self.writer.close()
 
@@ -73,6 +77,8 @@ class Log:
         Raises:
             OSError: If the disk is full, or the file cannot be written.
         """
+        if self.file is None:
+            return
         try:
             self.file.write(json.dumps(line) + "\n")
             self.file.flush()

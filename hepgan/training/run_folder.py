@@ -24,13 +24,14 @@ from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.training import checkpoint
 from hepgan.training.state import RunProgress, SavedState
 
-__all__ = ["RunFolder", "export_run", "export_trained", "load_generator"]
+__all__ = ["RunFolder", "changed_keys", "export_run", "export_trained", "load_generator"]
 
 logger = logging.getLogger(__name__)
 
 _FREE_TO_CHANGE = {
     f"training.{key}" for key in ("max_minutes", "save_every_minutes", "threads", "log_every", "tensorboard")
 }
+_FREE_TO_CHANGE |= {"data.cache"}  # whether events are streamed is in the checkpoint
 _FREE_TO_CHANGE |= {"data.output_tree", "data.calorimeter.hits.count"}  # filled in from the training file
 
 
@@ -127,7 +128,7 @@ class RunFolder:
         before, now = (
             tomllib.loads(configuration.dump(c)) for c in (configuration.load(self.config), config)
         )
-        changes = _changed_keys(before, now)
+        changes = changed_keys(before, now)
         changes = [change for change in changes if change.split(":")[0] not in _FREE_TO_CHANGE]
         if changes:
             raise ConfigError(
@@ -155,46 +156,52 @@ class RunFolder:
                     f"{error.strerror or error}; make room or give the permission, or name another --out"
                 ) from error
 
-    def saved_state(
-        self, *, device: str, data_sha256: str, data_files: Mapping[str, str]
-    ) -> SavedState | None:
+    def saved(self) -> SavedState | None:
         """Read the checkpoint of a run to resume; None if the run was stopped before its first checkpoint.
 
+        Raises:
+            ModelFileError: If each checkpoint is damaged.
+        """
+        if not any(file.exists() for file in checkpoint.history(self.checkpoint)):
+            return None
+        return SavedState.read(self.checkpoint)
+
+    def check_same(
+        self, progress: RunProgress, *, device: str, data_sha256: str, data_files: Mapping[str, str]
+    ) -> None:
+        """Check that a run to resume goes on with the device and the data that it began with.
+
         Args:
+            progress: Of its checkpoint.
             device: Type of the device to train on, cpu or cuda.
             data_sha256: Digest of the training files.
             data_files: Digest of each of them by its name.
 
         Raises:
-            ModelFileError: If each checkpoint is damaged.
             ConfigError: If it was written on a device of another type.
             DataError: If it was trained on other data.
         """
-        if not any(file.exists() for file in checkpoint.history(self.checkpoint)):
-            return None
-        saved = SavedState.read(self.checkpoint)
-        if saved.progress.device != device:
+        if progress.device != device:
             raise ConfigError(
-                f"run folder {self.path} was trained on {saved.progress.device!r}, and this is {device!r}, which draws "
-                f"other random numbers; resume with --device {saved.progress.device}, or start a new run with another "
+                f"run folder {self.path} was trained on {progress.device!r}, and this is {device!r}, which draws "
+                f"other random numbers; resume with --device {progress.device}, or start a new run with another "
                 "--out"
             )
-        if saved.progress.data_sha256 != data_sha256:
-            changes = _changed_files(saved.progress.data_files, data_files)
+        if progress.data_sha256 != data_sha256:
+            changes = _changed_files(progress.data_files, data_files)
             raise DataError(
                 f"run folder {self.path} was trained on other data ({changes}); restore the files, or start a new run "
                 "with another --out"
             )
-        return saved
 
 
-def _changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
+def changed_keys(old: object, new: object, prefix: str = "") -> list[str]:
     """Keys whose values differ between two TOML documents, as ``key: was ..., is ...``."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             change
             for key in sorted(old.keys() | new.keys())
-            for change in _changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+            for change in changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
         ]
     return [] if old == new else [f"{prefix}: was {old!r}, is {new!r}"]
 

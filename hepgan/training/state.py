@@ -22,6 +22,7 @@ from hepgan.models.spectral_norm import normalise_spectrum
 from hepgan.objectives import chosen
 from hepgan.training import checkpoint
 from hepgan.training.validation import ValidationDistance
+from hepgan.training.workers import ALONE, Workers
 
 __all__ = ["Networks", "RunProgress", "RunState", "SavedState"]
 
@@ -87,6 +88,8 @@ class RunProgress:
         data_files: Digest of each training file by its name; empty in checkpoints of version 0.1.
         device: Type of the device, cpu or cuda, which decides on the random numbers.
         unvalidated: Numbers to log with the distance of this step, if that is still to be computed; else None.
+        drawn: Number of events in all batches so far, from which a stream from a cache goes on.
+        streamed: Whether the events are streamed from a cache, which decides on the batches.
     """
 
     step: int = 0
@@ -97,6 +100,8 @@ class RunProgress:
     data_files: dict[str, str] = field(default_factory=dict)
     device: str
     unvalidated: dict[str, float] | None = None
+    drawn: int = 0
+    streamed: bool = False
 
 
 class SavedState(NamedTuple):
@@ -155,6 +160,7 @@ class RunState(RunProgress):
         batch_rng: Source of the batches, on the CPU.
         noise_rng: Source of the latent numbers and of the regulariser's numbers, on the device.
         best: Weights of `average` at `best_step`, or at the start before the first validation.
+        workers: The workers that train together; not saved.
     """
 
     generator: Any
@@ -165,6 +171,7 @@ class RunState(RunProgress):
     batch_rng: torch.Generator
     noise_rng: torch.Generator
     best: dict[str, Tensor] = field(default_factory=dict)
+    workers: Workers = ALONE
 
     @classmethod
     def start(
@@ -175,6 +182,7 @@ class RunState(RunProgress):
         device: torch.device,
         data_sha256: str,
         data_files: Mapping[str, str] = {},
+        workers: Workers = ALONE,
     ) -> RunState:
         """State before the first step and the first validation.
 
@@ -184,25 +192,26 @@ class RunState(RunProgress):
             device: Where to train.
             data_sha256: Digest of the training files.
             data_files: Digest of each of them.
+            workers: The workers that train together.
         """
         batch_rng = torch.Generator().manual_seed(config.training.seed)
         networks = Networks.fitted(config, events, rng=batch_rng)
         progress = RunProgress(
             data_sha256=data_sha256, data_files=dict(data_files), device=device.type, unvalidated={}
         )
-        state = cls._of(config, networks, batch_rng, progress)
+        state = cls._of(config, networks, batch_rng, progress, workers)
         state._keep_as_best()
         return state
 
     @classmethod
-    def restore(cls, config: Config, saved: SavedState) -> RunState:
+    def restore(cls, config: Config, saved: SavedState, *, workers: Workers = ALONE) -> RunState:
         """State at the step of a checkpoint, on the device that wrote it.
 
         Raises:
             ModelFileError: If the checkpoint is that of another model.
         """
         try:
-            return cls._restored(config, *saved)
+            return cls._restored(config, *saved, workers)
         except (RuntimeError, KeyError) as error:
             raise ModelFileError(
                 f"the checkpoint of step {saved.progress.step} does not fit the model that the configuration describes "
@@ -210,8 +219,10 @@ class RunState(RunProgress):
             ) from error
 
     @classmethod
-    def _restored(cls, config: Config, tensors: Mapping[str, Tensor], progress: RunProgress) -> RunState:
-        state = cls._of(config, Networks.loaded(config, tensors), torch.Generator(), progress)
+    def _restored(
+        cls, config: Config, tensors: Mapping[str, Tensor], progress: RunProgress, workers: Workers
+    ) -> RunState:
+        state = cls._of(config, Networks.loaded(config, tensors), torch.Generator(), progress, workers)
         state.average.load_state_dict(checkpoint.part(tensors, "ema"))
         for name, optimizer in state._optimizers().items():
             checkpoint.restore_optimizer(optimizer, checkpoint.part(tensors, name))
@@ -223,10 +234,16 @@ class RunState(RunProgress):
 
     @classmethod
     def _of(
-        cls, config: Config, networks: Networks, batch_rng: torch.Generator, progress: RunProgress
+        cls,
+        config: Config,
+        networks: Networks,
+        batch_rng: torch.Generator,
+        progress: RunProgress,
+        workers: Workers,
     ) -> RunState:
         """Move networks to the device; give them optimizers, and the generator its average."""
         settings = config.training
+        noise_rng = torch.Generator(progress.device).manual_seed(settings.seed)
         generator, critic = (network.to(progress.device) for network in networks)
         return cls(
             **vars(progress),
@@ -239,8 +256,9 @@ class RunState(RunProgress):
             critic_optimizer=torch.optim.Adam(
                 critic.parameters(), lr=settings.lr_critic, betas=settings.betas, fused=True
             ),
-            batch_rng=batch_rng,
-            noise_rng=torch.Generator(progress.device).manual_seed(settings.seed),
+            batch_rng=workers.generator(batch_rng, batch=settings.batch_size),
+            noise_rng=workers.generator(noise_rng, batch=settings.batch_size),
+            workers=workers,
         )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -250,20 +268,33 @@ class RunState(RunProgress):
             "optimizer_critic": self.critic_optimizer,
         }
 
+    def _contents(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """Tensors in groups, and texts, of a checkpoint."""
+        networks = {"generator": self.generator, "ema": self.average, "critic": self.critic}
+        parts = {name: network.state_dict() for name, network in networks.items()}
+        parts |= {name: checkpoint.optimizer_state(o) for name, o in self._optimizers().items()}
+        random = {"drawn": self.batch_rng.get_state(), "noise": self.noise_rng.get_state()}
+        texts = {text.name: getattr(self, text.name) for text in fields(RunProgress)}
+        return parts | {"best": self.best, "random": random}, texts
+
+    def saved(self) -> SavedState:
+        """This state in the form of a checkpoint, for `restore` in another process; tensors are on the CPU."""
+        parts, texts = self._contents()
+        tensors = {
+            f"{name}.{key}": value.cpu() for name, part in parts.items() for key, value in part.items()
+        }
+        return SavedState(tensors, RunProgress(**texts))
+
     def save(self, path: Path) -> None:
-        """Write the checkpoint.
+        """Write the checkpoint, as the first worker; the others have the same.
 
         Raises:
             TrainingDiverged: If a weight is infinite or NaN; the old checkpoint stays.
             OSError: If the disk is full or the folder cannot be written; the old checkpoint stays.
         """
         self._check_finite()
-        networks = {"generator": self.generator, "ema": self.average, "critic": self.critic}
-        parts = {name: network.state_dict() for name, network in networks.items()}
-        parts |= {name: checkpoint.optimizer_state(o) for name, o in self._optimizers().items()}
-        random = {"drawn": self.batch_rng.get_state(), "noise": self.noise_rng.get_state()}
-        texts = {text.name: getattr(self, text.name) for text in fields(RunProgress)}
-        checkpoint.save(path, parts | {"best": self.best, "random": random}, texts)
+        if self.workers.is_first:
+            checkpoint.save(path, *self._contents())
 
     def _check_finite(self) -> None:
         """Refuse to keep weights, or moments of an optimizer, that are infinite or NaN.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgan.config import Config, TrainingConfig
+from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
 from hepgan.objectives import (
@@ -24,6 +25,7 @@ from hepgan.objectives import (
     linear_gradient_penalty,
 )
 from hepgan.training.state import RunState
+from hepgan.training.workers import Workers
 
 __all__ = ["critic_step", "generator_step", "set_learning_rates", "update_average"]
 
@@ -43,7 +45,8 @@ def critic_step(
         config: Strengths in ``objective``, precision and gradient clipping in ``training``.
 
     Returns:
-        () numbers by their names in the log: critic_loss, the value of the game, and penalty if there is one.
+        () numbers of this worker's rows, by their names in the log: critic_loss, the value of the game, and penalty if
+        there is one.
 
     Raises:
         ValueError: If the objective has no critic.
@@ -66,7 +69,7 @@ def critic_step(
             penalty = _penalty(state, view, fake[0], other.detach(), batch.weights, objective, regulariser)
             loss = loss + settings.penalty * penalty
             losses["penalty"] = penalty
-    _descend(loss, state.critic, state.critic_optimizer, grad_clip=config.training.grad_clip)
+    _descend(loss, state.critic, state.critic_optimizer, state.workers, config.training)
     if regulariser.clip:
         _clip_weights(state.critic, settings.clip)
     return losses | {"critic_loss": loss, objective.game.value: value}
@@ -124,7 +127,7 @@ def generator_step(
         with _autocast(state, config.training):
             losses.append(expectation(state.generator.loss(batch, rng=state.noise_rng), batch.weights))
     loss = torch.stack(losses).sum()
-    _descend(loss, state.generator, state.generator_optimizer, grad_clip=config.training.grad_clip)
+    _descend(loss, state.generator, state.generator_optimizer, state.workers, config.training)
     state.critic.requires_grad_(True)
     return {"generator_loss": loss}
 
@@ -151,8 +154,8 @@ def update_average(state: RunState, *, decay: float) -> None:
 
 def _generated(state: RunState, view: CriticView, objective: Objective) -> list[Tensor]:
     """Draw independent generated events (B, F) for each real one; of alpha-GAN they include reconstructions."""
-    shape, rng = (state.generator.n_latent, len(view.context)), state.noise_rng  # as models have it in memory
-    latents = [torch.randn(shape, generator=rng, device=rng.device).T for _ in range(objective.fakes)]
+    shape = state.generator.n_latent, len(view.context)  # as models have it in memory
+    latents = [normal(*shape, rng=state.noise_rng, axis=1).T for _ in range(objective.fakes)]
     return [view.fake(view.codes(latent) if objective.own else latent) for latent in latents]
 
 
@@ -163,12 +166,19 @@ def _autocast(state: RunState, settings: TrainingConfig) -> AbstractContextManag
     )
 
 
-def _descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, *, grad_clip: float) -> None:
-    """Take one step of an optimizer; gradients longer than `grad_clip` are shortened to it if it is positive."""
+def _descend(
+    loss: Tensor,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    workers: Workers,
+    settings: TrainingConfig,
+) -> None:
+    """Take one step of an optimizer along the gradient of the batch, shortened to ``grad_clip`` if that is positive."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    if grad_clip > 0:
-        nn.utils.clip_grad_norm_(network.parameters(), grad_clip)
+    workers.average_gradients(network.parameters(), batch=settings.batch_size)
+    if settings.grad_clip > 0:
+        nn.utils.clip_grad_norm_(network.parameters(), settings.grad_clip)
     optimizer.step()
 
 

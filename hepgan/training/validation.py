@@ -21,6 +21,7 @@ from hepgan.data.tensors import TensorEvents
 from hepgan.metrics import wasserstein
 from hepgan.training.showers import ShowerObservables
 from hepgan.training.tracks import TrackObservables
+from hepgan.training.workers import ALONE, Workers
 
 __all__ = ["OBSERVABLES", "Observables", "ValidationDistance"]
 
@@ -55,6 +56,7 @@ class ValidationDistance:
         kind: Kind of the data.
         threshold: Showers: a cell counts as hit above this energy, in the unit of the cells.
         seed: Fixes the directions and the latent numbers, so that checkpoints are compared on equal terms.
+        workers: Workers that generate together; each has the same reference.
 
     References:
         Bonneel et al., J. Math. Imaging Vis. 51 (2015) 22 (sliced Wasserstein distance).
@@ -68,8 +70,9 @@ class ValidationDistance:
         kind: Kind,
         threshold: float = 0.0,
         seed: int = 0,
+        workers: Workers = ALONE,
     ) -> None:
-        self.reference = reference
+        self.reference, self.workers = reference, workers
         with torch.no_grad():
             self.observables = OBSERVABLES[kind.name](reference, generator, threshold=threshold)
             observed = self.observables(*reference.outputs)
@@ -112,13 +115,21 @@ class ValidationDistance:
         """Distance of a generator's events at the reference's conditions, generated `batch_size` at once.
 
         Returns:
-            The distance; None as soon as `stopped` is not empty.
+            The distance; None as soon as `stopped` is not empty, of any worker.
         """
-        conditions = torch.split(self.reference.condition, batch_size)
-        latents = torch.split(self.latent, batch_size)
-        parts = []
-        for c, z in zip(conditions, latents, strict=True):
-            if stopped:
+        outputs = [
+            torch.zeros_like(output, memory_format=torch.contiguous_format)
+            for output in self.reference.outputs
+        ]
+        for first in range(0, len(self.reference), batch_size * self.workers.size):
+            if self.workers.largest(len(stopped))[0]:
                 return None
-            parts.append(generator(c, z.to(c.device)))
-        return self.between(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+            start = first + batch_size * self.workers.rank
+            rows = slice(start, start + batch_size)
+            condition = self.reference.condition[rows]
+            if not len(condition):
+                continue
+            generated = generator(condition, self.latent[rows].to(condition.device))
+            for output, part in zip(outputs, generated, strict=True):
+                output[rows] = part
+        return self.between(*map(self.workers.sum, outputs))

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import hepgan
 from hepgan.cli import app, main
+from hepgan.errors import WorkerFailed
 from hepgan.inference.checking import Check
 
 ROOT = Path(__file__).parents[2]
@@ -84,8 +85,8 @@ def test_help_shows_an_example(name):
 
 def test_commands_are_those_of_the_contract():
     assert list(COMMANDS) == [
-        *("demo", "inspect", "convert", "train", "evaluate", "compare", "export", "check", "generate", "toy"),
-        "benchmark",
+        *("demo", "inspect", "convert", "prepare", "train", "tune", "evaluate", "compare", "export", "check"),
+        *("generate", "toy", "benchmark"),
     ]
 
 
@@ -172,9 +173,10 @@ def test_debug_shows_the_traceback(words, environment):
     assert isinstance(result.exception, FileNotFoundError)
 
 
-def test_losses_that_are_not_finite_are_a_failure_and_not_bad_input(monkeypatch, tmp_path):
+@pytest.mark.parametrize("error", [FloatingPointError, WorkerFailed])
+def test_losses_that_are_not_finite_are_a_failure_and_not_bad_input(monkeypatch, tmp_path, error):
     def train(*_, **__):
-        raise FloatingPointError("training: losses are not finite at step 7")
+        raise error("training: losses are not finite at step 7")
 
     monkeypatch.setattr("hepgan.training.loop.train", train)
     result = run("train", DEMO, "--out", tmp_path / "run")
@@ -208,6 +210,17 @@ def test_inspect_and_its_configuration(tmp_path):
     result = run("train", recipe, "--out", tmp_path / "run", *settings())
     assert result.exit_code == 0, result.output
     assert (tmp_path / "run" / "model.onnx").is_file()
+
+
+def test_prepare_says_what_is_next_and_refuses_another_configuration(tmp_path):
+    words = ("prepare", DEMO, "--out", tmp_path / "cache", "--workers", 1, "--set", "data.max_events=300")
+    for _ in range(2):  # the second time it is there already
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+        last = f"Next: hepgan train {DEMO} --set data.cache={tmp_path / 'cache'}"
+        assert result.stdout == f"{tmp_path / 'cache'}\n{last}\n"
+    message = refused(*words[:-1], "data.max_events=299")
+    assert "was made with another configuration (data.max_events: was 300, is 299)" in message
 
 
 def test_demo_leaves_everything(demo_run):

@@ -1,34 +1,16 @@
 """Splits are disjoint and fixed by the seed."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import branches_of
+from conftest import branches_of, shifted
 
-from hepgan.config import DataConfig, parse
-from hepgan.data.events import Events
+from hepgan.config import parse
 from hepgan.data.reading import read
-from hepgan.data.splits import evaluation_events, split, test_events, training_events, training_files
+from hepgan.data.splits import test_events, training_events, training_files
 from hepgan.errors import ConfigError, DataError, NotFoundError
-from hepgan.files import digest
-
-
-def test_split_is_disjoint_complete_and_fixed_by_the_seed(tiny_data):
-    data = tiny_data(["none.root"], validation=0.2, test=0.1)
-    parts = split(data, 1000, seed=3)
-    assert [len(part) for part in parts] == [700, 200, 100]
-    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1000))
-    assert all(np.array_equal(a, b) for a, b in zip(parts, split(data, 1000, seed=3), strict=True))
-    assert not np.array_equal(parts[2], split(data, 1000, seed=4)[2])
-
-
-def test_too_few_events_to_split_are_named(tiny_data):
-    with pytest.raises(DataError, match=r"3 events are too few to split into training, validation"):
-        split(tiny_data(["none.root"]), 3, seed=1)
 
 
 def test_held_out_events_are_never_trained_on(tiny_data, tiny_file):
@@ -51,18 +33,6 @@ def test_test_files_replace_the_test_part(tiny_data, tiny_file, write_tree, tmp_
         ConfigError, match=r"data.test is 0 and data.test_files is empty; name a file with --data"
     ):
         test_events(tiny_data([file], test=0.0), seed=1)
-
-
-def shifted(events: Events, by: float = 0.001) -> Events:
-    """Other events: none of them equal to the given ones."""
-    return replace(events, conditions=events.conditions + np.float32(by))
-
-
-@pytest.fixture
-def two_files(tiny_file, write_tree, tmp_path, tiny_events) -> tuple[str, str]:
-    """Two files of different events, which one glob matches."""
-    second = branches_of(shifted(tiny_events), "arrays")
-    return tiny_file(name="run_1.root"), write_tree(tmp_path / "run_2.root", second)
 
 
 def link(path: str, way: str) -> str:
@@ -169,34 +139,3 @@ def test_few_repeated_events_are_said_only(tiny_data, write_tree, tmp_path, capl
     data = parse({"data": {"files": [file], "conditions": [{"name": "P"}], "targets": [{"name": "x"}]}}).data
     assert sum(map(len, training_events(data, seed=1))) == 18_018
     assert "expected each event once, got 20 of 20020 events that repeat another one exactly" in caplog.text
-
-
-def evaluated(data: DataConfig, run: Path, **options: Any) -> tuple[Events, Events | None]:
-    """Events for the evaluation of a run folder."""
-    defaults = {"asked": data, "files": None, "data_sha256": "", "with_training": True}
-    return evaluation_events(data, seed=1, model=run, progress=False, **(defaults | options))
-
-
-def test_evaluation_refuses_events_of_the_training(tiny_data, two_files, tmp_path, caplog):
-    data = tiny_data([two_files[0]])
-    reference, training = evaluated(data, tmp_path)
-    assert (len(reference), len(training)) == (5, 40)
-    assert len(evaluated(data, tmp_path, files=[two_files[1]])[0]) == 50
-    for with_training in (True, False):
-        with pytest.raises(
-            DataError,
-            match=r"--data: expected events that the training has not seen, got 40 of 50 .*leave out",
-        ):
-            evaluated(data, tmp_path, files=[two_files[0]], with_training=with_training)
-    asked = data.model_copy(update={"repeated": "keep"})
-    assert len(evaluated(data, tmp_path, files=[two_files[0]], asked=asked)[0]) == 50
-    gone = tiny_data(["gone.root"])
-    assert len(evaluated(gone, tmp_path, files=[two_files[0]], with_training=False)[0]) == 50
-    assert "whether the training has seen the events is not known" in caplog.text
-
-
-def test_evaluation_refuses_a_model_that_was_trained_on_its_test_files(tiny_data, two_files, tmp_path):
-    data = tiny_data([str(Path(two_files[0]).with_name("run_*.root"))], test_files=[two_files[1]])
-    assert len(evaluated(data, tmp_path, data_sha256=digest([two_files[0]]))[0]) == 50
-    with pytest.raises(DataError, match=r"got a model that was trained on all of data.files, these included"):
-        evaluated(data, tmp_path, data_sha256=digest(two_files))

@@ -6,6 +6,7 @@ import torch
 from hepgan.errors import TrainingDiverged
 from hepgan.training.divergence import Watch
 from hepgan.training.setup import set_up
+from hepgan.training.workers import Workers
 
 
 @pytest.fixture
@@ -42,3 +43,12 @@ def test_nothing_is_said_of_what_is_finite(run):
     watch.see(run.state.generator, {"generator_loss": torch.tensor(1e30)}, turn="turn 0")
     watch.look()
     assert watch.numbers == []
+
+
+def test_what_one_worker_sees_stops_all(run, monkeypatch):
+    watch = Watch(run.state, run.events, batch_size=16)
+    watch.see(run.state.critic, {"critic_loss": torch.tensor(1.0)}, turn="turn 0")
+    other = torch.tensor([torch.nan, 0.0])
+    monkeypatch.setattr(Workers, "sum", lambda self, tensor: tensor + other)
+    with pytest.raises(TrainingDiverged, match=r"critic_loss nan, norm of the weights \d.* in turn 0"):
+        watch.look()

@@ -65,13 +65,14 @@ def test_files_that_changed_are_named(tmp_path):
 
     def refused(message):
         with pytest.raises(DataError, match=message):
-            folder.saved_state(device="cpu", data_sha256=now[0], data_files=now[1])
+            folder.check_same(folder.saved().progress, device="cpu", data_sha256=now[0], data_files=now[1])
 
     folder = RunFolder(tmp_path / "run")
     sha256, each = digests("abc")
     texts = {"step": 1, "device": "cpu", "data_sha256": sha256, "data_files": each}
     checkpoint.save(folder.checkpoint, {"best": {}}, texts)
-    assert folder.saved_state(device="cpu", data_sha256=sha256, data_files=each).progress.step == 1
+    assert folder.saved().progress.step == 1
+    folder.check_same(folder.saved().progress, device="cpu", data_sha256=sha256, data_files=each)
     now = digests("acb")
     refused(r"\(the same files in another order: was \[.*\], is ")
     Path(files["b"]).write_text("other")

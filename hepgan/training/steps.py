@@ -119,10 +119,12 @@ def generator_step(
     losses = []
     if objective.generator is not None:
         view = state.critic.view(state.generator, batch)
-        events = [view.real, *_generated(state, view, objective)]
+        real, fakes = view.real, _generated(state, view, objective)
         with _autocast(state, config.training):
-            scores = events if objective.game is None else [state.critic(x, view.context) for x in events]
-            losses.append(objective.generator(scores[0], scores[1:], batch.weights))
+            if objective.game is not None:
+                fakes = [state.critic(x, view.context) for x in fakes]
+                real = state.critic(real, view.context) if objective.compares else real
+            losses.append(objective.generator(real, fakes, batch.weights))
     if objective.own:
         with _autocast(state, config.training):
             losses.append(expectation(state.generator.loss(batch, rng=state.noise_rng), batch.weights))

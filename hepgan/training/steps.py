@@ -60,7 +60,7 @@ def critic_step(
     with _autocast(state, config.training):
         context = view.context.repeat(1 + len(fake), 1)
         events = torch.cat([x.T for x in (view.real, *fake)], 1).T
-        scores = state.critic(events, context).split(len(view.real))
+        scores = state.critic.scores(events, context).split(len(view.real))
         other = scores[-1]
         v_real, v_fake = (objective.witness(s, other) for s in scores[:2])
         value = objective.game(v_real, v_fake, batch.weights, smoothing=settings.label_smoothing)
@@ -122,8 +122,8 @@ def generator_step(
         real, fakes = view.real, _generated(state, view, objective)
         with _autocast(state, config.training):
             if objective.game is not None:
-                fakes = [state.critic(x, view.context) for x in fakes]
-                real = state.critic(real, view.context) if objective.compares else real
+                fakes = [state.critic.scores(x, view.context) for x in fakes]
+                real = state.critic.scores(real, view.context) if objective.compares else real
             losses.append(objective.generator(real, fakes, batch.weights))
     if objective.own:
         with _autocast(state, config.training):

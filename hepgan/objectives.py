@@ -381,6 +381,8 @@ class Objective:
         witness: Function of scores (B, S) of events and scores of the last set of generated ones; gives v, (B,).
         own: Whether the model's own loss is added: ``generator.loss(events, rng=...)``, (B,) numbers for a batch
             (`TensorEvents`), such as minus a log likelihood.
+        compares: Whether the generator's loss needs the critic's scores of the real events; otherwise they are not
+            computed, and the loss gets the events in their place.
     """
 
     source: str
@@ -391,6 +393,7 @@ class Objective:
     fakes: int = 1
     witness: Callable[[Scores, Scores], Tensor] = first_score
     own: bool = False
+    compares: bool = False
 
     @property
     def signed(self) -> bool:
@@ -429,6 +432,7 @@ OBJECTIVES: dict[str, Objective] = {
         scores=256,
         fakes=2,
         witness=lambda scores, other: _length(scores - other) - _length(scores),
+        compares=True,
     ),
     "minimax": _bound(_LOGISTIC, "arXiv:1406.2661, equation 1"),
     "non-saturating": Objective("arXiv:1406.2661, section 3", _each(lambda v: softplus(-v)), _LOGISTIC),

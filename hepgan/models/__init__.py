@@ -11,7 +11,8 @@ events in the representation that the critic scores, ``critic(x, context)`` the 
 ================== ========= ===================================================================================
 module             model     what it holds
 ================== ========= ===================================================================================
-`showers`          "calo"    generator and critic of calorimeter showers
+`showers`          "calo"    generator of calorimeter showers
+`shower_critic`    "calo"    their critic
 `tracks`                     base class of all generators of tracks (continuous observables with point masses)
 `dense`            "dll"     dense generator of tracks, and the critic of all generators of tracks
 `vae`              "vae"     variational autoencoder of tracks, and alpha-GAN
@@ -26,7 +27,8 @@ from typing import Any, NamedTuple
 from hepgan.models.dense import DllCritic, DllGenerator
 from hepgan.models.flow import FlowGenerator
 from hepgan.models.locally_connected import LocallyConnected2d
-from hepgan.models.showers import CaloCritic, CaloGenerator
+from hepgan.models.shower_critic import CaloCritic
+from hepgan.models.showers import CaloGenerator
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.vae import VaeGenerator
 

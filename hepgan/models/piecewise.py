@@ -6,7 +6,7 @@ which at a batch. A gradient penalty then needs no second derivatives, see `hepg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["SLOPE", "Step", "Trace", "activated", "sloped"]
+__all__ = ["SLOPE", "Step", "Trace", "activated", "given", "sloped"]
 
 SLOPE = 0.1
 """Slope of all leaky ReLUs for negative numbers."""
@@ -89,9 +89,7 @@ class Trace:
 
         with torch.no_grad():
             network(direction, derivative)
-        weights = [passed.layer.weight for passed in self._passed]
-        zero: Tensor = _Given.apply(len(gradients), *gradients, *weights)  # type: ignore[no-untyped-call]
-        return zero
+        return given(gradients, [passed.layer.weight for passed in self._passed])
 
 
 def _weight_gradient(layer: Any, x: Tensor, g: Tensor) -> Tensor:
@@ -108,6 +106,12 @@ def _without_bias(layer: Any, x: Tensor, sign: Tensor, slope: float) -> Tensor:
         return sloped(functional.linear(x, layer.weight), sign, slope)
     made: Tensor = layer.derivative(x, slope=slope, sign=sign)
     return made
+
+
+def given(derivatives: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Zero whose derivative by each of the weights is given."""
+    zero: Tensor = _Given.apply(len(derivatives), *derivatives, *weights)  # type: ignore[no-untyped-call]
+    return zero
 
 
 class _Given(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Generator and critic of calorimeter showers, one image per layer: ``model.name = "calo"``.
+"""Generator of calorimeter showers, one image per layer: ``model.name = "calo"``.
 
 It follows CaloGAN (arXiv:1705.02355): all layers share a trunk, each layer has its own stream of locally connected
 layers, and each stream passes information on to the next. Differences from CaloGAN, and their reasons:
@@ -8,8 +8,7 @@ layers, and each stream passes information on to the next. Differences from Calo
 - The network works on variables that `ConditionalQuantile` has made standard normal at every energy. Before any
   training the generator is a Gaussian copula (`FactorCopula`), with the right spectra, occupancy and linear
   correlations. The streams start at zero and learn from the critic what the copula lacks.
-- The critic gets standardised logarithms of all energies and the shower shapes. It has no batch normalisation, because
-  its penalty is defined for each event alone (arXiv:1704.00028, section 4).
+- The critic is that of `hepgan.models.shower_critic`.
 
 Two options remove the dependence on cell positions, to measure its benefit: convolutions in place of locally
 connected layers (`hepgan.models.convolution`), and statistics of whole layers in place of those of cells.
@@ -18,9 +17,8 @@ connected layers (`hepgan.models.convolution`), and statistics of whole layers i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,23 +28,18 @@ from hepgan.data.tensors import TensorEvents
 from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
 from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
-from hepgan.models.critic_view import CriticView
 from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
-from hepgan.models.piecewise import SLOPE, Step, Trace, activated
+from hepgan.models.piecewise import SLOPE
 from hepgan.transforms.conditions import ConditionScaling
-from hepgan.transforms.energy import ConditionalMoments, ConditionalQuantile
-from hepgan.transforms.kernels import usable
-from hepgan.transforms.shower_kernels import MOST_LAYERS, ShowerSettings, features
-from hepgan.transforms.shower_shapes import ShowerShapes
+from hepgan.transforms.energy import ConditionalQuantile
 from hepgan.transforms.showers import ShowerScaling
 
-__all__ = ["CaloCritic", "CaloGenerator", "ShowerRepresentation"]
+__all__ = ["PAINT", "CaloGenerator"]
 
 logger = logging.getLogger(__name__)
 
 _MOST_RESPONSE = 2.0  # largest credible mean E_tot/E_inc; more means that units differ
-_LONG = 8  # cells along an axis from which on the windows of the critic move in steps of two
 
 
 class _Spread(nn.Linear):
@@ -68,7 +61,7 @@ class _Spread(nn.Linear):
         return images(values, self.channels, self.shape)
 
 
-_PAINT: dict[str, tuple[Any, Any]] = {
+PAINT: dict[str, tuple[Any, Any]] = {
     "locally-connected": (LocallyConnected2d, _Spread),
     "convolution": (Convolution2d, Enlarge),
 }
@@ -86,7 +79,7 @@ class _Stream(nn.Module):
 
     def __init__(self, layer: CaloLayer, previous: CaloLayer | None, model: CaloModelConfig) -> None:
         super().__init__()
-        local, spread = _PAINT[model.paint]
+        local, spread = PAINT[model.paint]
         channels, self.shape = model.channels, layer.shape
         self.spread = spread(model.width, channels, layer)
         self.resample = Resample(previous, layer) if previous is not None else None
@@ -259,159 +252,3 @@ class CaloGenerator(nn.Module):
             correction, maps = stream(trunk, image, noise, maps)
             parts.append(image + correction)
         return torch.cat(parts).T
-
-
-class ShowerRepresentation(nn.Module):
-    """Represent a shower for the critic: logarithms of all energies, and shower shapes, standardised at each energy.
-
-    Args:
-        calorimeter: The geometry.
-        n_overflow: Number of overflow energies per shower: one per layer, or 0.
-    """
-
-    def __init__(self, calorimeter: Calorimeter, *, n_overflow: int) -> None:
-        super().__init__()
-        self.scaling = ShowerScaling(calorimeter, n_overflow=n_overflow)
-        self.shapes = ShowerShapes(calorimeter, n_overflow=n_overflow, softness=1.0)
-        self.n_global = self.scaling.n_global
-        self.n_cells = calorimeter.n_cells
-        self.n_features = self.scaling.n_variables + len(self.shapes.names)
-        self.moments = ConditionalMoments(self.n_features)
-
-    def _raw(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
-        """Features (B, n_features) before they are standardised; arguments as in `forward`."""
-        scaling, shapes = self.scaling, self.shapes
-        layers = scaling.calorimeter.n_layers
-        if layers > MOST_LAYERS or shapes.jets or not usable(cells, overflow, energy):
-            return torch.cat([scaling(cells, overflow, energy).T, shapes(cells, overflow, energy).T]).T
-        settings = ShowerSettings(
-            scaling.calorimeter,
-            tuple(scaling.order),
-            scaling.n_overflow > 0,
-            float(scaling.offset),
-            tuple(shapes.floors),
-            shapes.threshold,
-            float(shapes.softness),
-        )
-        return features(cells.T, overflow.T, energy, settings).T
-
-    def fit(self, cells: Tensor, overflow: Tensor, energy: Tensor, weights: Tensor) -> None:
-        """Fit the standardisation to showers with (N,) weights; the other arguments as in `forward`."""
-        with torch.no_grad():
-            self.scaling.fit(cells, overflow, weights)
-            self.shapes.softness.copy_(self.scaling.offset)
-            self.moments.fit(self._raw(cells, overflow, energy), energy, weights)
-
-    def forward(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
-        """Compute the representation.
-
-        Args:
-            cells: (B, n_cells) energies.
-            overflow: (B, n_overflow) energies, in the unit of the cells.
-            energy: (B,) incident energies in the unit of the cells.
-
-        Returns:
-            (B, n_features): response and layer energies, cells, shower shapes.
-        """
-        event: Tensor = self.moments(self._raw(cells, overflow, energy), energy)
-        return event
-
-
-class CaloCritic(nn.Module):
-    """Score showers given their conditions; the scores are unbounded.
-
-    Locally connected layers (or convolutions) process the image of each layer; dense layers combine their outputs with
-    the energies, the shower shapes and the conditions.
-
-    Args:
-        generator: Generator whose showers it scores; gives geometry, conditions and units.
-        model: Sizes of the network.
-        scores: Number S of scores per shower.
-    """
-
-    def __init__(self, generator: CaloGenerator, model: CaloModelConfig, *, scores: int = 1) -> None:
-        super().__init__()
-        self.calorimeter = generator.calorimeter
-        self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
-        streams, (local, _) = [], _PAINT[model.paint]
-        fan_in = (
-            self.representation.n_features - self.calorimeter.n_cells + generator.condition_scaling.n_features
-        )
-        for layer in self.calorimeter.layers:
-            size, channels = layer.shape, 1
-            steps: list[nn.Module] = []
-            for _ in range(2):
-                stride = (2 if size[0] >= _LONG else 1, 2 if size[1] >= _LONG else 1)
-                step = local(
-                    channels, model.critic_channels, size=size, kernel_size=3, stride=stride, padding=1
-                )
-                steps.append(step)
-                size, channels = step.output_size, model.critic_channels
-            streams.append(nn.ModuleDict(_numbered(steps)))
-            fan_in += size[0] * size[1] * channels
-        self.streams = nn.ModuleList(streams)
-        dense: list[nn.Module] = []
-        for _ in range(model.critic_depth):
-            dense.append(nn.Linear(fan_in, model.critic_width))
-            fan_in = model.critic_width
-        self.dense = nn.ModuleDict(_numbered([*dense, nn.Linear(fan_in, scores)]))
-
-    def fit(self, generator: CaloGenerator, events: TensorEvents) -> None:
-        """Fit the standardisation of the representation to the training events."""
-        cells, overflow = events.outputs
-        self.representation.fit(cells, overflow, generator.incident_energy(events.condition), events.weights)
-
-    def view(self, generator: CaloGenerator, events: TensorEvents) -> CriticView:
-        """Represent B real showers, and generated ones with the same conditions.
-
-        The representation is (B, n_features), see `ShowerRepresentation`; the context (B, n_context) has the
-        standardised conditions.
-        """
-        energy = generator.incident_energy(events.condition)
-
-        def represent(cells: Tensor, overflow: Tensor) -> Tensor:
-            event: Tensor = self.representation(cells, overflow, energy)
-            return event
-
-        with torch.no_grad():
-            context = generator.condition_scaling(events.condition)
-            real = events.represented[0] if events.represented else represent(*events.outputs)
-            real = real.T.contiguous().T
-        return CriticView(context, real, lambda latent: represent(*generator(events.condition, latent)))
-
-    def represented(self, generator: CaloGenerator, events: TensorEvents) -> tuple[Tensor, ...]:
-        """What `view` needs of real showers beside their conditions: the representation, (N, n_features)."""
-        real: Tensor = self.representation(*events.outputs, generator.incident_energy(events.condition))
-        return (real,)
-
-    def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Scores (B, S), and the function of directions (B, n_features) that `linear_gradient_penalty` needs."""
-        trace, zero = Trace(), torch.zeros_like(context)
-        scores = self(x, context, step=trace.record)
-
-        def network(direction: Tensor, step: Step) -> Tensor:
-            return self(direction, zero, step=step)  # type: ignore[no-any-return]
-
-        return scores, lambda direction: trace.along(network, direction)
-
-    def forward(self, x: Tensor, context: Tensor, *, step: Step = activated) -> Tensor:
-        """Score (B, n_features) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
-        n_global, layers = self.representation.n_global, self.calorimeter.layers
-        cells = [layer.n_cells for layer in layers]
-        sizes = [n_global, *cells, x.shape[1] - n_global - sum(cells)]
-        first, *logs, shapes = torch.split(x.T.contiguous(), sizes)
-        parts = [first, shapes, context.T]
-        for stream, layer, values in zip(self.streams, layers, logs, strict=True):
-            maps = images(values, 1, layer.shape)
-            for local in cast(nn.ModuleDict, stream).values():
-                maps = step(local, maps, SLOPE)
-            parts.append(numbers(maps))
-        h, (*dense, final) = torch.cat(parts).T, self.dense.values()
-        for hidden in dense:
-            h = step(hidden, h, SLOPE)
-        return step(final, h, 1.0)
-
-
-def _numbered(layers: list[nn.Module]) -> dict[str, nn.Module]:
-    """Layers by the even numbers, as in checkpoints, where each was followed by a module of its leaky ReLU."""
-    return {str(2 * k): layer for k, layer in enumerate(layers)}

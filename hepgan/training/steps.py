@@ -60,7 +60,7 @@ def critic_step(
     with _autocast(state, config.training):
         context = view.context.repeat(1 + len(fake), 1)
         events = torch.cat([x.T for x in (view.real, *fake)], 1).T
-        scores = state.critic(events, context).split(len(view.real))
+        scores = state.critic.scores(events, context).split(len(view.real))
         other = scores[-1]
         v_real, v_fake = (objective.witness(s, other) for s in scores[:2])
         value = objective.game(v_real, v_fake, batch.weights, smoothing=settings.label_smoothing)
@@ -119,10 +119,12 @@ def generator_step(
     losses = []
     if objective.generator is not None:
         view = state.critic.view(state.generator, batch)
-        events = [view.real, *_generated(state, view, objective)]
+        real, fakes = view.real, _generated(state, view, objective)
         with _autocast(state, config.training):
-            scores = events if objective.game is None else [state.critic(x, view.context) for x in events]
-            losses.append(objective.generator(scores[0], scores[1:], batch.weights))
+            if objective.game is not None:
+                fakes = [state.critic.scores(x, view.context) for x in fakes]
+                real = state.critic.scores(real, view.context) if objective.compares else real
+            losses.append(objective.generator(real, fakes, batch.weights))
     if objective.own:
         with _autocast(state, config.training):
             losses.append(expectation(state.generator.loss(batch, rng=state.noise_rng), batch.weights))

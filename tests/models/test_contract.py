@@ -222,6 +222,19 @@ def test_the_quick_gradient_penalty_has_the_derivatives_of_the_one_with_second_d
         torch.testing.assert_close(got[key], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()))
 
 
+def test_the_quick_scores_are_the_scores(case):
+    view, weights = case.critic.view(case.generator, case.events[:B]), torch.linspace(-1, 1, B * SCORES)
+    x = view.real.clone().requires_grad_()
+    results = []
+    for score in (case.critic, case.critic.scores):
+        value = score(x, view.context)
+        total = (value.flatten() * weights).sum()
+        results.append([value, *torch.autograd.grad(total, [x, *case.critic.parameters()])])
+    for expected, got in zip(*results, strict=True):
+        scale = float(expected.detach().abs().max())
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
 def test_events_are_represented_once_for_all_steps(case):
     events = case.events[:B]
     represented = events.mapped(lambda part: case.critic.represented(case.generator, part))

@@ -8,7 +8,8 @@ from hepgan.config import CaloModelConfig
 from hepgan.geometry import CaloLayer
 from hepgan.models.convolution import Convolution2d, Enlarge, coarser
 from hepgan.models.locally_connected import LocallyConnected2d
-from hepgan.models.showers import CaloCritic, CaloGenerator
+from hepgan.models.shower_critic import CaloCritic
+from hepgan.models.showers import CaloGenerator
 from hepgan.objectives import gradient_penalty
 
 MODEL = CaloModelConfig(

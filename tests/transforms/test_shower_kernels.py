@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hepgan.geometry import Calorimeter
-from hepgan.models.showers import ShowerRepresentation
+from hepgan.models.shower_critic import ShowerRepresentation
 from hepgan.transforms import energy, kernels
 from hepgan.transforms.energy import ConditionalQuantile
 from hepgan.transforms.showers import ShowerScaling

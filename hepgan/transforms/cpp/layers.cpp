@@ -124,6 +124,105 @@ inline void weight(const Shape &s, const float *x, const float *g, float *w, con
         }
 }
 
+// One row of the image of the output, for the events begin..end.
+inline void output_row(const Shape &s, const float *const *x, const float *w, const float *bias, float slope,
+                       const float *sign, float *y, long h, long begin, long end) {
+    for (long v = 0; v < s.columns; v++)
+        groups(s.outputs, [&](long o, auto rows) {
+            blocks(begin, end, [&](long b, auto kind) {
+                output<decltype(kind), decltype(rows)::n>(s, x, w, bias, slope, sign, y, h, v, o, b);
+            });
+        });
+}
+
+// One row of the image of the gradient of the input, for the events begin..end.
+inline void input_row(const Shape &s, const float *g, const float *w, float *const *x, long r, long begin, long end) {
+    for (long c = 0; c < s.width; c++) {
+        Tap taps[most_taps];
+        long n = 0;
+        for (long i = 0; i < s.kernel_height; i++) {
+            const long from = r + s.pad_h - i, h = from / s.stride_h;
+            if (from < 0 || from != h * s.stride_h || h >= s.rows) continue;
+            for (long j = 0; j < s.kernel_width; j++) {
+                const long side = c + s.pad_w - j, v = side / s.stride_w;
+                if (side < 0 || side != v * s.stride_w || v >= s.columns) continue;
+                const long place = ((h * s.kernel_height + i) * s.columns + v) * s.outputs * s.kernel_width + j;
+                taps[n++] = {w + place * s.channels, g + (h * s.columns + v) * s.outputs * s.batch};
+            }
+        }
+        for (long p = 0; p < s.parts; p++) {
+            if (x[p])
+                groups(s.part[p], [&](long channel, auto rows) {
+                    float *to = x[p] + (r * s.width + c) * s.part[p] * s.batch;
+                    blocks(begin, end, [&](long b, auto kind) {
+                        input<decltype(kind), decltype(rows)::n>(s, taps, n, to, channel, b);
+                    });
+                });
+            for (long t = 0; t < n; t++) taps[t].weight += s.part[p];
+        }
+    }
+}
+
+// Gradient of the weights of one cell of the output.
+inline void weight_cell(const Shape &s, const float *const *x, const float *g, float *w, long task) {
+    const long length = s.kernel_width * s.channels;
+    const long h = task / s.columns, v = task % s.columns;
+    const long left = v * s.stride_w - s.pad_w;
+    const long first = upper(0, -left), last = lower(s.kernel_width, s.width - left);
+    for (long i = 0; i < s.kernel_height; i++) {
+        const long row = h * s.stride_h + i - s.pad_h;
+        float *to = w + ((h * s.kernel_height + i) * s.columns + v) * s.outputs * length;
+        const bool inside = row >= 0 && row < s.height;
+        if (!inside || first > 0 || last < s.kernel_width)
+            for (long k = 0; k < s.outputs * length; k++) to[k] = 0;
+        if (!inside) continue;
+        groups(s.outputs, [&](long o, auto group) {
+            constexpr int D = decltype(group)::n;
+            const float *cotangent = g + (task * s.outputs + o) * s.batch;
+            long place[down];
+            for (long p = 0, skipped = 0; p < s.parts; skipped += s.part[p++]) {
+                const long channels = s.part[p], from_left = (row * s.width + left + first) * channels;
+                const float *from = x[p] + from_left * s.batch;
+                // a window is one block of rows of each part; its weights are not
+                const long n = (last - first) * channels;
+                float *base = to + o * length + skipped;
+                groups(n, [&](long k, auto some) {
+                    constexpr int K = decltype(some)::n;
+                    for (int m = 0; m < K; m++) {
+                        const long j = (k + m) / channels;
+                        place[m] = (first + j) * s.channels + (k + m) - j * channels;
+                    }
+                    weight<D, K>(s, from + k * s.batch, cotangent, base, place);
+                });
+            }
+        });
+    }
+}
+
+// Cotangent under the leaky ReLU of one row of numbers: g times `slope` where y is negative; returns its sum.
+inline float masked(const float *g, const float *y, float slope, float *to, long begin, long end) {
+    vector sums = vector{};
+    float rest = 0;
+    long b = begin;
+    for (; b + lanes <= end; b += lanes) {
+        const vector a = load<vector>(g + b), value = load<vector>(y + b) > 0 ? a : slope * a;
+        store(to + b, value);
+        sums += value;
+    }
+    for (; b < end; b++) rest += to[b] = y[b] > 0 ? g[b] : slope * g[b];
+    return total(sums) + rest;
+}
+
+// A layer of a network whose numbers are all rows of one array: its input and its output begin at two of them.
+struct Layer {
+    Shape shape;
+    long in, out;
+    const float *w, *bias;
+    float *by_w, *by_bias;
+    long wanted;  // whether the gradient of the input is
+    float slope;
+};
+
 }  // namespace
 
 extern "C" {
@@ -133,31 +232,15 @@ void layer_output(const Shape *shape, const float *const *x, const float *w, con
     const Shape s = *shape;
     const long chunks = (s.batch + chunk - 1) / chunk;
     share(chunks * s.rows, parallel, threads, [&](long task) {
-        const long begin = task / s.rows * chunk, end = lower(begin + chunk, s.batch), h = task % s.rows;
-        for (long v = 0; v < s.columns; v++)
-            groups(s.outputs, [&](long o, auto rows) {
-                blocks(begin, end, [&](long b, auto kind) {
-                    output<decltype(kind), decltype(rows)::n>(s, x, w, bias, slope, sign, y, h, v, o, b);
-                });
-            });
+        const long begin = task / s.rows * chunk;
+        output_row(s, x, w, bias, slope, sign, y, task % s.rows, begin, lower(begin + chunk, s.batch));
     });
 }
 
-// Cotangent of what is under the leaky ReLU: g times `slope` where y is negative; its sum over events is that of the bias.
 void layer_cotangent(long n, long batch, const float *g, const float *y, float slope, float *to, float *bias,
                      Parallel parallel, int threads) {
     share(n, parallel, threads, [&](long k) {
-        vector sums = vector{};
-        float rest = 0;
-        long b = k * batch;
-        for (; b + lanes <= (k + 1) * batch; b += lanes) {
-            const vector a = load<vector>(g + b), side = load<vector>(y + b);
-            const vector value = side > 0 ? a : slope * a;
-            store(to + b, value);
-            sums += value;
-        }
-        for (; b < (k + 1) * batch; b++) rest += to[b] = y[b] > 0 ? g[b] : slope * g[b];
-        bias[k] = total(sums) + rest;
+        bias[k] = masked(g + k * batch, y + k * batch, slope, to + k * batch, 0, batch);
     });
 }
 
@@ -165,69 +248,68 @@ void layer_input(const Shape *shape, const float *g, const float *w, float *cons
     const Shape s = *shape;
     const long chunks = (s.batch + chunk - 1) / chunk;
     share(chunks * s.height, parallel, threads, [&](long task) {
-        const long begin = task / s.height * chunk, end = lower(begin + chunk, s.batch), r = task % s.height;
-        for (long c = 0; c < s.width; c++) {
-            Tap taps[most_taps];
-            long n = 0;
-            for (long i = 0; i < s.kernel_height; i++) {
-                const long from = r + s.pad_h - i, h = from / s.stride_h;
-                if (from < 0 || from != h * s.stride_h || h >= s.rows) continue;
-                for (long j = 0; j < s.kernel_width; j++) {
-                    const long side = c + s.pad_w - j, v = side / s.stride_w;
-                    if (side < 0 || side != v * s.stride_w || v >= s.columns) continue;
-                    const long place = ((h * s.kernel_height + i) * s.columns + v) * s.outputs * s.kernel_width + j;
-                    taps[n++] = {w + place * s.channels, g + (h * s.columns + v) * s.outputs * s.batch};
-                }
-            }
-            for (long p = 0; p < s.parts; p++) {
-                if (x[p])
-                    groups(s.part[p], [&](long channel, auto rows) {
-                        float *to = x[p] + (r * s.width + c) * s.part[p] * s.batch;
-                        blocks(begin, end, [&](long b, auto kind) {
-                            input<decltype(kind), decltype(rows)::n>(s, taps, n, to, channel, b);
-                        });
-                    });
-                for (long t = 0; t < n; t++) taps[t].weight += s.part[p];
-            }
-        }
+        const long begin = task / s.height * chunk;
+        input_row(s, g, w, x, task % s.height, begin, lower(begin + chunk, s.batch));
     });
 }
 
 void layer_weight(const Shape *shape, const float *const *x, const float *g, float *w, Parallel parallel, int threads) {
     const Shape s = *shape;
-    const long length = s.kernel_width * s.channels;
-    share(s.rows * s.columns, parallel, threads, [&](long task) {
-        const long h = task / s.columns, v = task % s.columns;
-        const long left = v * s.stride_w - s.pad_w;
-        const long first = upper(0, -left), last = lower(s.kernel_width, s.width - left);
-        for (long i = 0; i < s.kernel_height; i++) {
-            const long row = h * s.stride_h + i - s.pad_h;
-            float *to = w + ((h * s.kernel_height + i) * s.columns + v) * s.outputs * length;
-            const bool inside = row >= 0 && row < s.height;
-            if (!inside || first > 0 || last < s.kernel_width)
-                for (long k = 0; k < s.outputs * length; k++) to[k] = 0;
-            if (!inside) continue;
-            groups(s.outputs, [&](long o, auto group) {
-                constexpr int D = decltype(group)::n;
-                const float *cotangent = g + (task * s.outputs + o) * s.batch;
-                long place[down];
-                for (long p = 0, skipped = 0; p < s.parts; skipped += s.part[p++]) {
-                    const long channels = s.part[p], from_left = (row * s.width + left + first) * channels;
-                    const float *from = x[p] + from_left * s.batch;
-                    // a window is one block of rows of each part; its weights are not
-                    const long n = (last - first) * channels;
-                    float *base = to + o * length + skipped;
-                    groups(n, [&](long k, auto some) {
-                        constexpr int K = decltype(some)::n;
-                        for (int m = 0; m < K; m++) {
-                            const long j = (k + m) / channels;
-                            place[m] = (first + j) * s.channels + (k + m) - j * channels;
-                        }
-                        weight<D, K>(s, from + k * s.batch, cotangent, base, place);
-                    });
-                }
-            });
+    share(s.rows * s.columns, parallel, threads, [&](long task) { weight_cell(s, x, g, w, task); });
+}
+
+// All layers of a network, for a few events at a time, whose numbers stay in the cache. With `signs`, the rows of another
+// pass, its derivative there, without biases.
+void network_output(const Layer *layers, long n, long batch, float *rows, const float *signs, Parallel parallel,
+                    int threads) {
+    share((batch + chunk - 1) / chunk, parallel, threads, [&](long task) {
+        const long begin = task * chunk, end = lower(begin + chunk, batch);
+        for (const Layer *l = layers; l < layers + n; l++) {
+            const float *x = rows + l->in * batch, *sign = signs ? signs + l->out * batch : nullptr;
+            for (long h = 0; h < l->shape.rows; h++)
+                output_row(l->shape, &x, l->w, signs ? nullptr : l->bias, l->slope, sign, rows + l->out * batch, h,
+                           begin, end);
         }
     });
+}
+
+// Gradients of all rows, given those of the last layer's output. They end as cotangents of what is under the leaky ReLUs.
+void network_gradient(const Layer *layers, long n, long batch, const float *rows, float *gradients, Parallel parallel,
+                      int threads) {
+    share((batch + chunk - 1) / chunk, parallel, threads, [&](long task) {
+        const long begin = task * chunk, end = lower(begin + chunk, batch);
+        for (const Layer *l = layers + n - 1; l >= layers; l--) {
+            const Shape &s = l->shape;
+            float *g = gradients + l->out * batch, *x = gradients + l->in * batch;
+            if (l->slope != 1)
+                for (long k = 0; k < s.rows * s.columns * s.outputs; k++) {
+                    const float *y = rows + (l->out + k) * batch;
+                    masked(g + k * batch, y, l->slope, g + k * batch, begin, end);
+                }
+            if (l->wanted)
+                for (long r = 0; r < s.height; r++) input_row(s, g, l->w, &x, r, begin, end);
+        }
+    });
+}
+
+// Gradients of weights and biases where they are wanted, from the rows of a pass and the cotangents of one.
+void network_weights(const Layer *layers, long n, long batch, const float *rows, const float *gradients,
+                     Parallel parallel, int threads) {
+    for (const Layer *l = layers; l < layers + n; l++) {
+        const Shape &s = l->shape;
+        const float *g = gradients + l->out * batch, *x = rows + l->in * batch;
+        share(s.rows * s.columns, parallel, threads, [&](long task) {
+            if (l->by_w) weight_cell(s, &x, g, l->by_w, task);
+            if (l->by_bias)
+                for (long k = task * s.outputs; k < (task + 1) * s.outputs; k++) {
+                    vector sums = vector{};
+                    float rest = 0;
+                    long b = 0;
+                    for (; b + lanes <= batch; b += lanes) sums += load<vector>(g + k * batch + b);
+                    for (; b < batch; b++) rest += g[k * batch + b];
+                    l->by_bias[k] = total(sums) + rest;
+                }
+        });
+    }
 }
 }

@@ -1,0 +1,251 @@
+"""Critic of calorimeter showers, and what it sees of them: ``model.name = "calo"``.
+
+It gets standardised logarithms of all energies and the shower shapes. Locally connected layers (or convolutions)
+process the image of each layer; dense layers combine them. There is no batch normalisation, because the gradient
+penalty is defined for each event alone (arXiv:1704.00028, section 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from hepgan.config import CaloModelConfig
+from hepgan.data.tensors import TensorEvents
+from hepgan.geometry import Calorimeter
+from hepgan.models.critic_view import CriticView
+from hepgan.models.feature_maps import images, numbers
+from hepgan.models.locally_connected import LocallyConnected2d
+from hepgan.models.network import Network, Placed
+from hepgan.models.piecewise import SLOPE, Step, Trace, activated
+from hepgan.models.showers import PAINT, CaloGenerator
+from hepgan.transforms.energy import ConditionalMoments
+from hepgan.transforms.kernels import usable
+from hepgan.transforms.shower_kernels import MOST_LAYERS, ShowerSettings, features
+from hepgan.transforms.shower_shapes import ShowerShapes
+from hepgan.transforms.showers import ShowerScaling
+
+__all__ = ["CaloCritic", "ShowerRepresentation"]
+
+_LONG = 8  # cells along an axis from which on the windows move in steps of two
+
+
+class ShowerRepresentation(nn.Module):
+    """Represent a shower for the critic: logarithms of all energies, and shower shapes, standardised at each energy.
+
+    Args:
+        calorimeter: The geometry.
+        n_overflow: Number of overflow energies per shower: one per layer, or 0.
+    """
+
+    def __init__(self, calorimeter: Calorimeter, *, n_overflow: int) -> None:
+        super().__init__()
+        self.scaling = ShowerScaling(calorimeter, n_overflow=n_overflow)
+        self.shapes = ShowerShapes(calorimeter, n_overflow=n_overflow, softness=1.0)
+        self.n_global = self.scaling.n_global
+        self.n_cells = calorimeter.n_cells
+        self.n_features = self.scaling.n_variables + len(self.shapes.names)
+        self.moments = ConditionalMoments(self.n_features)
+
+    def _raw(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
+        """Features (B, n_features) before they are standardised; arguments as in `forward`."""
+        scaling, shapes = self.scaling, self.shapes
+        layers = scaling.calorimeter.n_layers
+        if layers > MOST_LAYERS or shapes.jets or not usable(cells, overflow, energy):
+            return torch.cat([scaling(cells, overflow, energy).T, shapes(cells, overflow, energy).T]).T
+        settings = ShowerSettings(
+            scaling.calorimeter,
+            tuple(scaling.order),
+            scaling.n_overflow > 0,
+            float(scaling.offset),
+            tuple(shapes.floors),
+            shapes.threshold,
+            float(shapes.softness),
+        )
+        return features(cells.T, overflow.T, energy, settings).T
+
+    def fit(self, cells: Tensor, overflow: Tensor, energy: Tensor, weights: Tensor) -> None:
+        """Fit the standardisation to showers with (N,) weights; the other arguments as in `forward`."""
+        with torch.no_grad():
+            self.scaling.fit(cells, overflow, weights)
+            self.shapes.softness.copy_(self.scaling.offset)
+            self.moments.fit(self._raw(cells, overflow, energy), energy, weights)
+
+    def forward(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
+        """Compute the representation.
+
+        Args:
+            cells: (B, n_cells) energies.
+            overflow: (B, n_overflow) energies, in the unit of the cells.
+            energy: (B,) incident energies in the unit of the cells.
+
+        Returns:
+            (B, n_features): response and layer energies, cells, shower shapes.
+        """
+        event: Tensor = self.moments(self._raw(cells, overflow, energy), energy)
+        return event
+
+
+class CaloCritic(nn.Module):
+    """Score showers given their conditions; the scores are unbounded.
+
+    Locally connected layers (or convolutions) process the image of each layer; dense layers combine their outputs with
+    the energies, the shower shapes and the conditions.
+
+    Args:
+        generator: Generator whose showers it scores; gives geometry, conditions and units.
+        model: Sizes of the network.
+        scores: Number S of scores per shower.
+    """
+
+    def __init__(self, generator: CaloGenerator, model: CaloModelConfig, *, scores: int = 1) -> None:
+        super().__init__()
+        self.calorimeter = generator.calorimeter
+        self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
+        streams, (local, _) = [], PAINT[model.paint]
+        fan_in = (
+            self.representation.n_features - self.calorimeter.n_cells + generator.condition_scaling.n_features
+        )
+        for layer in self.calorimeter.layers:
+            size, channels = layer.shape, 1
+            steps: list[nn.Module] = []
+            for _ in range(2):
+                stride = (2 if size[0] >= _LONG else 1, 2 if size[1] >= _LONG else 1)
+                step = local(
+                    channels, model.critic_channels, size=size, kernel_size=3, stride=stride, padding=1
+                )
+                steps.append(step)
+                size, channels = step.output_size, model.critic_channels
+            streams.append(nn.ModuleDict(_numbered(steps)))
+            fan_in += size[0] * size[1] * channels
+        self.streams = nn.ModuleList(streams)
+        dense: list[nn.Module] = []
+        for _ in range(model.critic_depth):
+            dense.append(nn.Linear(fan_in, model.critic_width))
+            fan_in = model.critic_width
+        self.dense = nn.ModuleDict(_numbered([*dense, nn.Linear(fan_in, scores)]))
+
+    def fit(self, generator: CaloGenerator, events: TensorEvents) -> None:
+        """Fit the standardisation of the representation to the training events."""
+        cells, overflow = events.outputs
+        self.representation.fit(cells, overflow, generator.incident_energy(events.condition), events.weights)
+
+    def view(self, generator: CaloGenerator, events: TensorEvents) -> CriticView:
+        """Represent B real showers, and generated ones with the same conditions.
+
+        The representation is (B, n_features), see `ShowerRepresentation`; the context (B, n_context) has the
+        standardised conditions.
+        """
+        energy = generator.incident_energy(events.condition)
+
+        def represent(cells: Tensor, overflow: Tensor) -> Tensor:
+            event: Tensor = self.representation(cells, overflow, energy)
+            return event
+
+        with torch.no_grad():
+            context = generator.condition_scaling(events.condition)
+            real = events.represented[0] if events.represented else represent(*events.outputs)
+            real = real.T.contiguous().T
+        return CriticView(context, real, lambda latent: represent(*generator(events.condition, latent)))
+
+    def represented(self, generator: CaloGenerator, events: TensorEvents) -> tuple[Tensor, ...]:
+        """What `view` needs of real showers beside their conditions: the representation, (N, n_features)."""
+        real: Tensor = self.representation(*events.outputs, generator.incident_energy(events.condition))
+        return (real,)
+
+    def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Scores (B, S), and the function of directions (B, n_features) that `linear_gradient_penalty` needs."""
+        network = self._network
+        if network is not None and network.usable(x):
+            scores, along = network.traced(*self._parts(x, context))
+            zero = torch.zeros_like(context)
+            return scores.T, lambda direction: along(*self._parts(direction, zero))
+        trace, zero = Trace(), torch.zeros_like(context)
+        scores = self(x, context, step=trace.record)
+
+        def again(direction: Tensor, step: Step) -> Tensor:
+            return self(direction, zero, step=step)  # type: ignore[no-any-return]
+
+        return scores, lambda direction: trace.along(again, direction)
+
+    def scores(self, x: Tensor, context: Tensor) -> Tensor:
+        """Score as `forward`, but with first derivatives only, which is faster."""
+        network = self._network
+        if network is None or not network.usable(x):
+            return self(x, context)  # type: ignore[no-any-return]
+        return network(*self._parts(x, context)).T
+
+    def _parts(self, x: Tensor, context: Tensor) -> list[Tensor]:
+        """Parts (F_k, B) of the input of `_network`."""
+        n_global, n_cells = self.representation.n_global, self.calorimeter.n_cells
+        sizes = [n_global, n_cells, x.shape[1] - n_global - n_cells]
+        return [*torch.split(x.T, sizes), context.T]
+
+    @cached_property
+    def _network(self) -> Network | None:
+        """The layers as one compiled function; None if some have no kernel, or their weights follow from others.
+
+        Rows: the cells, then what the dense layers read (energies, shapes, conditions, ends of the streams), then the
+        numbers between layers, and the scores.
+        """
+        layers = [m for m in self.modules() if not [*m.children()] and [*m.parameters()]]
+        if not all(type(m) in (LocallyConnected2d, nn.Linear) for m in layers) or is_parametrized(self):
+            return None
+        streams = [[*cast(nn.ModuleDict, stream).values()] for stream in self.streams]
+        dense = [*self.dense.values()]
+        ends = [_numbers(stream[-1]) for stream in streams]
+        n_cells = self.calorimeter.n_cells
+        n_global, n_read = self.representation.n_global, cast(nn.Linear, dense[0]).in_features
+        n_shapes = self.representation.n_features - n_global - n_cells
+        shapes = n_cells + n_global
+        conditions, end = shapes + n_shapes, n_cells + n_read - sum(ends)
+        inputs = [(n_cells, n_global), (0, n_cells), (shapes, n_shapes), (conditions, end - conditions)]
+        cell, free, placed = 0, n_cells + n_read, []
+        for stream, size in zip(streams, ends, strict=True):
+            at = cell
+            for local in stream:
+                last = local is stream[-1]
+                placed.append(Placed(local, at, end if last else free, SLOPE, first=local is stream[0]))
+                at, free = free, free + (0 if last else _numbers(local))
+            cell, end = cell + math.prod(cast(LocallyConnected2d, stream[0]).size), end + size
+        at = n_cells
+        for layer in dense:
+            placed.append(Placed(layer, at, free, 1.0 if layer is dense[-1] else SLOPE))
+            at, free = free, free + _numbers(layer)
+        return Network(placed, inputs=inputs, rows=free)
+
+    def forward(self, x: Tensor, context: Tensor, *, step: Step = activated) -> Tensor:
+        """Score (B, n_features) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
+        n_global, layers = self.representation.n_global, self.calorimeter.layers
+        cells = [layer.n_cells for layer in layers]
+        sizes = [n_global, *cells, x.shape[1] - n_global - sum(cells)]
+        first, *logs, shapes = torch.split(x.T.contiguous(), sizes)
+        parts = [first, shapes, context.T]
+        for stream, layer, values in zip(self.streams, layers, logs, strict=True):
+            maps = images(values, 1, layer.shape)
+            for local in cast(nn.ModuleDict, stream).values():
+                maps = step(local, maps, SLOPE)
+            parts.append(numbers(maps))
+        h, (*dense, final) = torch.cat(parts).T, self.dense.values()
+        for hidden in dense:
+            h = step(hidden, h, SLOPE)
+        return step(final, h, 1.0)
+
+
+def _numbered(layers: list[nn.Module]) -> dict[str, nn.Module]:
+    """Layers by the even numbers, as in checkpoints, where each was followed by a module of its leaky ReLU."""
+    return {str(2 * k): layer for k, layer in enumerate(layers)}
+
+
+def _numbers(layer: nn.Module) -> int:
+    """Numbers that a dense or locally connected layer computes of an event."""
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    local = cast(LocallyConnected2d, layer)
+    return math.prod(local.output_size) * local.out_channels

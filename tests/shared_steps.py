@@ -35,9 +35,8 @@ def steps(workers: Workers, recipes: dict[str, Config], folder: Path, n: int) ->
                 values = getattr(state, part).state_dict()
                 tensors |= {f"{name}.{part}.{key}.{step}": x.clone() for key, x in values.items()}
             for _ in range(2):
-                batch = run.events.batch(size, rng=state.batch_rng)
-                losses |= critic_step(state, batch, objective, regulariser, recipe)
-            losses |= generator_step(state, run.events.batch(size, rng=state.batch_rng), objective, recipe)
+                losses |= critic_step(state, run.batch(), objective, regulariser, recipe)
+            losses |= generator_step(state, run.batch(), objective, recipe)
         tensors |= {f"{name}.{key}": torch.tensor(x) for key, x in workers.mean(losses, batch=size).items()}
     torch.save(tensors, folder / f"{workers.size}-{workers.rank}.pt")
     return tensors

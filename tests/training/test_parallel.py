@@ -13,7 +13,7 @@ import torch
 from run_files import differing_tensors, log_lines, saved_progress, saved_tensors
 from shared_steps import steps
 
-from hepgan import config
+from hepgan import config, workflow
 from hepgan.errors import ConfigError, DataError, Interrupted, WorkerFailed
 from hepgan.training import loop
 from hepgan.training.launch import number_of_workers, together
@@ -33,7 +33,7 @@ def with_model(settings, objective, **model):
 
 
 def test_two_workers_take_the_steps_of_one(recipe, track_recipe, tmp_path, monkeypatch):
-    """Through the penalty's double backward, with weights of both signs, an odd batch, clipping, a model's own loss."""
+    """Through the penalty, weights of both signs, an odd batch, clipping, a loss of the model, a stream."""
     monkeypatch.setattr("hepgan.models.tracks._CHANCE_STEPS", 20)
     sizes = {"width": 8, "depth": 1, "hinges": 5, "critic_width": 8, "critic_depth": 1}
     tracks = track_recipe(threads=1)
@@ -42,12 +42,17 @@ def test_two_workers_take_the_steps_of_one(recipe, track_recipe, tmp_path, monke
         "tracks": with_model(tracks, "cramer", name="dll", latent=3, **sizes),
         "vae": with_model(tracks, "alpha-gan", name="vae", likelihood="synthetic", **sizes),
     }
+    cache = workflow.prepare(tracks, tmp_path / "cache", workers=1, progress=False)
+    values = recipes["tracks"].model_dump(mode="json", exclude_none=True)
+    streamed = {"data.cache": str(cache), "training.sampling": "strata"}
+    recipes["stream"] = config.parse(values, settings=streamed)
     alone = steps(ALONE, recipes, tmp_path, 3)
     with together(2, steps, recipes, tmp_path, 3) as workers:
         first = steps(workers, recipes, tmp_path, 3)
     second = torch.load(tmp_path / "2-1.pt")
     assert alone.keys() == first.keys() == second.keys()
     assert [key for key in first if not first[key].equal(second[key])] == []
+    assert len([*cache.glob("derived-*")]) == 1, "represented once for all"
     for name in recipes:
         for part in ("generator", "critic"):
             keys = [

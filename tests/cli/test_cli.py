@@ -307,18 +307,7 @@ def test_held_out_events_do_not_depend_on_the_seed_of_evaluate(demo_run, monkeyp
     assert seeds == [1]
 
 
-def test_compare_names_both_files(demo_run, tmp_path):
-    folder, _ = demo_run
-    result = run(
-        *("compare", folder / "showers.root", ROOT / "data" / "eplus_test.root", "--config", DEMO),
-        *("--out", tmp_path / "both", *settings()),
-    )
-    assert result.exit_code == 0, result.output
-    samples = json.loads((tmp_path / "both" / "metrics.json").read_text())["samples"]
-    assert (samples["reference"]["name"], samples["sample"]["name"]) == ("eplus_test.root", "showers.root")
-
-
-def test_a_limit_that_is_exceeded_gives_exit_code_one(demo_run, tmp_path):
+def test_compare_names_both_files_and_a_limit_that_is_exceeded_gives_exit_code_one(demo_run, tmp_path):
     folder, _ = demo_run
     words = ("compare", folder / "showers.root", ROOT / "data" / "eplus_test.root", "--config", DEMO)
     words += (
@@ -337,6 +326,8 @@ def test_a_limit_that_is_exceeded_gives_exit_code_one(demo_run, tmp_path):
     metrics = json.loads(result.stdout)
     assert metrics == json.loads((tmp_path / "both" / "metrics.json").read_text())
     assert set(metrics["provenance"]["files"]) == {"sample", "reference"}
+    names = {role: metrics["samples"][role]["name"] for role in ("sample", "reference")}
+    assert names == {"sample": "showers.root", "reference": "eplus_test.root"}
     unknown = run(*words, "--fail-above", "clasifier_auc=1")
     assert unknown.exit_code == 2
     assert "did you mean 'classifier_auc'" in unknown.stderr

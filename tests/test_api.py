@@ -180,15 +180,13 @@ def test_files_of_version_0_1_open(name, tmp_path, monkeypatch):
     run = SHOWERS / name
     old, new = hepgan.load(run / "model.onnx"), hepgan.load(hepgan.export(run, tmp_path / "again.onnx"))
     assert all(check.passed for check in hepgan.check(run / "model.onnx"))
-    for key in ("reference", "weights_sha256"):
-        before, after = (json.loads(hepgan_entry(path))[key] for path in (old.path, new.path))
-        if key == "reference":  # numbers differ by the rounding of sums in another order
-            assert after.pop("tolerance", 1e-5) < 1e-4  # files of 0.1 do not say it
-            outputs = [values.pop("outputs") for values in (before, after)]
-            assert outputs[0].keys() == outputs[1].keys()
-            for output, values in outputs[0].items():
-                np.testing.assert_allclose(outputs[1][output], values, rtol=1e-5, atol=1e-6)
-        assert before == after
+    before, after = (json.loads(hepgan_entry(path))["reference"] for path in (old.path, new.path))
+    assert after.pop("tolerance", 1e-5) < 1e-4  # files of 0.1 do not say it
+    outputs = [values.pop("outputs") for values in (before, after)]
+    assert before == after
+    assert outputs[0].keys() == outputs[1].keys()
+    for output, values in outputs[0].items():  # the graph may have other operations, with other roundings
+        np.testing.assert_allclose(outputs[1][output], values, rtol=1e-5, atol=1e-6)
     if name == "showers":
         headline = json.loads(hepgan_entry(new.path))["metrics"]
         assert (

@@ -313,7 +313,7 @@ def test_held_out_events_do_not_depend_on_the_seed_of_evaluate(demo_run, monkeyp
         seeds.append(seed)
         raise ValueError("seen enough")
 
-    monkeypatch.setattr("hepgan.data.splits.test_events", events)
+    monkeypatch.setattr("hepgan.data.held_out.test_events", events)
     refused("evaluate", folder, "--seed", "77", "--set", "training.seed=78")
     assert seeds == [1]
 

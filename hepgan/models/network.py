@@ -150,7 +150,8 @@ class Network:
         def along(*directions: Tensor) -> Tensor:
             rows = self.filled(*directions)
             self.output(rows, signs=kept.rows)
-            assert kept.gradients is not None  # the gradient was taken
+            if kept.gradients is None:
+                raise RuntimeError("expected the gradient of the traced sum by the input, got none; take it first")
             made = self.weights(rows, kept.gradients)
             with torch.enable_grad():
                 return given(made[::2], [placed.layer.weight for placed in self.layers])

@@ -19,6 +19,7 @@ from hepgan.models.critic_view import CriticView
 from hepgan.objectives import (
     Objective,
     Regulariser,
+    between,
     expectation,
     first_score,
     gradient_penalty,
@@ -85,9 +86,8 @@ def _penalty(
     regulariser: Regulariser,
 ) -> Tensor:
     """Gradient penalty of the critic's witness; `other` are the scores of the last set of generated events."""
-    assert regulariser.at is not None
     critic, context = state.critic, view.context
-    rng, at, cost = state.noise_rng, regulariser.at, regulariser.cost
+    rng, at, cost = state.noise_rng, regulariser.at or between, regulariser.cost
     events = view.real, fake, weights
     if objective.witness is not first_score:
         return gradient_penalty(

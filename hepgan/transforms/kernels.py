@@ -176,9 +176,13 @@ def run(name: str, *arguments: Any) -> None:
     Args:
         name: Its name in the sources.
         arguments: Contiguous tensors, of which the address is passed; None for the null pointer; numbers; arrays of C.
+
+    Raises:
+        RuntimeError: If there are no kernels.
     """
     kernels = library()
-    assert kernels is not None  # the caller asked `usable`
+    if kernels is None:
+        raise RuntimeError(f"kernel {name}: expected compiled kernels, got none; ask `usable` before")
     passed = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
     kernels.functions[name](*passed, kernels.pool, torch.get_num_threads())
 

@@ -103,7 +103,7 @@ def _work(
     return run.folder.path
 
 
-def _train(run: Run, validated: Callable[[Run], object]) -> bool:
+def _train(run: Run, validated: Callable[[Run], object] = bool) -> bool:
     """Train until the last step, the time limit or a signal; return whether a signal came first."""
     state, folder, settings = run.state, run.folder, run.config.training
     workers, batch_size = state.workers, settings.batch_size

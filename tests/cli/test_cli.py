@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,20 @@ def refused(*words):
     )  # without the box that a wrong option is put into
 
 
+@contextmanager
+def without_figures():
+    """Write pages without figures, which take nearly all of the time; the complete evaluation draws them all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hepgan.report.writing.draw", lambda *_, **__: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def demo_run(tmp_path_factory):
     """The run folder of a demo that is too short to learn anything, and what the demo printed."""
     folder = tmp_path_factory.mktemp("cli") / "demo-run"
-    result = run("demo", "--out", folder, *settings(), catch_exceptions=False)
+    with without_figures():
+        result = run("demo", "--out", folder, *settings(), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder, result.stdout
 
@@ -269,6 +279,7 @@ def test_failed_check_gives_exit_code_one(demo_run, monkeypatch):
     assert "a check failed" in result.stderr
 
 
+@without_figures()
 def test_export_and_evaluate_the_file(demo_run, tmp_path):
     folder, _ = demo_run
     model = tmp_path / "one.onnx"
@@ -302,11 +313,12 @@ def test_held_out_events_do_not_depend_on_the_seed_of_evaluate(demo_run, monkeyp
         seeds.append(seed)
         raise ValueError("seen enough")
 
-    monkeypatch.setattr("hepgan.data.splits.test_events", events)
+    monkeypatch.setattr("hepgan.data.held_out.test_events", events)
     refused("evaluate", folder, "--seed", "77", "--set", "training.seed=78")
     assert seeds == [1]
 
 
+@without_figures()
 def test_compare_names_both_files_and_a_limit_that_is_exceeded_gives_exit_code_one(demo_run, tmp_path):
     folder, _ = demo_run
     words = ("compare", folder / "showers.root", ROOT / "data" / "eplus_test.root", "--config", DEMO)
@@ -346,6 +358,8 @@ def test_a_complete_evaluation_of_a_run(demo_run, tmp_path):
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     keys = {row["key"] for row in metrics["rows"]}
     assert {"emd", "critic", "copies", "duplicates", "similarity_worst", "auc_worst_incident_energy"} <= keys
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/svg+xml") > 15
     assert metrics["diversity"]["copies"]["p_value"] > 1e-4  # a run of four steps remembers nothing
     with uproot.open(target) as file:
         weights = file["weights"].arrays(library="np")

@@ -137,6 +137,7 @@ def test_reference_with_other_conditions(make_model, showers, tmp_path):
         evaluate_events(model, showers[:50], config=CONFIG, out=tmp_path / "out", progress=False)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_compare_two_files_with_weights(showers, sample_config, tmp_path):
     second = showers[500:]
     noisy = Events(

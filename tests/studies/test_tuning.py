@@ -240,7 +240,7 @@ def test_diverged_trial_is_counted_and_the_search_goes_on(searched, tmp_path):
         searched(tune={"space": space}, lr_generator=1e30), tmp_path, trials=4, progress=False
     )
     assert results.trials[0].state == "diverged"
-    assert "not finite" in results.trials[0].reason
+    assert "expected finite losses and weights" in results.trials[0].reason
     assert results.winner.parameters == {"training.lr_generator": 1e-3}
 
 

@@ -6,7 +6,9 @@ events in the representation that the critic scores, ``critic(x, context)`` the 
 
 - ``generator.fit(events, rng=...)``, ``generator(condition, latent)``, ``generator.n_latent``,
   ``generator.condition_range``; with a loss of its own, ``generator.loss(events, rng=...)``
-- ``critic.fit(generator, events)``, ``critic.view(generator, events)`` (a `CriticView`), ``critic(x, context)``
+- ``critic.fit(generator, events)``, ``critic.represented(generator, events)`` (what is computed once of real events),
+  ``critic.view(generator, events)`` (a `CriticView`); ``critic(x, context)``, ``critic.scores(x, context)`` with first
+  derivatives only, ``critic.traced(x, context)`` for gradient penalties (`hepgan.objectives.linear_gradient_penalty`)
 
 ================== ========= ===================================================================================
 module             model     what it holds

@@ -151,7 +151,9 @@ class Network:
             rows = self.filled(*directions)
             self.output(rows, signs=kept.rows)
             if kept.gradients is None:
-                raise RuntimeError("expected the gradient of the traced sum by the input, got none; take it first")
+                raise RuntimeError(
+                    "expected the gradient of the traced sum by the input, got none; take it first"
+                )
             made = self.weights(rows, kept.gradients)
             with torch.enable_grad():
                 return given(made[::2], [placed.layer.weight for placed in self.layers])

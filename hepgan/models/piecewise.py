@@ -83,7 +83,9 @@ class Trace:
         def derivative(layer: Any, x: Tensor, slope: float) -> Tensor:
             passed = next(layers)
             if passed.cotangent is None:
-                raise RuntimeError("expected the gradient of the recorded sum by the input, got none; take it first")
+                raise RuntimeError(
+                    "expected the gradient of the recorded sum by the input, got none; take it first"
+                )
             g = sloped(passed.cotangent, passed.output, slope)
             gradients.append(_weight_gradient(layer, x, g))
             return _without_bias(layer, x, passed.output, slope)

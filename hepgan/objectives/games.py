@@ -1,19 +1,4 @@
-r"""Objectives: the losses of critic and generator, in one table, `OBJECTIVES`; regularisers in `REGULARISERS`.
-
-A critic gives each event one or more scores, which the objective's witness function turns into one number :math:`v`.
-The critic maximises the value of a `Game`,
-
-.. math:: E_{data}[gain(v)] - E_{model}[cost(v)].
-
-With an output activation as gain and its conjugate as cost, the value is the lower bound of an f-divergence
-(arXiv:1606.00709, equation 4); with the identity for both it is the Wasserstein distance. The generator minimises a
-loss of its own choice, which each objective names. Objectives without a critic compare generated events with the data
-directly, and a model may bring its own loss (`Objective.own`).
-
-Use "wgan-gp": its value falls with the distance between the samples even if they do not overlap, it takes weights of
-both signs, and it loses no modes. "energy-score" is faster for few observables. The others are for comparison; see
-docs/objectives.md.
-"""
+"""Games, scores, and the table of objectives that is made of them; see `hepgan.objectives`."""
 
 from __future__ import annotations
 
@@ -26,31 +11,25 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu, softplus
 
 from hepgan.config import ObjectiveConfig
-from hepgan.data.draws import normal, uniform
 from hepgan.errors import ConfigError
 from hepgan.files import near
+from hepgan.objectives.penalties import REGULARISERS, Regulariser, expectation
 
 __all__ = [
     "DIVERGENCES_F",
     "OBJECTIVES",
-    "REGULARISERS",
     "Game",
     "Objective",
-    "Regulariser",
     "alpha_divergence",
     "chosen",
     "energy_distance",
     "energy_score",
-    "expectation",
     "first_score",
-    "gradient_penalty",
     "kernel_score",
-    "linear_gradient_penalty",
     "power_ratio",
 ]
 
 _TINY = 1e-12  # added under the square root of a norm, so that its slope at zero is zero instead of undefined
-_DRAGAN_SPREAD = 0.5  # spread of the noise around real events, in their own spreads (arXiv:1705.07215)
 _LEAST_PROBABILITY = 1e-3  # lower limit of 1 - v in the ratio v / (1 - v), for a v that can leave 0 to 1
 _BANDWIDTHS = (
     0.125,
@@ -59,138 +38,6 @@ _BANDWIDTHS = (
     1.0,
     2.0,
 )  # widths of the kernels, in the distance of two standard normal events
-
-
-def expectation(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean, for weights of mean one over the sample (of either sign): (B,), (B,) -> ()."""
-    return (weights * values).mean()
-
-
-# -- regularisers: places where the slope of the critic is taken, and the cost of a slope
-
-
-def between(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-    """Events on lines between real and generated ones, u x + (1 - u) G(z), u uniform in (0, 1): (B, F)."""
-    u = uniform(len(real), 1, rng=rng).to(real)
-    return u * real + (1 - u) * fake
-
-
-def around(real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-    """Real events with Gaussian noise added, half of each feature's spread wide: (B, F)."""
-    return real + _DRAGAN_SPREAD * real.std(0) * normal(*real.shape, rng=rng).to(real)
-
-
-def two_sided(slope: Tensor) -> Tensor:
-    """Cost of a slope that differs from 1."""
-    return (slope - 1) ** 2
-
-
-def one_sided(slope: Tensor) -> Tensor:
-    """Cost of a slope above 1."""
-    return relu(slope - 1) ** 2
-
-
-def gradient_penalty(
-    function: Callable[[Tensor], Tensor],
-    real: Tensor,
-    fake: Tensor,
-    weights: Tensor,
-    *,
-    rng: torch.Generator,
-    at: Callable[[Tensor, Tensor, torch.Generator], Tensor] = between,
-    cost: Callable[[Tensor], Tensor] = two_sided,
-) -> Tensor:
-    r"""Mean cost of the slopes :math:`\|\nabla_{\hat x} D(\hat x)\|_2`; with the default arguments, of WGAN-GP.
-
-    Real and generated events of a row have the same condition, and so have the events on the line between them. Weights
-    enter by magnitude: the penalty is a constraint on the critic that holds for events of negative weight too.
-
-    Args:
-        function: D, maps (B, F) events to (B,) numbers.
-        real: (B, F) real events.
-        fake: (B, F) generated events.
-        weights: (B,) weights.
-        rng: Source of the random numbers of `at`.
-        at: Places of the slopes, from real and generated events.
-        cost: Cost of slopes, (B,) -> (B,).
-
-    Returns:
-        () penalty, before it is multiplied by lambda.
-
-    References:
-        Gulrajani et al., arXiv:1704.00028, equation 3 and algorithm 1.
-    """
-    x = at(real, fake, rng).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
-    return expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
-
-
-def linear_gradient_penalty(
-    function: Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]],
-    real: Tensor,
-    fake: Tensor,
-    weights: Tensor,
-    *,
-    rng: torch.Generator,
-    at: Callable[[Tensor, Tensor, torch.Generator], Tensor] = between,
-    cost: Callable[[Tensor], Tensor] = two_sided,
-) -> Tensor:
-    r"""Gradient penalty of a function that is linear around almost every event, such as a network of leaky ReLUs.
-
-    With :math:`g = \nabla_x D` and :math:`r = \partial P / \partial g`, the derivative of the penalty P by a weight is
-    that of :math:`r \cdot g`, the derivative of D along the fixed direction r. It takes half the operations of
-    `gradient_penalty`, which differentiates twice. The second derivatives that it leaves out are zero.
-
-    Args:
-        function: Maps (B, F) events to (B,) numbers D and a second function. Once the gradient of the sum of D is
-            taken, that one maps directions r (B, F) to a zero whose derivatives are those of the sum of r * gradient.
-        real: (B, F) real events.
-        fake: (B, F) generated events.
-        weights: (B,) weights.
-        rng: Source of the random numbers of `at`.
-        at: Places of the slopes, from real and generated events.
-        cost: Cost of slopes, (B,) -> (B,).
-
-    Returns:
-        () penalty, before it is multiplied by lambda; only its derivatives by weights of the function are right.
-    """
-    x = at(real, fake, rng).detach().requires_grad_()
-    value, along = function(x)
-    (slope,) = torch.autograd.grad(value.sum(), x)
-    with torch.enable_grad():
-        slope.requires_grad_()
-        penalty = expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
-    (direction,) = torch.autograd.grad(penalty, slope)
-    return penalty.detach() + along(direction)
-
-
-@dataclass(frozen=True)
-class Regulariser:
-    """A penalty or limit that keeps a critic from becoming too steep.
-
-    Attributes:
-        source: Publication.
-        at: Places where slopes are taken; None for no penalty.
-        cost: Cost of a slope.
-        clip: Whether the critic's parameters are kept within +-`objective.clip` after each of its steps.
-        whole_batch: Whether the place for an event depends on the whole batch, so that workers cannot share it.
-    """
-
-    source: str
-    at: Callable[[Tensor, Tensor, torch.Generator], Tensor] | None = None
-    cost: Callable[[Tensor], Tensor] = two_sided
-    clip: bool = False
-    whole_batch: bool = False
-
-
-REGULARISERS: dict[str, Regulariser] = {
-    "none": Regulariser("-"),
-    "wgan-gp": Regulariser("arXiv:1704.00028, equation 3", between),
-    "one-sided": Regulariser("arXiv:1709.08894", between, one_sided),
-    "dragan": Regulariser("arXiv:1705.07215", around, whole_batch=True),
-    "r1": Regulariser("arXiv:1801.04406", lambda real, *_: real, torch.square),
-    "clip": Regulariser("arXiv:1701.07875, algorithm 1", clip=True),
-}
 
 # -- scores, which need no critic
 

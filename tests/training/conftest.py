@@ -65,6 +65,12 @@ def recipe(two_sided, tiny_data):
 
 
 @pytest.fixture
+def quick_chances(monkeypatch):
+    """Fit the point masses in few steps, for tests that do not look at them and train in this process."""
+    monkeypatch.setattr("hepgan.models.tracks._CHANCE_STEPS", 50)
+
+
+@pytest.fixture
 def track_recipe(tmp_path):
     """A tiny model of the toy RICH."""
     file = tmp_path / "tracks.root"

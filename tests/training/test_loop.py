@@ -58,6 +58,7 @@ def test_run_folder(recipe, tmp_path):
     assert not list(run.rglob("*.tmp"))
 
 
+@pytest.mark.usefixtures("quick_chances")
 @pytest.mark.parametrize("objective", ["wgan-gp", "cramer", "energy-score"])
 def test_every_objective_trains_tracks(track_recipe, tmp_path, objective):
     run = train(track_recipe(objective=objective, pretrain=10), tmp_path / "run", progress=False)

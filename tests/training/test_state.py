@@ -10,6 +10,8 @@ from hepgan.training.setup import set_up
 from hepgan.training.state import RunState, SavedState
 from hepgan.training.steps import critic_step, generator_step, update_average
 
+pytestmark = pytest.mark.usefixtures("quick_chances")
+
 
 def step(run, state):
     """One step of both networks."""

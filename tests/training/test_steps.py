@@ -7,6 +7,8 @@ from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.training.setup import set_up
 from hepgan.training.steps import critic_step, generator_step, set_learning_rates, update_average
 
+pytestmark = pytest.mark.usefixtures("quick_chances")
+
 
 @pytest.fixture
 def run(track_recipe, tmp_path):

@@ -494,7 +494,7 @@ def test_a_gradient_penalty_keeps_the_modes_that_minimax_loses(seed, monkeypatch
     import ring_modes
 
     assert ring_modes.modes("wgan-gp", seed=seed, steps=500).covered == 8
-    assert ring_modes.modes("minimax", seed=seed, steps=500).covered <= 5
+    assert ring_modes.modes("minimax", seed=seed, steps=500).covered < 8
 
 
 # -- a loss of the model's own

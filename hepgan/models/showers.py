@@ -57,7 +57,7 @@ class _Spread(nn.Linear):
 
     def forward(self, trunk: Tensor) -> Tensor:
         """Map (B, width) to (B, C, H, W)."""
-        values = torch.addmm(self.bias[:, None], self.weight, trunk.T)
+        values = torch.matmul(self.weight, trunk.T).add_(self.bias[:, None])
         return images(values, self.channels, self.shape)
 
 

@@ -19,6 +19,7 @@ from hepgan.data.stored import StoredEvents
 from hepgan.data.streaming import StreamedEvents, TrainingEvents
 from hepgan.data.tensors import TensorEvents
 from hepgan.files import contents
+from hepgan.objectives import chosen
 from hepgan.progress import stage
 from hepgan.training.state import RunState
 from hepgan.training.workers import Workers
@@ -117,7 +118,8 @@ def represented(events: RunEvents, config: Config, state: RunState) -> TrainingE
     """The training events as the critic sees them, computed once.
 
     Those of a stream are kept on the disk, which costs the work of one pass over the events. A training that draws
-    fewer events than that represents each batch instead.
+    fewer events than that represents each batch instead. So does a model with a loss of its own, which gets
+    the events as they were read.
 
     Args:
         events: The events.
@@ -131,6 +133,8 @@ def represented(events: RunEvents, config: Config, state: RunState) -> TrainingE
     def function(part: TensorEvents) -> tuple[Tensor, ...]:
         return state.critic.represented(state.generator, part)  # type: ignore[no-any-return]
 
+    if chosen(config.objective)[0].own:
+        return events.training
     key, settings = _representation(config, state), config.training
     if not events.streamed:
         return events.training.mapped(function, key=key)

@@ -22,9 +22,12 @@ from hepgan.errors import NotFoundError
 
 __all__ = [
     "PACKAGE",
+    "blocks",
+    "cache_folder",
     "check_target",
     "contents",
     "digest",
+    "exclusive",
     "expand",
     "is_url",
     "location",
@@ -185,14 +188,14 @@ def contents(files: Iterable[str | Path]) -> tuple[str, dict[str, str]]:
     total, each = hashlib.sha256(), {}
     for name in files:
         own = xxhash.xxh3_128()
-        for block in _blocks(name):
+        for block in blocks(name):
             total.update(block)
             own.update(block)
         each[str(name)] = own.hexdigest()
     return total.hexdigest(), each
 
 
-def _blocks(name: str | Path) -> Iterator[bytes]:
+def blocks(name: str | Path) -> Iterator[bytes]:
     """Read a file in blocks; a URL gives its text."""
     if is_url(name):
         yield location(name).encode()
@@ -200,6 +203,33 @@ def _blocks(name: str | Path) -> Iterator[bytes]:
     with Path(location(name)).open("rb") as file:
         while block := file.read(_BLOCK):
             yield block
+
+
+def cache_folder() -> Path:
+    """Folder of what is made once and can be made again: XDG_CACHE_HOME/hepgan, or ~/.cache/hepgan."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache").absolute() / "hepgan"
+
+
+@contextmanager
+def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a file or folder that is there, until the block or the process ends; on Windows, nothing.
+
+    Raises:
+        BlockingIOError: If another process holds it, unless it is waited for.
+        OSError: If the file system has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_target(path: str | Path) -> None:

@@ -9,12 +9,10 @@ from pathlib import Path
 import xxhash
 
 from hepgan.config.checking import Table
-from hepgan.files import is_url, location
+from hepgan.files import blocks, is_url, location
 from hepgan.progress import stage
 
 __all__ = ["FileIdentity", "identified", "total_digest"]
-
-_BLOCK = 1 << 22  # bytes read at once
 
 
 class FileIdentity(Table):
@@ -65,11 +63,10 @@ def identified(files: Sequence[str], *, known: Iterable[FileIdentity] = ()) -> l
                 found[name] = FileIdentity(name=name, size=-1, changed=0, digest=content.hexdigest())
                 continue
             stat = Path(name).stat()
-            with Path(name).open("rb") as file:
-                while block := file.read(_BLOCK):
-                    content.update(block)
-                    done += len(block) / 1e6
-                    update(done)
+            for block in blocks(name):
+                content.update(block)
+                done += len(block) / 1e6
+                update(done)
             size, changed = stat.st_size, stat.st_mtime_ns
             found[name] = FileIdentity(name=name, size=size, changed=changed, digest=content.hexdigest())
     return [found[name] for name in names]

@@ -55,7 +55,7 @@ from hepgan.data.splits import (
 )
 from hepgan.data.workers import results
 from hepgan.errors import DataError
-from hepgan.files import is_url, written
+from hepgan.files import blocks, is_url, written
 from hepgan.progress import shown, stage
 
 __all__ = ["Extent", "extent", "prepare", "share_compared"]
@@ -66,7 +66,6 @@ _SHARD_BYTES = 1 << 26  # of a shard
 _SAMPLED = 2000  # entries of each of some files, from which the share that passes the cut is estimated
 _FILES_SAMPLED = 4
 _MOST_COMPARED = 20_000_000  # events whose digests are compared; of more, a share
-_BLOCK = 1 << 22  # bytes read at once for the digest of the files
 
 
 @dataclass(frozen=True)
@@ -217,14 +216,10 @@ def _sha256(files: Sequence[FileIdentity]) -> str:
     total, done = hashlib.sha256(), 0.0
     with stage("digest of the files (MB)", total=sum(max(0, f.size) for f in files) / 1e6) as update:
         for identity in files:
-            if is_url(identity.name):
-                total.update(identity.name.encode())
-                continue
-            with Path(identity.name).open("rb") as file:
-                while block := file.read(_BLOCK):
-                    total.update(block)
-                    done += len(block) / 1e6
-                    update(done)
+            for block in blocks(identity.name):
+                total.update(block)
+                done += len(block) / 1e6
+                update(done)
     return total.hexdigest()
 
 

@@ -6,12 +6,11 @@ the shards that it was writing.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from hepgan.data.cache import MANIFEST, Manifest, Shard, check_shard, checksums
 from hepgan.data.events import Events, Float32
 from hepgan.data.reading import iterate_entries
 from hepgan.errors import ConfigError, DataError
-from hepgan.files import write_text, written
+from hepgan.files import exclusive, write_text, written
 
 __all__ = [
     "LOCK",
@@ -149,15 +148,15 @@ def locked(out: Path, *, wait: bool = False) -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = (out / LOCK).open("w")
+        (out / LOCK).write_bytes(b"")
     except OSError as error:
         reason = (
             f"{error.strerror or error}: the cache could not be written; name a folder that can be written"
         )
         raise OSError(error.errno, reason, str(out)) from error
-    with file:
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held.enter_context(exclusive(out / LOCK, wait=wait))
         except BlockingIOError:
             raise ConfigError(
                 f"cache {out}: another process is making it; wait for its end, or name another --out"

@@ -14,7 +14,7 @@ from hepgan.data.kinds import reader_of
 from hepgan.data.preparing import extent, prepare
 from hepgan.data.splits import known_test_files, training_files
 from hepgan.errors import ConfigError
-from hepgan.files import is_url, write_text
+from hepgan.files import cache_folder, is_url, write_text
 
 __all__ = ["AUTO", "NEVER", "available_memory", "cache_of", "fits_in_memory", "standard_place"]
 
@@ -71,8 +71,7 @@ def standard_place() -> Path:
     """Folder of the caches of ``data.cache = "auto"``: HEPGAN_CACHE, or XDG_CACHE_HOME/hepgan, or ~/.cache/hepgan."""
     if own := os.environ.get("HEPGAN_CACHE"):
         return Path(own).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache").absolute() / "hepgan"
+    return cache_folder()
 
 
 def _known(place: Path) -> list[FileIdentity]:

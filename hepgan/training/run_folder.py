@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from hepgan.errors import ConfigError, DataError, ExportError, ModelFileError, N
 from hepgan.evaluation.records import Number
 from hepgan.evaluation.results import read_results
 from hepgan.exporting.formats import FORMATS, Format
-from hepgan.files import check_target, write_bytes
+from hepgan.files import check_target, exclusive, write_bytes
 from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.training import checkpoint
 from hepgan.training.state import RunProgress, SavedState
@@ -93,25 +92,17 @@ class RunFolder:
         Raises:
             ConfigError: If another process trains in it, where the file system knows locks.
         """
-        try:
-            import fcntl
-        except ImportError:  # not on Windows
-            yield
-            return
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.checkpoint.parent, os.O_RDONLY)
-        try:
+        with ExitStack() as held:
             with suppress(OSError):
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    held.enter_context(exclusive(self.checkpoint.parent))
                 except BlockingIOError as error:
                     raise ConfigError(
                         f"run folder {self.path}: another process trains in it; wait for its end or stop it, or name "
                         "another --out"
                     ) from error
             yield
-        finally:
-            os.close(descriptor)
 
     def check_resumable(self, config: Config) -> None:
         """Check that the folder has a run of the same configuration, apart from keys that change no number.

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hepgan.files import cache_folder
 from hepgan.transforms.exporting import is_exporting
 
 __all__ = ["addresses", "run", "usable"]
@@ -54,7 +55,7 @@ def _processor() -> str:
 
 def _folder() -> Path:
     """Folder of the compiled library: the user's cache; if that cannot be written, a fresh temporary one."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepgan"
+    cache = cache_folder()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):

@@ -52,6 +52,11 @@ def one_sided(slope: Tensor) -> Tensor:
     return relu(slope - 1) ** 2
 
 
+def _mean_cost(cost: Callable[[Tensor], Tensor], slope: Tensor, weights: Tensor) -> Tensor:
+    """Mean cost () of the lengths of slopes (B, ...), with the magnitudes of weights (B,)."""
+    return expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
+
+
 def gradient_penalty(
     function: Callable[[Tensor], Tensor],
     real: Tensor,
@@ -84,7 +89,7 @@ def gradient_penalty(
     """
     x = at(real, fake, rng).detach().requires_grad_()
     (slope,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
-    return expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
+    return _mean_cost(cost, slope, weights)
 
 
 def linear_gradient_penalty(
@@ -121,7 +126,7 @@ def linear_gradient_penalty(
     (slope,) = torch.autograd.grad(value.sum(), x)
     with torch.enable_grad():
         slope.requires_grad_()
-        penalty = expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
+        penalty = _mean_cost(cost, slope, weights)
     (direction,) = torch.autograd.grad(penalty, slope)
     return penalty.detach() + along(direction)
 

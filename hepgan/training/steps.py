@@ -19,7 +19,6 @@ from hepgan.models.critic_view import CriticView
 from hepgan.objectives import (
     Objective,
     Regulariser,
-    between,
     expectation,
     first_score,
     gradient_penalty,
@@ -67,7 +66,8 @@ def critic_step(
         value = objective.game(v_real, v_fake, batch.weights, smoothing=settings.label_smoothing)
         loss = -value
         if regulariser.at is not None:
-            penalty = _penalty(state, view, fake[0], other.detach(), batch.weights, objective, regulariser)
+            at, cost = regulariser.at, regulariser.cost
+            penalty = _penalty(state, view, fake[0], other.detach(), batch.weights, objective, at, cost)
             loss = loss + settings.penalty * penalty
             losses["penalty"] = penalty
     _descend(loss, state.critic, state.critic_optimizer, state.workers, config.training)
@@ -83,11 +83,11 @@ def _penalty(
     other: Tensor,
     weights: Tensor,
     objective: Objective,
-    regulariser: Regulariser,
+    at: Callable[[Tensor, Tensor, torch.Generator], Tensor],
+    cost: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Gradient penalty of the critic's witness; `other` are the scores of the last set of generated events."""
-    critic, context = state.critic, view.context
-    rng, at, cost = state.noise_rng, regulariser.at or between, regulariser.cost
+    critic, context, rng = state.critic, view.context, state.noise_rng
     events = view.real, fake, weights
     if objective.witness is not first_score:
         return gradient_penalty(

@@ -104,6 +104,23 @@ template <typename V> inline Rows<V> rows(const float *data, long batch, long b)
     return {const_cast<float *>(data), batch, b};
 }
 
+// Energies of the layers: each but the last in the order takes its part of what those before it have left.
+template <typename V> struct Chain {
+    V energy[128], part[128], before[128];  // the last two in the order of the layers
+
+    Chain(const Calorimeter &c, const Rows<V> &in, V incident) {
+        const V zero{};
+        V remaining = larger(in[0], zero) * incident;
+        for (long k = 0; k + 1 < c.layers; k++) {
+            part[k] = larger(exponential(V(in[1 + k])) - 1, zero) * c.offset;
+            before[k] = remaining;
+            energy[c.order[k]] = smaller(part[k], remaining);
+            remaining -= energy[c.order[k]];
+        }
+        energy[c.order[c.layers - 1]] = remaining;
+    }
+};
+
 template <typename V>
 void energies(const Calorimeter &c, const float *logs, const float *incident, float *cells, float *overflow,
               float *raw, float *factors, long b) {
@@ -111,16 +128,9 @@ void energies(const Calorimeter &c, const float *logs, const float *incident, fl
     const auto in = rows<V>(logs, c.batch, b), out = rows<V>(cells, c.batch, b), outside = rows<V>(overflow, c.batch, b);
     const auto kept = rows<V>(raw, c.batch, b), factor = rows<V>(factors, c.batch, b);
     const V zero{}, offset = V{} + c.offset;
-    const V total = larger(in[0], zero) * load<V>(incident + b);
-    V energy[128], remaining = total;
-    for (long k = 0; k + 1 < layers; k++) {
-        const V part = larger(exponential(V(in[1 + k])) - 1, zero) * offset;
-        energy[c.order[k]] = smaller(part, remaining);
-        remaining -= energy[c.order[k]];
-    }
-    energy[c.order[layers - 1]] = remaining;
+    const Chain<V> chain(c, in, load<V>(incident + b));
     for (long l = 0; l < layers; l++) {
-        V inside = energy[l];
+        V inside = chain.energy[l];
         if (c.overflow) {
             const V part = larger(exponential(V(in[layers + l])) - 1, zero) * offset;
             outside.set(l, smaller(part, inside));
@@ -150,15 +160,8 @@ void energies_gradient(const Calorimeter &c, const float *logs, const float *inc
     const auto in = rows<V>(logs, c.batch, b), g = rows<V>(cells, c.batch, b), go = rows<V>(overflow, c.batch, b);
     const auto kept = rows<V>(raw, c.batch, b), factor = rows<V>(factors, c.batch, b), to = rows<V>(gradient, c.batch, b);
     const V zero{}, one = V{} + 1, offset = V{} + c.offset;
-    const V total = larger(in[0], zero) * load<V>(incident + b);
-    V energy[128], before[128], part[128], by[128], remaining = total;
-    for (long k = 0; k + 1 < layers; k++) {
-        part[k] = larger(exponential(V(in[1 + k])) - 1, zero) * offset;
-        before[k] = remaining;
-        energy[c.order[k]] = smaller(part[k], remaining);
-        remaining -= energy[c.order[k]];
-    }
-    energy[c.order[layers - 1]] = remaining;
+    const Chain<V> chain(c, in, load<V>(incident + b));
+    V by[128];
     for (long l = 0; l < layers; l++) {
         V dot{};
         for (long k = c.first[l]; k < c.first[l + 1]; k++) dot += g[k] * kept[k];
@@ -180,7 +183,7 @@ void energies_gradient(const Calorimeter &c, const float *logs, const float *inc
         }
         if (c.overflow) {
             const V deposit = larger(exponential(V(in[layers + l])) - 1, zero) * offset, slope = go[l] - by[l];
-            const V side = deposit < energy[l] ? one : deposit > energy[l] ? zero : one * 0.5f;
+            const V side = deposit < chain.energy[l] ? one : deposit > chain.energy[l] ? zero : one * 0.5f;
             by[l] += (1 - side) * slope;
             to.set(layers + l, deposit > 0 ? side * slope * (deposit + offset) : zero);
         }
@@ -188,9 +191,10 @@ void energies_gradient(const Calorimeter &c, const float *logs, const float *inc
     V rest = by[c.order[layers - 1]];
     for (long k = layers - 2; k >= 0; k--) {
         const V slope = by[c.order[k]] - rest;
-        const V side = part[k] < before[k] ? one : part[k] > before[k] ? zero : one * 0.5f;
+        const V part = chain.part[k], before = chain.before[k];
+        const V side = part < before ? one : part > before ? zero : one * 0.5f;
         rest += (1 - side) * slope;
-        to.set(1 + k, part[k] > 0 ? side * slope * (part[k] + offset) : zero);
+        to.set(1 + k, part > 0 ? side * slope * (part + offset) : zero);
     }
     to.set(0, in[0] > 0 ? rest * load<V>(incident + b) : zero);
 }

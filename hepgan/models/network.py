@@ -29,7 +29,7 @@ from hepgan.models.tables import Tables, tables
 from hepgan.models.wiring import Wiring
 from hepgan.transforms.kernels import addresses, run, usable
 
-__all__ = ["Network"]
+__all__ = ["Network", "has_half", "in_half"]
 
 _EVENTS = 64  # of a block
 _PANEL, _TILE = 64, 16  # numbers of a panel, and of a vector, of blocks that are turned
@@ -79,8 +79,10 @@ def _half(x: Tensor) -> bool:
 
 
 @functools.cache
-def _has_half() -> bool:
-    """Whether the processor multiplies numbers in half precision."""
+def has_half() -> bool:
+    """Whether there are compiled functions, for a processor that multiplies numbers in half precision."""
+    if not usable():
+        return False
     has = ctypes.c_int(0)
     run("network_has_half", ctypes.addressof(has))
     return bool(has.value)
@@ -148,6 +150,12 @@ class _Precision:
         )
 
 
+def in_half(*modules: Any) -> bool:
+    """Whether all of these models have networks that compute in half precision, and on this processor."""
+    networks = [getattr(module, "network", None) for module in modules]
+    return has_half() and all(isinstance(network, Network) for network in networks)
+
+
 class Network:
     """A network that is drawn on a `Wiring`.
 
@@ -185,7 +193,7 @@ class Network:
     def usable(self, x: Tensor) -> bool:
         """Whether the compiled functions can compute with this input in the precision that is wanted."""
         return usable(x, self.parameters[0]) and (
-            not torch.is_autocast_enabled("cpu") or (_half(x) and _has_half())
+            not torch.is_autocast_enabled("cpu") or (_half(x) and has_half())
         )
 
     def precision(self, x: Tensor) -> _Precision:

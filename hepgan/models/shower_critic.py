@@ -161,7 +161,7 @@ class CaloCritic(nn.Module):
 
     def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Scores (B, S), and the function of directions (B, n_features) that `linear_gradient_penalty` needs."""
-        network = self._network
+        network = self.network
         if network is not None and network.usable(x):
             scores, along = network.traced(x.T, context.T)
             zero = torch.zeros_like(context).T
@@ -176,13 +176,13 @@ class CaloCritic(nn.Module):
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """Score as `forward`, but with first derivatives only, which is faster."""
-        network = self._network
+        network = self.network
         if network is None or not network.usable(x):
             return self(x, context)  # type: ignore[no-any-return]
         return network(x.T, context.T).T
 
     @cached_property
-    def _network(self) -> Network | None:
+    def network(self) -> Network | None:
         """The layers as one compiled function; None if some have no kernel, or their weights follow from others."""
         layers = [m for m in self.modules() if not [*m.children()] and [*m.parameters()]]
         if not all(type(m) in (LocallyConnected2d, nn.Linear) for m in layers) or is_parametrized(self):

@@ -289,7 +289,7 @@ class CaloGenerator(nn.Module):
             small = noise.reshape(self.n_own * n_global, -1).T
             trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
             parts = [first + self.energies(trunk).T]
-        network = None if is_exporting() else self._network
+        network = None if is_exporting() else self.network
         if network is not None and network.usable(trunk):
             cells, numbers = (torch.split(x, [n_global, x.shape[-2] - n_global], -2)[1] for x in (base, own))
             parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
@@ -301,7 +301,7 @@ class CaloGenerator(nn.Module):
         return torch.cat(parts).T
 
     @cached_property
-    def _network(self) -> Network | None:
+    def network(self) -> Network | None:
         """The streams as one compiled function; None if they are convolutions."""
         return Network(self._draw) if self.painted == "locally-connected" else None
 

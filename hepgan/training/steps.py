@@ -16,6 +16,7 @@ from hepgan.config import Config, TrainingConfig
 from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
+from hepgan.models.network import in_half
 from hepgan.objectives import (
     Objective,
     Regulariser,
@@ -166,9 +167,10 @@ def _generated(state: RunState, view: CriticView, objective: Objective) -> list[
 
 def _autocast(state: RunState, settings: TrainingConfig) -> AbstractContextManager[object]:
     """Compute in the configured precision."""
-    return (
-        torch.autocast(state.device, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
-    )
+    half = settings.precision == "bf16"
+    if settings.precision == "auto":
+        half = state.device == "cpu" and in_half(state.generator, state.critic)
+    return torch.autocast(state.device, dtype=torch.bfloat16) if half else nullcontext()
 
 
 def weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -14,24 +14,16 @@ from hepgan.geometry import CaloLayer
 from hepgan.models import CaloCritic
 from hepgan.models.feature_maps import Resample
 from hepgan.models.locally_connected import LocallyConnected2d
-from hepgan.models.network import Network
+from hepgan.models.network import Network, has_half, in_half
 from hepgan.models.spectral_norm import normalise_spectrum
 from hepgan.models.wiring import Wiring
-from hepgan.transforms.kernels import run, usable
+from hepgan.transforms.kernels import usable
 
 SIZES = {"width": 8, "depth": 1, "channels": 2, "critic_width": 8, "critic_channels": 2}
 
 
-def has_half():
-    has = torch.zeros(1, dtype=torch.int32)
-    run("network_has_half", has)
-    return bool(has)
-
-
 compiled = pytest.mark.skipif(not usable(torch.zeros(1)), reason="no C++ compiler")
-half = pytest.mark.skipif(
-    not (usable(torch.zeros(1)) and has_half()), reason="the processor has no half precision"
-)
+half = pytest.mark.skipif(not has_half(), reason="the processor has no half precision")
 
 
 class Everything(nn.Module):
@@ -162,9 +154,9 @@ def critic_of(**options):
 def test_locally_connected_critics_are_compiled():
     generator, critic = critic_of()
     view = critic.view(generator, tiny_showers()[:5])
-    assert critic._network.usable(view.real)
-    assert not critic._network.usable(view.real.double())
-    assert len(critic._network.parameters) == len([*critic.parameters()])
+    assert critic.network.usable(view.real)
+    assert not critic.network.usable(view.real.double())
+    assert len(critic.network.parameters) == len([*critic.parameters()])
 
 
 @compiled
@@ -175,9 +167,9 @@ def test_generators_are_compiled_and_paint_what_torch_paints():
         nn.init.normal_(stream.finish.weight, std=0.3)
     events = tiny_showers()[:70]
     latent = torch.randn(generator.n_latent, 70, generator=torch.Generator().manual_seed(1)).T
-    assert generator._network.usable(latent)
+    assert generator.network.usable(latent)
     made = generator.normal(events.condition, latent)
-    generator._network = None
+    generator.network = None
     torch.testing.assert_close(made, generator.normal(events.condition, latent), rtol=1e-4, atol=1e-4)
 
 
@@ -212,19 +204,27 @@ def test_each_change_of_the_weights_is_noticed():
         torch.testing.assert_close(network(x, image), layers(x.T, image.T).T)
 
 
+@half
+def test_only_models_of_which_all_is_compiled_prefer_half_precision():
+    generator, critic = critic_of()
+    assert in_half(generator, critic)
+    assert not in_half(generator, critic_of(paint="convolution")[1])
+    assert not in_half(generator, nn.Linear(1, 1))
+
+
 def test_convolutions_and_normalised_weights_are_left_to_torch():
     generator, critic = critic_of(paint="convolution")
-    assert critic._network is None
-    assert generator._network is None
+    assert critic.network is None
+    assert generator.network is None
     normalise_spectrum(critic)
-    assert critic._network is None
+    assert critic.network is None
 
 
 @compiled
 def test_half_precision_is_left_to_torch_where_the_processor_has_none(monkeypatch):
     generator, critic = critic_of()
     view = critic.view(generator, tiny_showers()[:5])
-    monkeypatch.setattr("hepgan.models.network._has_half", lambda: False)
+    monkeypatch.setattr("hepgan.models.network.has_half", lambda: False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not critic._network.usable(view.real)
+        assert not critic.network.usable(view.real)
         assert critic.scores(view.real, view.context).shape == (5, 1)

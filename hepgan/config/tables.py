@@ -171,8 +171,8 @@ class TrainingConfig(Table):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if available")
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto",
-        description="of products with weights; `bf16`: autocast, sums stay in single precision; `auto`: bf16 in networks "
-        "of showers on processors that multiply such numbers, else float32",
+        description="of products with weights; `bf16`: autocast, sums stay in single precision; `auto`: bf16 in "
+        "networks of showers on processors that multiply such numbers, else float32",
     )
     threads: int = Field(
         0, ge=0, description="CPU threads of each worker; 0: OMP_NUM_THREADS, or an equal share of all cores"

@@ -16,17 +16,22 @@ the paper, and their reasons:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hepgan.config import DataConfig, DllModelConfig, ObservablesModelConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
+from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE, Step, Trace, activated
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.whitening import Whitening
+from hepgan.models.wiring import Wiring
 from hepgan.transforms.angles import from_periodic
+from hepgan.transforms.track_kernels import sparse_sums
 
 __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
@@ -42,10 +47,23 @@ class ResidualNetwork(nn.Module):
         width: Units of each layer.
         depth: Number of residual layers after the first layer.
         outputs: Number of outputs.
+        context: Which inputs, the first or the last ones, are the context of an event: most of them are zero, and
+            derivatives by them are not wanted.
+        wanted: Whether derivatives by the other inputs are wanted.
     """
 
-    def __init__(self, inputs: int, width: int, depth: int, outputs: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        depth: int,
+        outputs: int,
+        *,
+        context: range = range(0),
+        wanted: bool = True,
+    ) -> None:
         super().__init__()
+        self.context, self.wanted = context, wanted
         self.first = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.last = nn.Linear(width, outputs)
@@ -56,6 +74,54 @@ class ResidualNetwork(nn.Module):
         for block in self.blocks:
             h = h + step(block, h, SLOPE)
         return step(self.last, h, 1.0)
+
+    def at(self, context: Tensor) -> Callable[[Tensor], Tensor]:
+        """Function of the other inputs (B, F) that gives the outputs (B, S) at a context (B, C).
+
+        Compiled if possible; it has first derivatives only.
+        """
+        if not self._compiles(context):
+            return lambda x: self(self._joined(x, context))  # type: ignore[no-any-return]
+        sums = sparse_sums(context, self.first.weight, first=self.context.start)
+        return lambda x: self.compiled(sums, x.T).T
+
+    def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Outputs (B, S), and the function of directions (B, F) of the inputs without context of `Trace.along`."""
+        if self._compiles(x):
+            sums = sparse_sums(context, self.first.weight.detach(), first=self.context.start)
+            outputs, along = self.compiled.traced(sums, x.T)
+            return outputs.T, lambda direction: along(torch.zeros_like(sums), direction.T)
+        trace, zero = Trace(), torch.zeros_like(context)
+
+        def network(direction: Tensor, step: Step) -> Tensor:
+            return self(self._joined(direction, zero), step=step)  # type: ignore[no-any-return]
+
+        outputs = self(self._joined(x, context), step=trace.record)
+        return outputs, lambda direction: trace.along(network, direction)
+
+    def _joined(self, x: Tensor, context: Tensor) -> Tensor:
+        return torch.cat([x, context] if self.context.start else [context, x], 1)
+
+    def _compiles(self, x: Tensor) -> bool:
+        """Whether compiled functions can compute with this input, and with the present weights as they are."""
+        return self.compiled.usable(x) and self.first.weight is self.compiled.parameters[0]
+
+    @cached_property
+    def compiled(self) -> Network:
+        """All but the sums over the context as one compiled function: of these sums (width, B), and other inputs."""
+        return Network(self._draw)
+
+    def _draw(self, wiring: Wiring) -> None:
+        inputs = self.first.in_features
+        sums, x = wiring.numbers(self.first.out_features), wiring.numbers(inputs - len(self.context))
+        source = np.full(inputs, -1)
+        source[np.delete(np.arange(inputs), self.context)] = x
+        h = wiring.apply(self.first, source, slope=SLOPE, plus=sums)
+        for block in self.blocks:
+            h = wiring.sum(h, wiring.apply(block, h, slope=SLOPE))
+        wiring.output(wiring.apply(self.last, h))
+        wiring.input(sums)
+        wiring.input(x, wanted=self.wanted)
 
 
 class DllGenerator(ObservablesGenerator):
@@ -80,12 +146,23 @@ class DllGenerator(ObservablesGenerator):
             self.model.width,
             self.model.depth,
             len(self.scaling.periodic_targets),
+            context=range(self.n_context),
+            wanted=False,
         )
 
     def normal(self, context: Tensor, latent: Tensor) -> Tensor:
         """Generate normal numbers (B, V); arguments as in `ObservablesGenerator.normal`."""
-        x: Tensor = self.network(torch.cat([context, latent[:, : self.n_noise]], 1))
-        return from_periodic(x, self.scaling.angles, self.scaling.winding) if self.scaling.angles else x
+        return self.at(context)(latent)
+
+    def at(self, context: Tensor) -> Callable[[Tensor], Tensor]:
+        """Function `normal` of latent numbers (B, n_latent) at a context (B, n_context)."""
+        network, angles = self.network.at(context), self.scaling.angles
+
+        def generated(latent: Tensor) -> Tensor:
+            x = network(latent[:, : self.n_noise])
+            return from_periodic(x, angles, self.scaling.winding) if angles else x
+
+        return generated
 
 
 class DllCritic(nn.Module):
@@ -106,8 +183,10 @@ class DllCritic(nn.Module):
         super().__init__()
         n_periodic = len(generator.scaling.periodic_targets)
         self.whitening = Whitening(n_periodic, generator.n_context)
-        inputs = 2 * n_periodic + generator.n_context
-        self.network = ResidualNetwork(inputs, model.critic_width, model.critic_depth, scores)
+        context = range(2 * n_periodic, 2 * n_periodic + generator.n_context)
+        self.network = ResidualNetwork(
+            context.stop, model.critic_width, model.critic_depth, scores, context=context
+        )
 
     def fit(self, generator: ObservablesGenerator, events: TensorEvents) -> None:
         """Fit the whitening to the training events."""
@@ -128,17 +207,13 @@ class DllCritic(nn.Module):
         scaling = generator.scaling
         with torch.no_grad():
             context, z, free = generator.representation(events)
-            free_periodic = free[:, scaling.periodic_targets]
-            whiten = self.whitening.at(context, free_periodic)
-
-        def represent(z: Tensor) -> Tensor:
-            x = scaling.periodic(z)
-            return torch.cat([free_periodic * x, whiten(x).clamp(-_MOST, _MOST)], 1)
-
+            beside = self.whitening.beside(context, free[:, scaling.periodic_targets], most=_MOST)
+            real = beside(scaling.periodic(z))
+        generated = generator.at(context)
         return CriticView(
             context,
-            represent(z),
-            lambda latent: represent(generator.normal(context, latent)),
+            real,
+            lambda latent: beside(scaling.periodic(generated(latent))),
             lambda latent: generator.codes(context, free * z, latent),
         )
 
@@ -149,14 +224,8 @@ class DllCritic(nn.Module):
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """Score as `forward`; with first derivatives only, if that is faster."""
-        return self(x, context)  # type: ignore[no-any-return]
+        return self.network.at(context)(x)
 
     def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Scores (B, S), and the function of directions (B, 2 W) that `linear_gradient_penalty` needs."""
-        trace, zero = Trace(), torch.zeros_like(context)
-        scores = self.network(torch.cat([x, context], 1), step=trace.record)
-
-        def network(direction: Tensor, step: Step) -> Tensor:
-            return self.network(torch.cat([direction, zero], 1), step=step)  # type: ignore[no-any-return]
-
-        return scores, lambda direction: trace.along(network, direction)
+        return self.network.traced(x, context)

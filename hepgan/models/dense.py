@@ -16,22 +16,19 @@ the paper, and their reasons:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hepgan.config import DataConfig, DllModelConfig, ObservablesModelConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
-from hepgan.models.network import Network
-from hepgan.models.piecewise import SLOPE, Step, Trace, activated
+from hepgan.models.piecewise import SLOPE, Step, Trace, activated, given
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.whitening import Whitening
-from hepgan.models.wiring import Wiring
 from hepgan.transforms.angles import from_periodic
-from hepgan.transforms.track_kernels import sparse_sums
+from hepgan.transforms.kernels import usable
+from hepgan.transforms.track_kernels import Pass, residual
 
 __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
@@ -49,7 +46,6 @@ class ResidualNetwork(nn.Module):
         outputs: Number of outputs.
         context: Which inputs, the first or the last ones, are the context of an event: most of them are zero, and
             derivatives by them are not wanted.
-        wanted: Whether derivatives by the other inputs are wanted.
     """
 
     def __init__(
@@ -60,10 +56,9 @@ class ResidualNetwork(nn.Module):
         outputs: int,
         *,
         context: range = range(0),
-        wanted: bool = True,
     ) -> None:
         super().__init__()
-        self.context, self.wanted = context, wanted
+        self.context = context
         self.first = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.last = nn.Linear(width, outputs)
@@ -75,22 +70,20 @@ class ResidualNetwork(nn.Module):
             h = h + step(block, h, SLOPE)
         return step(self.last, h, 1.0)
 
-    def at(self, context: Tensor) -> Callable[[Tensor], Tensor]:
-        """Function of the other inputs (B, F) that gives the outputs (B, S) at a context (B, C).
+    def at(self, context: Tensor, x: Tensor) -> Tensor:
+        """Outputs (B, S) of contexts (B, C) and other inputs (B, F); with first derivatives only, if that is faster."""
+        if not self._compiles(x):
+            return self(self._joined(x, context))  # type: ignore[no-any-return]
+        return residual(x.T, context, self.weights, begins=self.context.start, slope=SLOPE).T
 
-        Compiled if possible; it has first derivatives only.
-        """
-        if not self._compiles(context):
-            return lambda x: self(self._joined(x, context))  # type: ignore[no-any-return]
-        sums = sparse_sums(context, self.first.weight, first=self.context.start)
-        return lambda x: self.compiled(sums, x.T).T
-
-    def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def traced(self, context: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Outputs (B, S), and the function of directions (B, F) of the inputs without context of `Trace.along`."""
         if self._compiles(x):
-            sums = sparse_sums(context, self.first.weight.detach(), first=self.context.start)
-            outputs, along = self.compiled.traced(sums, x.T)
-            return outputs.T, lambda direction: along(torch.zeros_like(sums), direction.T)
+            passed, weights = Pass(), self.weights
+            # without the weights: the derivatives by them would be computed, and never used
+            fixed = [p.detach() for p in weights]
+            outputs = residual(x.T, context, fixed, begins=self.context.start, slope=SLOPE, passed=passed).T
+            return outputs, lambda direction: given(passed.along(direction.T)[::2], weights[::2])
         trace, zero = Trace(), torch.zeros_like(context)
 
         def network(direction: Tensor, step: Step) -> Tensor:
@@ -99,29 +92,18 @@ class ResidualNetwork(nn.Module):
         outputs = self(self._joined(x, context), step=trace.record)
         return outputs, lambda direction: trace.along(network, direction)
 
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weight and bias of each layer, as they are at the moment."""
+        layers = self.first, *self.blocks, self.last
+        return [p for layer in layers for p in (layer.weight, layer.bias)]
+
     def _joined(self, x: Tensor, context: Tensor) -> Tensor:
         return torch.cat([x, context] if self.context.start else [context, x], 1)
 
     def _compiles(self, x: Tensor) -> bool:
-        """Whether compiled functions can compute with this input, and with the present weights as they are."""
-        return self.compiled.usable(x) and self.first.weight is self.compiled.parameters[0]
-
-    @cached_property
-    def compiled(self) -> Network:
-        """All but the sums over the context as one compiled function: of these sums (width, B), and other inputs."""
-        return Network(self._draw)
-
-    def _draw(self, wiring: Wiring) -> None:
-        inputs = self.first.in_features
-        sums, x = wiring.numbers(self.first.out_features), wiring.numbers(inputs - len(self.context))
-        source = np.full(inputs, -1)
-        source[np.delete(np.arange(inputs), self.context)] = x
-        h = wiring.apply(self.first, source, slope=SLOPE, plus=sums)
-        for block in self.blocks:
-            h = wiring.sum(h, wiring.apply(block, h, slope=SLOPE))
-        wiring.output(wiring.apply(self.last, h))
-        wiring.input(sums)
-        wiring.input(x, wanted=self.wanted)
+        """Whether compiled functions can compute with this input in the precision that is wanted."""
+        return usable(x, *self.weights) and not torch.is_autocast_enabled("cpu")
 
 
 class DllGenerator(ObservablesGenerator):
@@ -147,22 +129,12 @@ class DllGenerator(ObservablesGenerator):
             self.model.depth,
             len(self.scaling.periodic_targets),
             context=range(self.n_context),
-            wanted=False,
         )
 
     def normal(self, context: Tensor, latent: Tensor) -> Tensor:
         """Generate normal numbers (B, V); arguments as in `ObservablesGenerator.normal`."""
-        return self.at(context)(latent)
-
-    def at(self, context: Tensor) -> Callable[[Tensor], Tensor]:
-        """Function `normal` of latent numbers (B, n_latent) at a context (B, n_context)."""
-        network, angles = self.network.at(context), self.scaling.angles
-
-        def generated(latent: Tensor) -> Tensor:
-            x = network(latent[:, : self.n_noise])
-            return from_periodic(x, angles, self.scaling.winding) if angles else x
-
-        return generated
+        x = self.network.at(context, latent[:, : self.n_noise])
+        return from_periodic(x, self.scaling.angles, self.scaling.winding) if self.scaling.angles else x
 
 
 class DllCritic(nn.Module):
@@ -209,11 +181,10 @@ class DllCritic(nn.Module):
             context, z, free = generator.representation(events)
             beside = self.whitening.beside(context, free[:, scaling.periodic_targets], most=_MOST)
             real = beside(scaling.periodic(z))
-        generated = generator.at(context)
         return CriticView(
             context,
             real,
-            lambda latent: beside(scaling.periodic(generated(latent))),
+            lambda latent: beside(scaling.periodic(generator.normal(context, latent))),
             lambda latent: generator.codes(context, free * z, latent),
         )
 
@@ -224,8 +195,8 @@ class DllCritic(nn.Module):
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """Score as `forward`; with first derivatives only, if that is faster."""
-        return self.network.at(context)(x)
+        return self.network.at(context, x)
 
     def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Scores (B, S), and the function of directions (B, 2 W) that `linear_gradient_penalty` needs."""
-        return self.network.traced(x, context)
+        return self.network.traced(context, x)

@@ -120,7 +120,7 @@ class _Maker:
         for step in wiring.steps:
             if isinstance(step, Layer):
                 products.append(step.products())
-                steps.append(self._sums(groups[id(step)], Products.joined([products[-1], step.added()])))
+                steps.append(self._sums(groups[id(step)], products[-1]))
             else:
                 steps.append(self._fixed(step))
         backward, inner, wanted = self._backward(products)
@@ -253,7 +253,7 @@ class _Maker:
     def _backward(self, products: list[Products]) -> tuple[NDArray[Any], int, list[slice | None]]:
         """Steps of the derivatives, their number before those by inputs, and the rows of these."""
         wiring, made = self.wiring, []
-        extra = [step.added() if isinstance(step, Layer) else self._copies(step) for step in wiring.steps]
+        extra = [self._copies(step) for step in wiring.steps if not isinstance(step, Layer)]
         everything = Products.joined([*products, *extra])
         turned = Products(everything.source, everything.to, everything.weight)
         skipped = set(wiring.outputs.tolist())

@@ -14,8 +14,7 @@ it, `ObservablesGenerator` does the rest:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -173,10 +172,6 @@ class ObservablesGenerator(nn.Module):
             (B, V) normal numbers; those of targets that the pattern fixes have no meaning.
         """
         raise NotImplementedError
-
-    def at(self, context: Tensor) -> Callable[[Tensor], Tensor]:
-        """Function `normal` of latent numbers (B, n_latent) alone; what a context (B, n_context) needs is done once."""
-        return partial(self.normal, context)
 
     def codes(self, context: Tensor, z: Tensor, latent: Tensor) -> Tensor:
         """Replace part of a latent batch by encoder codes of the real events; without an encoder, nothing.

@@ -51,14 +51,12 @@ class Layer:
     slope: float
     sigmoid: bool
     first: int  # place of its weight among all weights
-    plus: Numbers  # numbers that are added before the curve, none or as many as in `to`
 
     def products(self) -> Products:
-        """All its products with weights."""
+        """All its products."""
         if isinstance(self.layer, nn.Linear):
             to, source = np.broadcast_arrays(self.to[:, None], self.source[None])
-            kept, weight = source >= 0, self.first + np.arange(to.size).reshape(to.shape)
-            return Products(to[kept], source[kept], weight[kept])
+            return Products(to.ravel(), source.ravel(), self.first + np.arange(to.size))
         layer: LocallyConnected2d = self.layer
         shape = tuple(layer.weight.shape)
         h, i, v, o, j, c = np.indices(shape, sparse=True)
@@ -70,10 +68,6 @@ class Layer:
         to = np.broadcast_to(self.to[h, v, o], shape)
         weight = self.first + np.arange(math.prod(shape)).reshape(shape)
         return Products(to[inside], np.broadcast_to(source, shape)[inside], weight[inside])
-
-    def added(self) -> Products:
-        """The numbers that are added, as products with one."""
-        return Products(self.to.ravel()[: self.plus.size], self.plus, np.full(self.plus.size, ONE))
 
 
 @dataclass
@@ -137,20 +131,15 @@ class Wiring:
         self.outputs = numbers.ravel()
 
     def apply(
-        self, layer: Any, source: Numbers, *, to: Numbers | None = None, slope: float = 1.0, sigmoid: bool = False,
-        plus: Numbers | None = None,
+        self, layer: Any, source: Numbers, *, to: Numbers | None = None, slope: float = 1.0, sigmoid: bool = False
     ) -> Numbers:  # fmt: skip
-        """Numbers that a layer, with a leaky ReLU or a sigmoid, computes of others; at places `to`, or new ones.
-
-        Numbers `plus` are added before the curve. A dense layer leaves out sources at -1, as if they were zero.
-        """
+        """Numbers that a layer, with a leaky ReLU or a sigmoid, computes of others; at places `to`, or new ones."""
         dense = isinstance(layer, nn.Linear)
         shape = (layer.out_features,) if dense else (*layer.output_size, layer.out_channels)
         if to is None:
             to = self.numbers(*shape)
         shaped = to if dense else to.reshape(shape)
-        none = np.zeros(0, np.int64) if plus is None else plus.ravel()
-        self.steps.append(Layer(layer, source, shaped, slope, sigmoid, self.n_weights, none))
+        self.steps.append(Layer(layer, source, shaped, slope, sigmoid, self.n_weights))
         self.layers.append(layer)
         self.n_weights += layer.weight.numel() + layer.bias.numel()
         return to

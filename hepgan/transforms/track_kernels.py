@@ -5,15 +5,19 @@ Callers ask `hepgan.transforms.kernels.usable` before. Arrays have the batch inn
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hepgan.transforms.kernels import run
+from hepgan.transforms.kernels import addresses, run
 
-__all__ = ["energy_scores", "sparse_sums", "tents", "whitened"]
+__all__ = ["Pass", "energy_scores", "residual", "sparse_sums", "tents", "whitened"]
+
+_EVENTS, _LANES = 64, 16  # of a block, and the largest number of floats of a vector
 
 
 def tents(x: Tensor, place: Tensor) -> Tensor:
@@ -24,30 +28,109 @@ def tents(x: Tensor, place: Tensor) -> Tensor:
     return made
 
 
-class _SparseSums(torch.autograd.Function):
+def sparse_sums(x: Tensor, weight: Tensor) -> Tensor:
+    """Sums (S, B) of features (B, F), most of which are zero, times weights (S, F); no derivatives."""
+    made = x.new_empty(len(weight), len(x))
+    run("sparse_sums", *weight.shape, len(x), weight, x.contiguous(), made)
+    return made
+
+
+class _Sizes(ctypes.Structure):
+    """The struct Residual of ``cpp/tracks.cpp``."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_long)
+            for name in ("inputs", "context", "begins", "width", "depth", "outputs", "batch", "pitch")
+        ),
+        ("slope", ctypes.c_float),
+    ]
+
+
+class _Residual(torch.autograd.Function):
+    """Outputs (S, B) of inputs (F, B) and contexts (B, C); further arguments as in `residual`."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, first: int) -> Tensor:
-        made = x.new_empty(len(weight), len(x))
-        run("sparse_sums", *weight.shape, first, x.shape[1], len(x), weight, x, made)
-        ctx.save_for_backward(x)
-        ctx.settings = *weight.shape, first, *reversed(x.shape)
+    def forward(
+        ctx: Any, x: Tensor, context: Tensor, begins: int, slope: float, passed: Pass, *parameters: Tensor
+    ) -> Tensor:
+        depth, outputs, width = len(parameters) // 2 - 2, len(parameters[-1]), len(parameters[1])
+        batch, pitch = x.shape[1], x.stride(0)
+        passed.sizes = _Sizes(len(x), context.shape[1], begins, width, depth, outputs, batch, pitch, slope)
+        passed.tensors = x, context, *parameters
+        padded = -(-width // _LANES) * _LANES
+        passed.kept = x.new_empty(-(-batch // _EVENTS) * (depth + 1) * _EVENTS * padded)
+        made = x.new_empty(outputs, batch)
+        at = ctypes.addressof(passed.sizes)
+        run("residual_outputs", at, addresses(parameters), x, context, made, passed.kept)
+        ctx.passed = passed
         return made
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
-        by_weight = x.new_empty(ctx.settings[:2])
-        run("sparse_sums_gradient", *ctx.settings, grads[0].contiguous(), x, by_weight)
-        return None, by_weight, None
+        passed, wanted = ctx.passed, ctx.needs_input_grad
+        passed.cotangent = grads[0].contiguous()
+        x, parameters = passed.tensors[0], passed.tensors[2:]
+        by_x = torch.empty(x.shape) if wanted[0] else None
+        made = [torch.empty_like(p) for p in parameters] if any(wanted[5:]) else None
+        passed.gradient(by_x, made)
+        return by_x, None, None, None, None, *([None] * len(parameters) if made is None else made)
 
 
-def sparse_sums(x: Tensor, weight: Tensor, *, first: int = 0) -> Tensor:
-    """Sums (S, B) of features (B, F) times F columns of weights (S, columns), from the `first` on.
+class Pass:
+    """What is kept of a pass through a residual network, and of its gradient."""
 
-    The work is that of the features that are not zero. There are no derivatives by the features.
+    sizes: _Sizes
+    tensors: tuple[Tensor, ...]
+    kept: Tensor
+    cotangent: Tensor | None = None
+
+    def gradient(
+        self, by_x: Tensor | None, made: list[Tensor] | None, *, along: Tensor | None = None
+    ) -> None:
+        """Compute derivatives by the inputs, and by the parameters; or, by these, of the former along a direction."""
+        x, context, *parameters = self.tensors
+        to = None if made is None else addresses(made)
+        at = ctypes.addressof(self.sizes), addresses(parameters), x, context, self.kept
+        run("residual_gradient", *at, self.cotangent, along, by_x, to)
+
+    def along(self, direction: Tensor) -> list[Tensor]:
+        """Derivatives by all parameters of (gradient of the outputs' sum by the inputs) * direction (F, B), summed.
+
+        Raises:
+            RuntimeError: If that gradient was not taken before.
+        """
+        if self.cotangent is None:
+            raise RuntimeError(
+                "expected the gradient of the traced sum by the input, got none; take it first"
+            )
+        made = [torch.empty_like(p) for p in self.tensors[2:]]
+        self.gradient(None, made, along=direction.contiguous())
+        return made
+
+
+def residual(
+    x: Tensor,
+    context: Tensor,
+    parameters: Sequence[Tensor],
+    *,
+    begins: int,
+    slope: float,
+    passed: Pass | None = None,
+) -> Tensor:
+    """Outputs (S, B) of a `hepgan.models.dense.ResidualNetwork`, with first derivatives by inputs and parameters.
+
+    Args:
+        x: (F, B) inputs without context.
+        context: (B, C) inputs that are mostly zero; no derivatives by them.
+        parameters: Weight and bias of each layer.
+        begins: Place of the context among the inputs.
+        slope: Of the leaky ReLUs.
+        passed: Keeps what `Pass.along` needs.
     """
-    made: Tensor = _SparseSums.apply(x.contiguous(), weight.contiguous(), first)  # type: ignore[no-untyped-call]
+    x = x if x.stride(1) == 1 else x.contiguous()
+    made: Tensor = _Residual.apply(x, context.contiguous(), begins, slope, passed or Pass(), *parameters)  # type: ignore[no-untyped-call]
     return made
 
 
@@ -87,11 +170,10 @@ def whitened(z: Tensor, free: Tensor, coefficients: Tensor, *, most: float) -> T
 class _EnergyScores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, real: Tensor, fake: Tensor, other: Tensor, weights: Tensor, least: float) -> Tensor:
-        scores, slopes = torch.empty_like(weights), [None, None]
-        if any(ctx.needs_input_grad):
-            slopes = [torch.empty_like(real), torch.empty_like(real)]
-            ctx.save_for_backward(*slopes)
-        run("energy_score", *real.shape, least, real, fake, other, weights, scores, *slopes)
+        scores = torch.empty_like(weights)
+        slopes = [torch.empty_like(real) for _ in range(2 * any(ctx.needs_input_grad))]
+        ctx.save_for_backward(*slopes)
+        run("energy_score", *real.shape, least, real, fake, other, weights, scores, *(slopes or (None, None)))
         return scores
 
     @staticmethod

@@ -40,6 +40,72 @@ template <typename F> inline void vectors(long begin, long end, F function) {
     for (; e < end; e++) function(e, 0.0f);
 }
 
+// -- products of matrices
+
+inline long whole_vectors(long n) { return (n + lanes - 1) / lanes * lanes; }
+
+// Turn (rows, columns): to[c * to_pitch + r] = from[r * pitch + c].
+inline void turn(const float *from, long rows, long columns, long pitch, float *to, long to_pitch) {
+    for (long c = 0; c < columns; c++)
+        for (long r = 0; r < rows; r++) to[c * to_pitch + r] = from[r * pitch + c];
+}
+
+inline void copy(const float *from, long rows, long columns, long pitch, float *to, long to_pitch) {
+    for (long r = 0; r < rows; r++) __builtin_memcpy(to + r * to_pitch, from + r * pitch, columns * sizeof(float));
+}
+
+// Add weights (n, padded) times those features of an event that are not zero to sums (padded).
+inline void add_features(const float *x, long n, const float *weights, long padded, float *sums) {
+    features(x, n, [&](long f, float value) {
+        for (long k = 0; k < padded; k += lanes)
+            store(sums + k, load<vector>(sums + k) + value * load<vector>(weights + f * padded + k));
+    });
+}
+
+// A matrix whose element (r, i) is at from[r * row + i * column].
+struct Matrix {
+    const float *from;
+    long row, column;
+};
+
+template <int R, int K> inline void tile(Matrix a, long n, const float *b, long pitch, float *y, long y_pitch, bool add) {
+    vector sum[R][K];
+    for (int r = 0; r < R; r++)
+        for (int k = 0; k < K; k++) sum[r][k] = add ? load<vector>(y + r * y_pitch + k * lanes) : vector{};
+    for (long i = 0; i < n; i++, b += pitch, a.from += a.column) {
+        vector values[K];
+        for (int k = 0; k < K; k++) values[k] = load<vector>(b + k * lanes);
+        for (int r = 0; r < R; r++)
+            for (int k = 0; k < K; k++) sum[r][k] += a.from[r * a.row] * values[k];
+    }
+    for (int r = 0; r < R; r++)
+        for (int k = 0; k < K; k++) store(y + r * y_pitch + k * lanes, sum[r][k]);
+}
+
+template <int K>
+inline void tiles(long rows, Matrix a, long n, const float *b, long pitch, float *y, long y_pitch, bool add) {
+    long r = 0;
+    const auto some = [&](auto size) {
+        constexpr int R = decltype(size)::n;
+        for (; r + R <= rows; r += R)
+            tile<R, K>({a.from + r * a.row, a.row, a.column}, n, b, pitch, y + r * y_pitch, y_pitch, add);
+    };
+    some(Vectors<6>()), some(Vectors<4>()), some(Vectors<1>());
+}
+
+// y (rows, columns) = a (rows, n) times b (n, columns), or that added to y; columns are whole vectors.
+inline void product(long rows, long columns, long n, Matrix a, const float *b, long pitch, float *y, long y_pitch,
+                    bool add = false) {
+    for (long c = 0; c < columns; c += across * lanes) {
+        switch (lower(across, (columns - c) / lanes)) {
+        case 1: tiles<1>(rows, a, n, b + c, pitch, y + c, y_pitch, add); break;
+        case 2: tiles<2>(rows, a, n, b + c, pitch, y + c, y_pitch, add); break;
+        case 3: tiles<3>(rows, a, n, b + c, pitch, y + c, y_pitch, add); break;
+        default: tiles<across>(rows, a, n, b + c, pitch, y + c, y_pitch, add);
+        }
+    }
+}
+
 template <typename V> inline V root(V x) {
     for (int k = 0; k < int(sizeof(V) / sizeof(float)); k++) ((float *)&x)[k] = std::sqrt(((float *)&x)[k]);
     return x;
@@ -48,9 +114,209 @@ template <typename V> inline V root(V x) {
 template <typename V> inline V magnitude(V x) { return x > 0 ? x : -x; }
 template <typename V> inline V sign(V x) { return (x > 0 ? V{} + 1 : V{}) - (x < 0 ? V{} + 1 : V{}); }
 
+// -- residual networks, events by events: the numbers of a layer of one event are neighbours
+
 }  // namespace
 
 extern "C" {
+
+// A network: columns begins..begins+context of the first weights are for the context of an event, the others for x.
+struct Residual {
+    long inputs, context, begins, width, depth, outputs, batch, pitch;  // pitch: of x (inputs, batch)
+    float slope;
+};
+
+}
+
+namespace {
+
+using Numbers = std::vector<float>;
+
+// Weights with rows of whole vectors; `turned` are those of a forward pass, (sources, outputs of the layer).
+struct Weights {
+    long inputs, width, outputs;
+    Numbers context, x, bias, last, last_bias;
+    std::vector<Numbers> blocks, biases;
+
+    explicit Weights(const Residual &n)
+        : inputs(whole_vectors(n.inputs)), width(whole_vectors(n.width)), outputs(whole_vectors(n.outputs)),
+          context(n.context * width), bias(width), last_bias(outputs), blocks(n.depth, Numbers(width * width)),
+          biases(n.depth, Numbers(width)) {}
+};
+
+// Columns of x among those of the first layer, in runs: function(column of x, column of all, how many).
+template <typename F> inline void columns(const Residual &n, F function) {
+    function(0, 0, lower(n.begins, n.inputs));
+    if (n.inputs > n.begins) function(n.begins, n.begins + n.context, n.inputs - n.begins);
+}
+
+inline Weights weights_of(const Residual &n, const float *const *parameters, bool turned) {
+    Weights w(n);
+    const long all = n.inputs + n.context;
+    w.x.resize(turned ? n.inputs * w.width : w.width * w.inputs);
+    w.last.resize(turned ? w.width * w.outputs : w.outputs * w.width);
+    const auto take = turned ? turn : copy;
+    columns(n, [&](long to, long from, long size) {
+        take(parameters[0] + from, n.width, size, all, w.x.data() + (turned ? to * w.width : to),
+             turned ? w.width : w.inputs);
+    });
+    if (turned) turn(parameters[0] + n.begins, n.width, n.context, all, w.context.data(), w.width);
+    copy(parameters[1], 1, n.width, n.width, w.bias.data(), w.width);
+    for (long k = 0; k < n.depth; k++) {
+        take(parameters[2 + 2 * k], n.width, n.width, n.width, w.blocks[k].data(), w.width);
+        copy(parameters[3 + 2 * k], 1, n.width, n.width, w.biases[k].data(), w.width);
+    }
+    take(parameters[2 + 2 * n.depth], n.outputs, n.width, n.width, w.last.data(), turned ? w.outputs : w.width);
+    copy(parameters[3 + 2 * n.depth], 1, n.outputs, n.outputs, w.last_bias.data(), w.outputs);
+    return w;
+}
+
+// Visit vectors of rows: function(place).
+template <typename F> inline void places(long rows, long pitch, F function) {
+    for (long k = 0; k < rows * pitch; k += lanes) function(k);
+}
+
+}  // namespace
+
+extern "C" {
+
+// Outputs (outputs, B) of x (inputs, B) and contexts (B, context); `kept` gets the numbers behind each layer,
+// (blocks, depth + 1, 64, width), where width is of whole vectors.
+void residual_outputs(const Residual *network, const float *const *parameters, const float *x, const float *context,
+                      float *to, float *kept, Parallel parallel, int threads) {
+    const Residual &n = *network;
+    const Weights w = weights_of(n, parameters, true);
+    const long layer = events * w.width;
+    each_block(n.batch, parallel, threads, [&](long begin, long end) {
+        const long rows = end - begin;
+        Numbers turned(events * w.inputs), sums(events * upper(w.width, w.outputs));
+        float *h = kept + begin / events * (n.depth + 1) * layer;
+        turn(x + begin, n.inputs, rows, n.pitch, turned.data(), w.inputs);
+        for (long e = 0; e < rows; e++) {
+            copy(w.bias.data(), 1, w.width, 0, h + e * w.width, 0);
+            add_features(context + (begin + e) * n.context, n.context, w.context.data(), w.width, h + e * w.width);
+        }
+        product(rows, w.width, n.inputs, {turned.data(), w.inputs, 1}, w.x.data(), w.width, h, w.width, true);
+        places(rows, w.width, [&](long k) {
+            const vector y = load<vector>(h + k);
+            store(h + k, y > 0 ? y : n.slope * y);
+        });
+        for (long k = 0; k < n.depth; k++, h += layer) {
+            product(rows, w.width, n.width, {h, w.width, 1}, w.blocks[k].data(), w.width, sums.data(), w.width);
+            places(rows, w.width, [&](long j) {
+                const vector y = load<vector>(sums.data() + j) + load<vector>(w.biases[k].data() + j % w.width);
+                store(h + layer + j, load<vector>(h + j) + (y > 0 ? y : n.slope * y));
+            });
+        }
+        product(rows, w.outputs, n.width, {h, w.width, 1}, w.last.data(), w.outputs, sums.data(), w.outputs);
+        for (long k = 0; k < n.outputs; k++)
+            for (long e = 0; e < rows; e++) to[k * n.batch + begin + e] = sums[e * w.outputs + k] + w.last_bias[k];
+    });
+}
+
+// Derivatives of a sum of outputs, with factors g (outputs, B): by x (inputs, B), and by all parameters, where these are
+// not null. With a direction (inputs, B): in place of the latter the derivatives, by all weights, of the product of the
+// former with the direction.
+void residual_gradient(const Residual *network, const float *const *parameters, const float *x, const float *context,
+                       const float *kept, const float *g, const float *direction, float *by_x, float *const *gradients,
+                       Parallel parallel, int threads) {
+    const Residual &n = *network;
+    const Weights w = weights_of(n, parameters, false), forward = weights_of(n, parameters, direction != nullptr);
+    const long layer = events * w.width, blocks = (n.batch + events - 1) / events;
+    constexpr long most = 4;  // parts of a batch, each with its own sums: their order is fixed
+    const long each = upper(1, (blocks + most - 1) / most), parts = (blocks + each - 1) / each;
+    std::vector<Weights> sums(parts, Weights(n));
+    share(parts, parallel, threads, [&](long part) {
+        Weights &sum = sums[part];
+        sum.x.resize(w.width * w.inputs), sum.last.resize(w.outputs * w.width);
+        Numbers values(events * w.inputs), out(events * w.outputs), slopes(layer), under(layer), along;
+        if (direction) along.resize((n.depth + 1) * layer);
+        for (long begin = part * each * events; begin < lower(n.batch, (part + 1) * each * events); begin += events) {
+            const long rows = lower(events, n.batch - begin);
+            const float *h = kept + begin / events * (n.depth + 1) * layer;
+            // numbers y, times the slope where the layer's curve has it
+            const auto sloped = [&](long k, const float *y, float *to) {
+                places(rows, w.width, [&](long j) {
+                    const vector value = load<vector>(y + j), low = k ? load<vector>(h + (k - 1) * layer + j) : vector{};
+                    store(to + j, load<vector>(h + k * layer + j) > low ? value : n.slope * value);
+                });
+            };
+            const float *source = h;
+            if (gradients) turn((direction ? direction : x) + begin, n.inputs, rows, direction ? n.batch : n.pitch,
+                                values.data(), w.inputs);
+            if (direction) {
+                float *d = along.data();
+                product(rows, w.width, n.inputs, {values.data(), w.inputs, 1}, forward.x.data(), w.width, d, w.width);
+                sloped(0, d, d);
+                for (long k = 1; k <= n.depth; k++, d += layer) {
+                    product(rows, w.width, n.width, {d, w.width, 1}, forward.blocks[k - 1].data(), w.width, d + layer,
+                            w.width);
+                    sloped(k, d + layer, d + layer);
+                    places(rows, w.width, [&](long j) { store(d + layer + j, load<vector>(d + layer + j) + load<vector>(d + j)); });
+                }
+                source = along.data();
+            }
+            turn(g + begin, n.outputs, rows, n.batch, out.data(), w.outputs);
+            // of a layer with cotangents (rows, size) under its curve, and sources (rows, pitch)
+            const auto add = [&](Numbers &weights, Numbers &bias, const float *cotangents, long size, long padded,
+                                 const float *from, long pitch) {
+                product(size, pitch, rows, {cotangents, 1, padded}, from, pitch, weights.data(), pitch, true);
+                for (long k = 0; k < padded; k += lanes) {
+                    vector total = load<vector>(bias.data() + k);
+                    for (long e = 0; e < rows; e++) total += load<vector>(cotangents + e * padded + k);
+                    store(bias.data() + k, total);
+                }
+            };
+            if (gradients) add(sum.last, sum.last_bias, out.data(), n.outputs, w.outputs, source + n.depth * layer, w.width);
+            product(rows, w.width, n.outputs, {out.data(), w.outputs, 1}, w.last.data(), w.width, slopes.data(), w.width);
+            for (long k = n.depth; k > 0; k--) {
+                sloped(k, slopes.data(), under.data());
+                if (gradients)
+                    add(sum.blocks[k - 1], sum.biases[k - 1], under.data(), n.width, w.width, source + (k - 1) * layer, w.width);
+                product(rows, w.width, n.width, {under.data(), w.width, 1}, w.blocks[k - 1].data(), w.width, slopes.data(),
+                        w.width, true);
+            }
+            sloped(0, slopes.data(), under.data());
+            if (by_x) {
+                Numbers made(events * w.inputs);
+                product(rows, w.inputs, n.width, {under.data(), w.width, 1}, w.x.data(), w.inputs, made.data(), w.inputs);
+                turn(made.data(), rows, n.inputs, w.inputs, by_x + begin, n.batch);
+            }
+            if (!gradients) continue;
+            add(sum.x, sum.bias, under.data(), n.width, w.width, values.data(), w.inputs);
+            if (direction) continue;
+            for (long e = 0; e < rows; e++)
+                features(context + (begin + e) * n.context, n.context, [&](long f, float value) {
+                    for (long k = 0; k < w.width; k += lanes) {
+                        float *to = sum.context.data() + f * w.width + k;
+                        store(to, load<vector>(to) + value * load<vector>(under.data() + e * w.width + k));
+                    }
+                });
+        }
+    });
+    if (!gradients) return;
+    const auto gather = [&](auto member) {  // sums of all parts, in the first one
+        Numbers &to = member(sums[0]);
+        for (long part = 1; part < parts; part++)
+            for (std::size_t k = 0; k < to.size(); k++) to[k] += member(sums[part])[k];
+        return to.data();
+    };
+    const auto bias = [&](float *to, long size, auto member) {
+        if (direction) __builtin_memset(to, 0, size * sizeof(float));
+        else copy(gather(member), 1, size, 0, to, 0);
+    };
+    const long all = n.inputs + n.context;
+    const float *own = gather([](Weights &s) -> Numbers & { return s.x; });
+    columns(n, [&](long from, long to, long size) { copy(own + from, n.width, size, w.inputs, gradients[0] + to, all); });
+    turn(gather([](Weights &s) -> Numbers & { return s.context; }), n.context, n.width, w.width, gradients[0] + n.begins, all);
+    bias(gradients[1], n.width, [](Weights &s) -> Numbers & { return s.bias; });
+    for (long k = 0; k < n.depth; k++) {
+        copy(gather([k](Weights &s) -> Numbers & { return s.blocks[k]; }), n.width, n.width, w.width, gradients[2 + 2 * k], n.width);
+        bias(gradients[3 + 2 * k], n.width, [k](Weights &s) -> Numbers & { return s.biases[k]; });
+    }
+    copy(gather([](Weights &s) -> Numbers & { return s.last; }), n.outputs, n.width, w.width, gradients[2 + 2 * n.depth], n.width);
+    bias(gradients[3 + 2 * n.depth], n.outputs, [](Weights &s) -> Numbers & { return s.last_bias; });
+}
 
 // Tents (B, conditions * nodes) of numbers (B, conditions), with nodes at place (conditions, nodes).
 void tents(long conditions, long nodes, long batch, const float *x, const float *place, float *to, Parallel parallel,
@@ -74,58 +340,17 @@ void tents(long conditions, long nodes, long batch, const float *x, const float 
     });
 }
 
-// Sums (outputs, B) of features (B, n), most of which are zero, times columns first..first+n of weights (outputs, columns).
-void sparse_sums(long outputs, long columns, long first, long n, long batch, const float *weights, const float *x, float *to,
-                 Parallel parallel, int threads) {
-    const long padded = (outputs + lanes - 1) / lanes * lanes;
+// Sums (outputs, B) of features (B, n), most of which are zero, times weights (outputs, n).
+void sparse_sums(long outputs, long n, long batch, const float *weights, const float *x, float *to, Parallel parallel,
+                 int threads) {
+    const long padded = whole_vectors(outputs);
     std::vector<float> turned(n * padded);
-    for (long k = 0; k < outputs; k++)
-        for (long f = 0; f < n; f++) turned[f * padded + k] = weights[k * columns + first + f];
+    turn(weights, outputs, n, n, turned.data(), padded);
     each_block(batch, parallel, threads, [&](long begin, long end) {
-        std::vector<float> sums(events * padded), values(n);
-        std::vector<const float *> rows(n);
-        for (long e = begin; e < end; e++) {
-            long found = 0;
-            features(x + e * n, n, [&](long f, float value) {
-                rows[found] = turned.data() + f * padded;
-                values[found++] = value;
-            });
-            for (long k = 0; k < padded; k += lanes) {
-                vector sum = {};
-                for (long f = 0; f < found; f++) sum += values[f] * load<vector>(rows[f] + k);
-                store(sums.data() + (e - begin) * padded + k, sum);
-            }
-        }
-        for (long k = 0; k < outputs; k++)
-            for (long e = begin; e < end; e++) to[k * batch + e] = sums[(e - begin) * padded + k];
-    });
-}
-
-// Derivatives of the sums by weights (outputs, columns), from those by the sums (outputs, B).
-void sparse_sums_gradient(long outputs, long columns, long first, long n, long batch, const float *g, const float *x,
-                          float *to, Parallel parallel, int threads) {
-    constexpr long some = 2 * lanes;  // outputs of a task, which alone visits all events for them: a fixed order of sums
-    share((outputs + some - 1) / some, parallel, threads, [&](long task) {
-        const long low = task * some, high = lower(outputs, low + some);
-        std::vector<float> sums(n * some);
-        float turned[events][some] = {};
-        for (long begin = 0; begin < batch; begin += events) {
-            const long end = lower(batch, begin + events);
-            for (long k = low; k < high; k++)
-                for (long e = begin; e < end; e++) turned[e - begin][k - low] = g[k * batch + e];
-            for (long e = begin; e < end; e++) {
-                const vector a = load<vector>(turned[e - begin]), b = load<vector>(turned[e - begin] + lanes);
-                features(x + e * n, n, [&](long f, float value) {
-                    float *sum = sums.data() + f * some;
-                    store(sum, load<vector>(sum) + value * a);
-                    store(sum + lanes, load<vector>(sum + lanes) + value * b);
-                });
-            }
-        }
-        for (long k = low; k < high; k++) {
-            for (long f = 0; f < columns; f++) to[k * columns + f] = 0;
-            for (long f = 0; f < n; f++) to[k * columns + first + f] = sums[f * some + k - low];
-        }
+        std::vector<float> sums(events * padded);
+        for (long e = begin; e < end; e++)
+            add_features(x + e * n, n, turned.data(), padded, sums.data() + (e - begin) * padded);
+        turn(sums.data(), end - begin, outputs, padded, to + begin, batch);
     });
 }
 

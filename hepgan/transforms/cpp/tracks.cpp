@@ -7,25 +7,39 @@
 
 #include "vectors.hpp"
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 namespace {
 
 constexpr long events = 64;  // of a block
 
-// Bits of those of n <= 16 numbers that are not zero.
-inline unsigned present(const float *x, long n) {
-    unsigned bits = 0;
-    for (long k = 0; k < n; k++) bits |= unsigned(x[k] != 0) << k;
-    return bits;
-}
+// The features of an event that are not zero: their places, of which there are `found`.
+struct Present {
+    std::vector<int> places;
+    long found;
 
-// Visit the features of an event that are not zero: function(k, value).
-template <typename F> inline void features(const float *x, long n, F function) {
-    for (long k = 0; k < n; k += 16)
-        for (unsigned bits = present(x + k, lower(16, n - k)); bits; bits &= bits - 1) {
-            const long found = k + __builtin_ctz(bits);
-            function(found, x[found]);
+    explicit Present(long n) : places(n + 16) {}
+
+    void of(const float *x, long n) {
+        found = 0;
+        long k = 0;
+#ifdef __AVX512F__
+        const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        for (; k + 16 <= n; k += 16) {
+            const __mmask16 bits = _mm512_cmp_ps_mask(_mm512_loadu_ps(x + k), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+            const __m512i some = _mm512_maskz_compress_epi32(bits, _mm512_add_epi32(first, _mm512_set1_epi32(int(k))));
+            _mm512_storeu_si512(places.data() + found, some);
+            found += __builtin_popcount(bits);
         }
-}
+#endif
+        for (; k < n; k++) {
+            places[found] = int(k);
+            found += x[k] != 0;
+        }
+    }
+};
 
 // Blocks of up to 64 events: function(begin, end).
 template <typename F> inline void each_block(long batch, Parallel parallel, int threads, F function) {
@@ -44,22 +58,30 @@ template <typename F> inline void vectors(long begin, long end, F function) {
 
 inline long whole_vectors(long n) { return (n + lanes - 1) / lanes * lanes; }
 
-// Turn (rows, columns): to[c * to_pitch + r] = from[r * pitch + c].
+// Turn (rows, columns): to[c * to_pitch + r] = from[r * pitch + c]. Numbers of the larger array are visited in its order.
 inline void turn(const float *from, long rows, long columns, long pitch, float *to, long to_pitch) {
-    for (long c = 0; c < columns; c++)
-        for (long r = 0; r < rows; r++) to[c * to_pitch + r] = from[r * pitch + c];
+    if (pitch < to_pitch)
+        for (long c = 0; c < columns; c++)
+            for (long r = 0; r < rows; r++) to[c * to_pitch + r] = from[r * pitch + c];
+    else
+        for (long r = 0; r < rows; r++)
+            for (long c = 0; c < columns; c++) to[c * to_pitch + r] = from[r * pitch + c];
 }
 
 inline void copy(const float *from, long rows, long columns, long pitch, float *to, long to_pitch) {
     for (long r = 0; r < rows; r++) __builtin_memcpy(to + r * to_pitch, from + r * pitch, columns * sizeof(float));
 }
 
-// Add weights (n, padded) times those features of an event that are not zero to sums (padded).
-inline void add_features(const float *x, long n, const float *weights, long padded, float *sums) {
-    features(x, n, [&](long f, float value) {
-        for (long k = 0; k < padded; k += lanes)
-            store(sums + k, load<vector>(sums + k) + value * load<vector>(weights + f * padded + k));
-    });
+// Add weights (n, padded) times the present features x of an event to sums (padded).
+inline void add_features(const Present &present, const float *x, const float *weights, long padded, float *sums) {
+    for (long k = 0; k < padded; k += lanes) {
+        vector sum = load<vector>(sums + k);
+        for (long f = 0; f < present.found; f++) {
+            const long place = present.places[f];
+            sum += x[place] * load<vector>(weights + place * padded + k);
+        }
+        store(sums + k, sum);
+    }
 }
 
 // A matrix whose element (r, i) is at from[r * row + i * column].
@@ -192,9 +214,12 @@ void residual_outputs(const Residual *network, const float *const *parameters, c
         Numbers turned(events * w.inputs), sums(events * upper(w.width, w.outputs));
         float *h = kept + begin / events * (n.depth + 1) * layer;
         turn(x + begin, n.inputs, rows, n.pitch, turned.data(), w.inputs);
+        Present present(n.context);
         for (long e = 0; e < rows; e++) {
+            const float *own = context + (begin + e) * n.context;
+            present.of(own, n.context);
             copy(w.bias.data(), 1, w.width, 0, h + e * w.width, 0);
-            add_features(context + (begin + e) * n.context, n.context, w.context.data(), w.width, h + e * w.width);
+            add_features(present, own, w.context.data(), w.width, h + e * w.width);
         }
         product(rows, w.width, n.inputs, {turned.data(), w.inputs, 1}, w.x.data(), w.width, h, w.width, true);
         places(rows, w.width, [&](long k) {
@@ -285,13 +310,18 @@ void residual_gradient(const Residual *network, const float *const *parameters, 
             if (!gradients) continue;
             add(sum.x, sum.bias, under.data(), n.width, w.width, values.data(), w.inputs);
             if (direction) continue;
-            for (long e = 0; e < rows; e++)
-                features(context + (begin + e) * n.context, n.context, [&](long f, float value) {
-                    for (long k = 0; k < w.width; k += lanes) {
-                        float *to = sum.context.data() + f * w.width + k;
-                        store(to, load<vector>(to) + value * load<vector>(under.data() + e * w.width + k));
+            Present present(n.context);
+            for (long e = 0; e < rows; e++) {
+                const float *own = context + (begin + e) * n.context;
+                present.of(own, n.context);
+                for (long k = 0; k < w.width; k += lanes) {
+                    const vector value = load<vector>(under.data() + e * w.width + k);
+                    for (long f = 0; f < present.found; f++) {
+                        float *to = sum.context.data() + present.places[f] * w.width + k;
+                        store(to, load<vector>(to) + own[present.places[f]] * value);
                     }
-                });
+                }
+            }
         }
     });
     if (!gradients) return;
@@ -348,8 +378,11 @@ void sparse_sums(long outputs, long n, long batch, const float *weights, const f
     turn(weights, outputs, n, n, turned.data(), padded);
     each_block(batch, parallel, threads, [&](long begin, long end) {
         std::vector<float> sums(events * padded);
-        for (long e = begin; e < end; e++)
-            add_features(x + e * n, n, turned.data(), padded, sums.data() + (e - begin) * padded);
+        Present present(n);
+        for (long e = begin; e < end; e++) {
+            present.of(x + e * n, n);
+            add_features(present, x + e * n, turned.data(), padded, sums.data() + (e - begin) * padded);
+        }
         turn(sums.data(), end - begin, outputs, padded, to + begin, batch);
     });
 }

@@ -26,7 +26,9 @@ def sparse(*shape):
 
 def assert_same(made, expected):
     for a, b in zip(made, expected, strict=True):
-        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-5 * float(b.abs().max()) + 1e-12)
+        torch.testing.assert_close(
+            a.double(), b, rtol=1e-4, atol=1e-5 * float(b.detach().abs().max()) + 1e-12
+        )
 
 
 def network(inputs, context, width, depth, outputs, *, first):

@@ -90,42 +90,52 @@ struct Matrix {
     long row, column;
 };
 
-template <int R, int K> inline void tile(Matrix a, long n, const float *b, long pitch, float *y, long y_pitch, bool add) {
+template <int R, int K, typename F> inline void tile(long row, Matrix a, long n, const float *b, long pitch, long column, F done) {
     vector sum[R][K];
     for (int r = 0; r < R; r++)
-        for (int k = 0; k < K; k++) sum[r][k] = add ? load<vector>(y + r * y_pitch + k * lanes) : vector{};
-    for (long i = 0; i < n; i++, b += pitch, a.from += a.column) {
+        for (int k = 0; k < K; k++) sum[r][k] = vector{};
+    const float *from = a.from + row * a.row;
+    b += column;
+    for (long i = 0; i < n; i++, b += pitch, from += a.column) {
         vector values[K];
         for (int k = 0; k < K; k++) values[k] = load<vector>(b + k * lanes);
         for (int r = 0; r < R; r++)
-            for (int k = 0; k < K; k++) sum[r][k] += a.from[r * a.row] * values[k];
+            for (int k = 0; k < K; k++) sum[r][k] += from[r * a.row] * values[k];
     }
     for (int r = 0; r < R; r++)
-        for (int k = 0; k < K; k++) store(y + r * y_pitch + k * lanes, sum[r][k]);
+        for (int k = 0; k < K; k++) done(row + r, column + k * lanes, sum[r][k]);
 }
 
-template <int K>
-inline void tiles(long rows, Matrix a, long n, const float *b, long pitch, float *y, long y_pitch, bool add) {
+template <int K, typename F>
+inline void tiles(long rows, Matrix a, long n, const float *b, long pitch, long column, F done) {
     long r = 0;
-    const auto some = [&](auto size) {
-        constexpr int R = decltype(size)::n;
-        for (; r + R <= rows; r += R)
-            tile<R, K>({a.from + r * a.row, a.row, a.column}, n, b, pitch, y + r * y_pitch, y_pitch, add);
-    };
-    some(Vectors<6>()), some(Vectors<4>()), some(Vectors<1>());
+    for (; r + 6 <= rows; r += 6) tile<6, K>(r, a, n, b, pitch, column, done);
+    for (; r + 4 <= rows; r += 4) tile<4, K>(r, a, n, b, pitch, column, done);
+    for (; r < rows; r++) tile<1, K>(r, a, n, b, pitch, column, done);
 }
 
-// y (rows, columns) = a (rows, n) times b (n, columns), or that added to y; columns are whole vectors.
-inline void product(long rows, long columns, long n, Matrix a, const float *b, long pitch, float *y, long y_pitch,
-                    bool add = false) {
+// Matrix a (rows, n) times b (n, columns), where columns are whole vectors: done(row, column, vector) takes the results.
+template <typename F>
+inline void product(long rows, long columns, long n, Matrix a, const float *b, long pitch, F done) {
     for (long c = 0; c < columns; c += across * lanes) {
         switch (lower(across, (columns - c) / lanes)) {
-        case 1: tiles<1>(rows, a, n, b + c, pitch, y + c, y_pitch, add); break;
-        case 2: tiles<2>(rows, a, n, b + c, pitch, y + c, y_pitch, add); break;
-        case 3: tiles<3>(rows, a, n, b + c, pitch, y + c, y_pitch, add); break;
-        default: tiles<across>(rows, a, n, b + c, pitch, y + c, y_pitch, add);
+        case 1: tiles<1>(rows, a, n, b, pitch, c, done); break;
+        case 2: tiles<2>(rows, a, n, b, pitch, c, done); break;
+        case 3: tiles<3>(rows, a, n, b, pitch, c, done); break;
+        default: tiles<across>(rows, a, n, b, pitch, c, done);
         }
     }
+}
+
+// What takes the results of a product: writes them, or adds them, to rows.
+inline auto written(float *to, long pitch) {
+    return [=](long row, long column, vector sum) { store(to + row * pitch + column, sum); };
+}
+inline auto added(float *to, long pitch) {
+    return [=](long row, long column, vector sum) {
+        float *place = to + row * pitch + column;
+        store(place, load<vector>(place) + sum);
+    };
 }
 
 template <typename V> inline V root(V x) {
@@ -193,11 +203,6 @@ inline Weights weights_of(const Residual &n, const float *const *parameters, boo
     return w;
 }
 
-// Visit vectors of rows: function(place).
-template <typename F> inline void places(long rows, long pitch, F function) {
-    for (long k = 0; k < rows * pitch; k += lanes) function(k);
-}
-
 }  // namespace
 
 extern "C" {
@@ -211,7 +216,7 @@ void residual_outputs(const Residual *network, const float *const *parameters, c
     const long layer = events * w.width;
     each_block(n.batch, parallel, threads, [&](long begin, long end) {
         const long rows = end - begin;
-        Numbers turned(events * w.inputs), sums(events * upper(w.width, w.outputs));
+        Numbers turned(events * w.inputs), sums(events * w.outputs);
         float *h = kept + begin / events * (n.depth + 1) * layer;
         turn(x + begin, n.inputs, rows, n.pitch, turned.data(), w.inputs);
         Present present(n.context);
@@ -221,19 +226,20 @@ void residual_outputs(const Residual *network, const float *const *parameters, c
             copy(w.bias.data(), 1, w.width, 0, h + e * w.width, 0);
             add_features(present, own, w.context.data(), w.width, h + e * w.width);
         }
-        product(rows, w.width, n.inputs, {turned.data(), w.inputs, 1}, w.x.data(), w.width, h, w.width, true);
-        places(rows, w.width, [&](long k) {
-            const vector y = load<vector>(h + k);
-            store(h + k, y > 0 ? y : n.slope * y);
-        });
-        for (long k = 0; k < n.depth; k++, h += layer) {
-            product(rows, w.width, n.width, {h, w.width, 1}, w.blocks[k].data(), w.width, sums.data(), w.width);
-            places(rows, w.width, [&](long j) {
-                const vector y = load<vector>(sums.data() + j) + load<vector>(w.biases[k].data() + j % w.width);
-                store(h + layer + j, load<vector>(h + j) + (y > 0 ? y : n.slope * y));
-            });
-        }
-        product(rows, w.outputs, n.width, {h, w.width, 1}, w.last.data(), w.outputs, sums.data(), w.outputs);
+        product(rows, w.width, n.inputs, {turned.data(), w.inputs, 1}, w.x.data(), w.width,
+                [&](long row, long column, vector sum) {
+                    float *place = h + row * w.width + column;
+                    const vector y = load<vector>(place) + sum;
+                    store(place, y > 0 ? y : n.slope * y);
+                });
+        for (long k = 0; k < n.depth; k++, h += layer)
+            product(rows, w.width, n.width, {h, w.width, 1}, w.blocks[k].data(), w.width,
+                    [&](long row, long column, vector sum) {
+                        const float *place = h + row * w.width + column;
+                        const vector y = sum + load<vector>(w.biases[k].data() + column);
+                        store((float *)place + layer, load<vector>(place) + (y > 0 ? y : n.slope * y));
+                    });
+        product(rows, w.outputs, n.width, {h, w.width, 1}, w.last.data(), w.outputs, written(sums.data(), w.outputs));
         for (long k = 0; k < n.outputs; k++)
             for (long e = 0; e < rows; e++) to[k * n.batch + begin + e] = sums[e * w.outputs + k] + w.last_bias[k];
     });
@@ -246,7 +252,7 @@ void residual_gradient(const Residual *network, const float *const *parameters, 
                        const float *kept, const float *g, const float *direction, float *by_x, float *const *gradients,
                        Parallel parallel, int threads) {
     const Residual &n = *network;
-    const Weights w = weights_of(n, parameters, false), forward = weights_of(n, parameters, direction != nullptr);
+    const Weights w = weights_of(n, parameters, false), forward = direction ? weights_of(n, parameters, true) : Weights(n);
     const long layer = events * w.width, blocks = (n.batch + events - 1) / events;
     constexpr long most = 4;  // parts of a batch, each with its own sums: their order is fixed
     const long each = upper(1, (blocks + most - 1) / most), parts = (blocks + each - 1) / each;
@@ -254,57 +260,62 @@ void residual_gradient(const Residual *network, const float *const *parameters, 
     share(parts, parallel, threads, [&](long part) {
         Weights &sum = sums[part];
         sum.x.resize(w.width * w.inputs), sum.last.resize(w.outputs * w.width);
-        Numbers values(events * w.inputs), out(events * w.outputs), slopes(layer), under(layer), along;
+        Numbers values(events * w.inputs), out(events * w.outputs), slopes(layer), under(layer), next(layer), along;
         if (direction) along.resize((n.depth + 1) * layer);
         for (long begin = part * each * events; begin < lower(n.batch, (part + 1) * each * events); begin += events) {
             const long rows = lower(events, n.batch - begin);
             const float *h = kept + begin / events * (n.depth + 1) * layer;
-            // numbers y, times the slope where the layer's curve has it
-            const auto sloped = [&](long k, const float *y, float *to) {
-                places(rows, w.width, [&](long j) {
-                    const vector value = load<vector>(y + j), low = k ? load<vector>(h + (k - 1) * layer + j) : vector{};
-                    store(to + j, load<vector>(h + k * layer + j) > low ? value : n.slope * value);
-                });
+            // a vector y, times the slope where the curve of layer k has it
+            const auto sloped = [&](long k, long row, long column, vector y) {
+                const float *place = h + k * layer + row * w.width + column;
+                return load<vector>(place) > (k ? load<vector>(place - layer) : vector{}) ? y : n.slope * y;
             };
             const float *source = h;
             if (gradients) turn((direction ? direction : x) + begin, n.inputs, rows, direction ? n.batch : n.pitch,
                                 values.data(), w.inputs);
             if (direction) {
                 float *d = along.data();
-                product(rows, w.width, n.inputs, {values.data(), w.inputs, 1}, forward.x.data(), w.width, d, w.width);
-                sloped(0, d, d);
-                for (long k = 1; k <= n.depth; k++, d += layer) {
-                    product(rows, w.width, n.width, {d, w.width, 1}, forward.blocks[k - 1].data(), w.width, d + layer,
-                            w.width);
-                    sloped(k, d + layer, d + layer);
-                    places(rows, w.width, [&](long j) { store(d + layer + j, load<vector>(d + layer + j) + load<vector>(d + j)); });
-                }
+                product(rows, w.width, n.inputs, {values.data(), w.inputs, 1}, forward.x.data(), w.width,
+                        [&](long row, long column, vector sum) {
+                            store(d + row * w.width + column, sloped(0, row, column, sum));
+                        });
+                for (long k = 0; k < n.depth; k++, d += layer)
+                    product(rows, w.width, n.width, {d, w.width, 1}, forward.blocks[k].data(), w.width,
+                            [&](long row, long column, vector sum) {
+                                float *place = d + row * w.width + column;
+                                store(place + layer, load<vector>(place) + sloped(k + 1, row, column, sum));
+                            });
                 source = along.data();
             }
             turn(g + begin, n.outputs, rows, n.batch, out.data(), w.outputs);
             // of a layer with cotangents (rows, size) under its curve, and sources (rows, pitch)
             const auto add = [&](Numbers &weights, Numbers &bias, const float *cotangents, long size, long padded,
                                  const float *from, long pitch) {
-                product(size, pitch, rows, {cotangents, 1, padded}, from, pitch, weights.data(), pitch, true);
-                for (long k = 0; k < padded; k += lanes) {
-                    vector total = load<vector>(bias.data() + k);
-                    for (long e = 0; e < rows; e++) total += load<vector>(cotangents + e * padded + k);
-                    store(bias.data() + k, total);
-                }
+                product(size, pitch, rows, {cotangents, 1, padded}, from, pitch, added(weights.data(), pitch));
+                static const float one = 1;
+                product(1, padded, rows, {&one, 0, 0}, cotangents, padded, added(bias.data(), padded));
             };
             if (gradients) add(sum.last, sum.last_bias, out.data(), n.outputs, w.outputs, source + n.depth * layer, w.width);
-            product(rows, w.width, n.outputs, {out.data(), w.outputs, 1}, w.last.data(), w.width, slopes.data(), w.width);
+            // cotangents behind the sum of layer k, and from them those under its curve
+            const auto take = [&](long k, bool first) {
+                return [&, k, first](long row, long column, vector sum) {
+                    float *place = slopes.data() + row * w.width + column;
+                    if (!first) sum += load<vector>(place);
+                    store(place, sum);
+                    store(next.data() + row * w.width + column, sloped(k, row, column, sum));
+                };
+            };
+            product(rows, w.width, n.outputs, {out.data(), w.outputs, 1}, w.last.data(), w.width, take(n.depth, true));
+            under.swap(next);
             for (long k = n.depth; k > 0; k--) {
-                sloped(k, slopes.data(), under.data());
                 if (gradients)
                     add(sum.blocks[k - 1], sum.biases[k - 1], under.data(), n.width, w.width, source + (k - 1) * layer, w.width);
-                product(rows, w.width, n.width, {under.data(), w.width, 1}, w.blocks[k - 1].data(), w.width, slopes.data(),
-                        w.width, true);
+                product(rows, w.width, n.width, {under.data(), w.width, 1}, w.blocks[k - 1].data(), w.width, take(k - 1, false));
+                under.swap(next);
             }
-            sloped(0, slopes.data(), under.data());
             if (by_x) {
                 Numbers made(events * w.inputs);
-                product(rows, w.inputs, n.width, {under.data(), w.width, 1}, w.x.data(), w.inputs, made.data(), w.inputs);
+                product(rows, w.inputs, n.width, {under.data(), w.width, 1}, w.x.data(), w.inputs, written(made.data(), w.inputs));
                 turn(made.data(), rows, n.inputs, w.inputs, by_x + begin, n.batch);
             }
             if (!gradients) continue;

@@ -15,11 +15,9 @@ __all__ = ["in_order"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_WAITING = 2  # results beyond those that threads work on, so that no thread waits for the one who takes them
-
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int = 2
 ) -> Generator[Result, None, None]:
     """Apply a function to items in several threads.
 
@@ -27,6 +25,7 @@ def in_order(
         function: Called by several threads at once.
         items: Taken one after the other by the thread that takes the results, a few ahead.
         workers: Number of threads.
+        ahead: Results beyond those that threads work on, so that no thread waits for the one who takes them.
 
     Yields:
         The results in the order of the items.
@@ -39,7 +38,7 @@ def in_order(
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) >= workers + _WAITING:
+                if len(pending) >= workers + ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -50,7 +50,7 @@ _FEW_BLOCKS, _MANY_TRACKS = (
     128,
 )  # for which all tracks at once are faster than one call of NumPy's Philox for each
 _AT_ONCE = 8192  # blocks, or normal numbers, whose arrays stay in the cache
-_WORTH_IT = 10_000  # numbers from which on they come from C++: few need no compiler
+_WORTH_IT = 1000  # numbers from which on they come from C++: few need no compiler
 _SOURCES = Path(__file__).parent / "cpp"
 _ARGUMENTS = {"noise_words": "ppllluuup", "noise_normal": "ppllluupp"}
 _LOW, _HALF = np.uint64(2**32 - 1), np.uint64(32)

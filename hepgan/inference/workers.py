@@ -24,7 +24,7 @@ def in_order(
     Args:
         function: Called by several threads at once.
         items: Taken one after the other by the thread that takes the results, a few ahead.
-        workers: Number of threads.
+        workers: Number of threads; 0: the calling one does the work.
         ahead: Results beyond those that threads work on, so that no thread waits for the one who takes them.
 
     Yields:
@@ -33,6 +33,9 @@ def in_order(
     Raises:
         Exception: What `function` raised, when the result is due; what has not begun by then is left out.
     """
+    if not workers:
+        yield from map(function, items)
+        return
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="hepgan") as pool:
         try:

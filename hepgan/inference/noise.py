@@ -255,17 +255,25 @@ def quantile(halves: NDArray[np.uint32]) -> NDArray[np.float32]:
 
 
 def normal(
-    seed: int, run: int, events: ArrayLike, tracks: ArrayLike = 0, *, size: int
+    seed: int,
+    run: int,
+    events: ArrayLike,
+    tracks: ArrayLike = 0,
+    *,
+    size: int,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Standard normal numbers (B, size) of tracks; arguments as for `words`."""
-    key, result = (check("seed", seed), check("run", run)), np.empty((np.size(events), size), np.float32)
+    """Standard normal numbers (B, size) of tracks, in contiguous memory `out` if it is given; see `words`."""
+    key = check("seed", seed), check("run", run)
+    result = np.empty((np.size(events), size), np.float32) if out is None else out
     if result.size >= _WORTH_IT:
         events, tracks = _numbers("events", events), _numbers("tracks", tracks)
         if _in_cpp("noise_normal", key, events, tracks, _kernels()[1].ctypes.data, result):
             return result
     whole = words(seed, run, events, tracks, size=(size + 1) // 2)
     halves = whole.astype("<u8", copy=False).view("<u4").astype(np.uint32, copy=False)
-    return np.ascontiguousarray(quantile(halves)[:, :size])
+    result[...] = quantile(halves)[:, :size]
+    return result
 
 
 def uniform(

@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +60,7 @@ class Task(NamedTuple):
     rows: NDArray[np.int64]
 
 
+@cache
 def _keep_memory() -> None:
     """Let the C library keep memory that is freed: fresh pages from the system would take a tenth of the time.
 

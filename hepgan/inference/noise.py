@@ -142,7 +142,7 @@ def _numbers(name: str, values: ArrayLike) -> Words:
     whole = array.dtype.kind in "iu" and array.size > 0
     for number in [array.min(), array.max()] if whole else array.ravel().tolist():
         check(name, number)
-    return array.astype(np.uint64)
+    return array.astype(np.uint64, copy=False)
 
 
 def words(

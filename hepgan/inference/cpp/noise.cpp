@@ -11,7 +11,7 @@ constexpr word multipliers[2] = {0xD2E7470EE14C6C93u, 0xCA5A826395121157u};
 constexpr word weyl[2] = {0x9E3779B97F4A7C15u, 0xBB67AE8584CAA73Bu};
 constexpr int rounds = 10, knot_bits = 7, fraction_bits = 52 - knot_bits;
 constexpr word first_knot = word(1023 - 1) << knot_bits;  // leading bits of 1/2, the smallest 2^32 p
-constexpr long at_once = 32, most = 8 * at_once;  // blocks, and their numbers, that stay in the first cache
+constexpr long most = 256;  // numbers that stay in the first cache
 
 /// Philox4x64-10: four words of a counter and a key.
 inline void philox(word a, word b, word c, word d, word low, word high, word* result) {
@@ -61,7 +61,7 @@ inline void quantiles(const std::uint32_t* halves, const float* knots, float* re
 
 extern "C" {
 
-/// Words (n, size), or (n, size, 4) bytes of normal numbers, of n tracks; `tracks` has one number if `step` is 0.
+/// Words (n, size) of n tracks; `tracks` has one number for all of them if `step` is 0.
 void noise_words(const word* events, const word* tracks, long step, long n, long size, word seed, word run, word stream,
                  word* result) {
     word four[4];
@@ -72,21 +72,27 @@ void noise_words(const word* events, const word* tracks, long step, long n, long
         }
 }
 
+/// Normal numbers (n, size) of n tracks.
 void noise_normal(const word* events, const word* tracks, long step, long n, long size, word seed, word run,
                   const float* knots, float* result) {
-    word words[4 * at_once];
+    word four[4];
     std::uint32_t halves[most];
+    long waiting = 0;
     for (long i = 0; i < n; ++i)
-        for (long k = 0; k < size; k += most) {
-            const long left = size - k < most ? size - k : most, blocks = (left + 7) / 8;
-            for (long block = 0; block < blocks; ++block)
-                philox(k / 8 + block + 1, events[i], tracks[i * step], 0, seed, run, words + 4 * block);
-            for (long m = 0; m < 4 * blocks; ++m) {
-                halves[2 * m] = std::uint32_t(words[m]);
-                halves[2 * m + 1] = std::uint32_t(words[m] >> 32);
+        for (long k = 0; k < size; k += 8) {
+            philox(k / 8 + 1, events[i], tracks[i * step], 0, seed, run, four);
+            for (int m = 0; m < 4; ++m) {
+                halves[waiting + 2 * m] = std::uint32_t(four[m]);
+                halves[waiting + 2 * m + 1] = std::uint32_t(four[m] >> 32);
             }
-            quantiles(halves, knots, result + i * size + k, left);
+            waiting += size - k < 8 ? size - k : 8;
+            if (waiting > most - 8) {
+                quantiles(halves, knots, result, waiting);
+                result += waiting;
+                waiting = 0;
+            }
         }
+    quantiles(halves, knots, result, waiting);
 }
 
 }

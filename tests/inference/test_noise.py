@@ -87,7 +87,7 @@ def test_numbers_go_into_memory_that_is_given(without_cpp: None) -> None:
 
 
 def test_events_and_tracks_of_different_number_are_refused() -> None:
-    with pytest.raises(ValueError, match="could not broadcast|shape"):
+    with pytest.raises(ValueError, match=r"could not broadcast|shape"):
         noise.normal(1, 2, np.arange(noise._WORTH_IT), np.arange(3), size=2)
 
 

@@ -24,7 +24,7 @@ Float32 = NDArray[np.float32]
 
 @cache
 def _kernels() -> Any:
-    return compiled(_SOURCES, _ARGUMENTS, loss="reading hits takes half as much time again")
+    return compiled(_SOURCES, _ARGUMENTS, loss="reading hits takes longer")
 
 
 def cells_of(
@@ -47,9 +47,12 @@ def cells_of(
         return _in_cpp(functions[name], index, np.ascontiguousarray(energy), counts, calorimeter)
     if outside(index, calorimeter).any():
         return None
-    place = np.repeat(np.arange(len(counts)) * calorimeter.n_cells, counts)
+    n, n_cells = len(counts), calorimeter.n_cells
+    place = np.repeat(np.arange(n) * n_cells, counts)
     place += _cell(index, calorimeter)
-    return _summed(place, energy, size=len(counts) * calorimeter.n_cells).reshape(len(counts), -1)
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported as such
+        sums = np.bincount(place, weights=energy, minlength=n * n_cells).astype(np.float32)
+    return sums.reshape(n, n_cells)
 
 
 def _in_cpp(
@@ -106,9 +109,3 @@ def _beyond(index: NDArray[Any], n: int | NDArray[Any]) -> NDArray[np.bool_]:
     unsigned = np.dtype(f"u{index.dtype.itemsize}")  # of which negative numbers are large ones
     beyond: NDArray[np.bool_] = index.view(unsigned) >= np.asarray(n).astype(unsigned, copy=False)
     return beyond
-
-
-def _summed(place: NDArray[np.int64], energy: NDArray[Any], *, size: int) -> Float32:
-    """Energies at places, (size,); those at the same place are added."""
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported as such
-        return np.bincount(place, weights=energy, minlength=size).astype(np.float32)

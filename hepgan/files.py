@@ -264,7 +264,7 @@ def compiled(
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", b"") or str(error).encode()
         _LOG.warning(
-            "%s not compiled by %s (%s): %s; set %s=off to try no more",
+            "C++ of hepgan.%s not compiled by %s (%s): %s; set %s=off to try no more",
             sources.parent.name,
             compiler,
             reason.decode(errors="replace").strip()[-300:],

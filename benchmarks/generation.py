@@ -36,11 +36,11 @@ ROOT = Path(__file__).parents[1]
 RECIPES = Path(hepgan.__file__).parent / "configs"
 COMPRESSIONS = ("none", "lz4:1", "zstd:1", "zstd:5", "zlib:1", "lzma:1")
 MODELS_TO_TIME: dict[str, tuple[str, dict[str, Any], int]] = {  # recipe, conditions, events
-    "showers": ("demo.toml", {"incident_energy": (2.0, 60.0)}, 12_000),
+    "showers": ("demo.toml", {"incident_energy": (2.0, 60.0)}, 24_000),
     "tracks": (
         "rich.toml",
         {"Brunel_P": (5e3, 80e3), "Brunel_ETA": (2.2, 4.5), "nTracks_Brunel": (60.0, 200.0)},
-        300_000,
+        600_000,
     ),
 }
 

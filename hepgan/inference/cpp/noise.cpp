@@ -32,7 +32,7 @@ inline void philox(word a, word b, word c, word d, word low, word high, word* re
 inline void quantiles(const std::uint32_t* halves, const float* knots, float* result, long n) {
     std::int32_t knot[most];
     double fraction[most];  // of the way to the next knot
-    float low[most], high[most];
+    float pair[2 * most];  // that knot and the next one
     for (long k = 0; k < n; ++k) {
         const double p = double(std::int32_t(halves[k] & 0x7FFFFFFFu)) + 0.5;  // 2^32 times that of the specification
         word bits;
@@ -44,12 +44,11 @@ inline void quantiles(const std::uint32_t* halves, const float* knots, float* re
         fraction[k] = one - 1;
     }
     for (long k = 0; k < n; ++k) {
-        low[k] = knots[knot[k]];
-        high[k] = knots[knot[k] + 1];
+        std::memcpy(pair + 2 * k, knots + knot[k], 8);
     }
     for (long k = 0; k < n; ++k) {
-        const double step = double(high[k]) - double(low[k]);
-        const float x = float(double(low[k]) + fraction[k] * step);
+        const double low = pair[2 * k], step = double(pair[2 * k + 1]) - low;
+        const float x = float(low + fraction[k] * step);
         std::uint32_t bits;
         std::memcpy(&bits, &x, 4);
         bits ^= halves[k] & 0x80000000u;

@@ -169,7 +169,11 @@ class TrainingConfig(Table):
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the generator's averaged weights")
     grad_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0: no clipping")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if available")
-    precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast of matrix products")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto",
+        description="of products with weights; `bf16`: autocast, sums stay in single precision; `auto`: bf16 in "
+        "networks of showers on processors that multiply such numbers, else float32",
+    )
     threads: int = Field(
         0, ge=0, description="CPU threads of each worker; 0: OMP_NUM_THREADS, or an equal share of all cores"
     )

@@ -7,11 +7,11 @@ penalty is defined for each event alone (arXiv:1704.00028, section 4).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -22,9 +22,10 @@ from hepgan.geometry import Calorimeter
 from hepgan.models.critic_view import CriticView
 from hepgan.models.feature_maps import images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
-from hepgan.models.network import Network, Placed
+from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE, Step, Trace, activated
 from hepgan.models.showers import PAINT, CaloGenerator
+from hepgan.models.wiring import Wiring
 from hepgan.transforms.energy import ConditionalMoments
 from hepgan.transforms.kernels import usable
 from hepgan.transforms.shower_kernels import MOST_LAYERS, ShowerSettings, features
@@ -109,9 +110,8 @@ class CaloCritic(nn.Module):
         self.calorimeter = generator.calorimeter
         self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
         streams, (local, _) = [], PAINT[model.paint]
-        fan_in = (
-            self.representation.n_features - self.calorimeter.n_cells + generator.condition_scaling.n_features
-        )
+        self.n_context = generator.condition_scaling.n_features
+        fan_in = self.representation.n_features - self.calorimeter.n_cells + self.n_context
         for layer in self.calorimeter.layers:
             size, channels = layer.shape, 1
             steps: list[nn.Module] = []
@@ -161,11 +161,11 @@ class CaloCritic(nn.Module):
 
     def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Scores (B, S), and the function of directions (B, n_features) that `linear_gradient_penalty` needs."""
-        network = self._network
+        network = self.network
         if network is not None and network.usable(x):
-            scores, along = network.traced(*self._parts(x, context))
-            zero = torch.zeros_like(context)
-            return scores.T, lambda direction: along(*self._parts(direction, zero))
+            scores, along = network.traced(x.T, context.T)
+            zero = torch.zeros_like(context).T
+            return scores.T, lambda direction: along(direction.T, zero)
         trace, zero = Trace(), torch.zeros_like(context)
         scores = self(x, context, step=trace.record)
 
@@ -176,49 +176,37 @@ class CaloCritic(nn.Module):
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """Score as `forward`, but with first derivatives only, which is faster."""
-        network = self._network
+        network = self.network
         if network is None or not network.usable(x):
             return self(x, context)  # type: ignore[no-any-return]
-        return network(*self._parts(x, context)).T
-
-    def _parts(self, x: Tensor, context: Tensor) -> list[Tensor]:
-        """Parts (F_k, B) of the input of `_network`."""
-        n_global, n_cells = self.representation.n_global, self.calorimeter.n_cells
-        sizes = [n_global, n_cells, x.shape[1] - n_global - n_cells]
-        return [*torch.split(x.T, sizes), context.T]
+        return network(x.T, context.T).T
 
     @cached_property
-    def _network(self) -> Network | None:
-        """The layers as one compiled function; None if some have no kernel, or their weights follow from others.
-
-        Rows: the cells, then what the dense layers read (energies, shapes, conditions, ends of the streams), then the
-        numbers between layers, and the scores.
-        """
+    def network(self) -> Network | None:
+        """The layers as one compiled function; None if some have no kernel, or their weights follow from others."""
         layers = [m for m in self.modules() if not [*m.children()] and [*m.parameters()]]
         if not all(type(m) in (LocallyConnected2d, nn.Linear) for m in layers) or is_parametrized(self):
             return None
-        streams = [[*cast(nn.ModuleDict, stream).values()] for stream in self.streams]
-        dense = [*self.dense.values()]
-        ends = [_numbers(stream[-1]) for stream in streams]
-        n_cells = self.calorimeter.n_cells
-        n_global, n_read = self.representation.n_global, cast(nn.Linear, dense[0]).in_features
-        n_shapes = self.representation.n_features - n_global - n_cells
-        shapes = n_cells + n_global
-        conditions, end = shapes + n_shapes, n_cells + n_read - sum(ends)
-        inputs = [(n_cells, n_global), (0, n_cells), (shapes, n_shapes), (conditions, end - conditions)]
-        cell, free, placed = 0, n_cells + n_read, []
-        for stream, size in zip(streams, ends, strict=True):
-            at = cell
-            for local in stream:
-                last = local is stream[-1]
-                placed.append(Placed(local, at, end if last else free, SLOPE, first=local is stream[0]))
-                at, free = free, free + (0 if last else _numbers(local))
-            cell, end = cell + math.prod(cast(LocallyConnected2d, stream[0]).size), end + size
-        at = n_cells
+        return Network(self._draw)
+
+    def _draw(self, wiring: Wiring) -> None:
+        """Draw the layers; inputs are representation and context."""
+        n_global, cells = self.representation.n_global, self.calorimeter.n_cells
+        others = [n_global, self.representation.n_features - n_global - cells]
+        energies, shapes, context = (wiring.numbers(n) for n in (*others, self.n_context))
+        images = [wiring.numbers(*layer.shape, 1) for layer in self.calorimeter.layers]
+        ends = []
+        for stream, maps in zip(self.streams, images, strict=True):
+            for local in cast(nn.ModuleDict, stream).values():
+                maps = wiring.apply(local, maps, slope=SLOPE)
+            ends.append(maps.ravel())
+        h = np.concatenate([energies, shapes, context, *ends])
+        *dense, final = self.dense.values()
         for layer in dense:
-            placed.append(Placed(layer, at, free, 1.0 if layer is dense[-1] else SLOPE))
-            at, free = free, free + _numbers(layer)
-        return Network(placed, inputs=inputs, rows=free)
+            h = wiring.apply(layer, h, slope=SLOPE)
+        wiring.output(wiring.apply(final, h))
+        wiring.input(np.concatenate([energies, *(image.ravel() for image in images), shapes]))
+        wiring.input(context, wanted=False)
 
     def forward(self, x: Tensor, context: Tensor, *, step: Step = activated) -> Tensor:
         """Score (B, n_features) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
@@ -241,11 +229,3 @@ class CaloCritic(nn.Module):
 def _numbered(layers: list[nn.Module]) -> dict[str, nn.Module]:
     """Layers by the even numbers, as in checkpoints, where each was followed by a module of its leaky ReLU."""
     return {str(2 * k): layer for k, layer in enumerate(layers)}
-
-
-def _numbers(layer: nn.Module) -> int:
-    """Numbers that a dense or locally connected layer computes of an event."""
-    if isinstance(layer, nn.Linear):
-        return layer.out_features
-    local = cast(LocallyConnected2d, layer)
-    return math.prod(local.output_size) * local.out_channels

@@ -17,9 +17,12 @@ connected layers (`hepgan.models.convolution`), and statistics of whole layers i
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,9 +33,12 @@ from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
 from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
+from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE
+from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
 from hepgan.transforms.energy import ConditionalQuantile
+from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.showers import ShowerScaling
 
 __all__ = ["PAINT", "CaloGenerator"]
@@ -40,6 +46,12 @@ __all__ = ["PAINT", "CaloGenerator"]
 logger = logging.getLogger(__name__)
 
 _MOST_RESPONSE = 2.0  # largest credible mean E_tot/E_inc; more means that units differ
+
+
+def _single_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Compute in single precision inside of autocast: what the network does not correct must not be rounded."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class _Spread(nn.Linear):
@@ -116,6 +128,30 @@ class _Stream(nn.Module):
         maps = self.paint(inputs, slope=SLOPE)
         return numbers(self.finish(maps)), maps
 
+    def draw(
+        self, wiring: Wiring, trunk: Numbers, previous: Numbers | None, *, own: int
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """Draw what `forward` does, for numbers of the trunk and the maps of the previous layer.
+
+        Returns:
+            Places of the normal numbers of the cells and of their own latent numbers (H, W, 1 + own), of the
+            corrections (H, W, 1), and of the maps (H, W, channels).
+        """
+        channels, parts = self.paint.out_channels, 1 if self.resample is None else 2
+        each = -(-channels // wiring.per) * wiring.per
+        joined = wiring.numbers(*self.shape, parts * each + 1 + own)
+        read = [joined[..., k * each : k * each + channels] for k in range(parts)]
+        spread = wiring.apply(self.spread, trunk, to=read[0].ravel()).reshape(read[0].shape)
+        if previous is not None and self.resample is not None and self.gate is not None:
+            carried = wiring.average(
+                self.resample.row_overlap.numpy(), self.resample.column_overlap.numpy(), previous
+            )
+            attention = wiring.apply(self.gate, np.concatenate([spread, carried], 2), sigmoid=True)
+            wiring.product(attention, carried, to=read[1])
+        image = joined[..., parts * each :]
+        maps = wiring.apply(self.paint, np.concatenate([*read, image], 2), slope=SLOPE)
+        return image, wiring.apply(self.finish, maps), maps
+
 
 class CaloGenerator(nn.Module):
     """Generate showers from conditions and latent numbers, all in physical units.
@@ -151,6 +187,7 @@ class CaloGenerator(nn.Module):
         self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
 
         self.n_shared, self.n_own = model.latent, model.cell_latent
+        self.painted, self.trunk_width = model.paint, model.width
         self.n_latent = self.n_shared + self.n_own * variables
         self.copula = FactorCopula(variables, self.n_shared) if model.statistics == "cells" else None
         n_global = self.scaling.n_global
@@ -237,18 +274,47 @@ class CaloGenerator(nn.Module):
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
-        shared = latent[:, : self.n_shared]
-        own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
-        base = own[0] if self.copula is None else self.copula(shared, own[0], self.incident_energy(condition))
-        # split, not sliced: the derivative of a slice is a copy of the whole
-        sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
-        noise, *noises = torch.split(own, sizes, 1)
-        first, *bases = torch.split(base, sizes)
-        small = noise.reshape(self.n_own * n_global, -1).T
-        trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
-        parts = [first + self.energies(trunk).T]
+        with _single_precision(latent):
+            shared = latent[:, : self.n_shared]
+            own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
+            base = (
+                own[0]
+                if self.copula is None
+                else self.copula(shared, own[0], self.incident_energy(condition))
+            )
+            # split, not sliced: the derivative of a slice is a copy of the whole
+            sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
+            noise, *noises = torch.split(own, sizes, 1)
+            first, *bases = torch.split(base, sizes)
+            small = noise.reshape(self.n_own * n_global, -1).T
+            trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
+            parts = [first + self.energies(trunk).T]
+        network = None if is_exporting() else self.network
+        if network is not None and network.usable(trunk):
+            cells, numbers = (torch.split(x, [n_global, x.shape[-2] - n_global], -2)[1] for x in (base, own))
+            parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
+            return torch.cat(parts).T
         maps: Tensor | None = None
         for stream, image, noise in zip(self.streams, bases, noises, strict=True):
             correction, maps = stream(trunk, image, noise, maps)
             parts.append(image + correction)
         return torch.cat(parts).T
+
+    @cached_property
+    def network(self) -> Network | None:
+        """The streams as one compiled function; None if they are convolutions."""
+        return Network(self._draw) if self.painted == "locally-connected" else None
+
+    def _draw(self, wiring: Wiring) -> None:
+        """Draw the streams: inputs are trunk, normal numbers of the cells, and their own latent numbers."""
+        trunk = wiring.numbers(self.trunk_width)
+        wiring.input(trunk)
+        images, corrections = [], []
+        maps = None
+        for stream in self.streams:
+            image, correction, maps = cast(_Stream, stream).draw(wiring, trunk, maps, own=self.n_own)
+            images.append(image.reshape(-1, 1 + self.n_own))
+            corrections.append(correction.ravel())
+        wiring.output(np.concatenate(corrections))
+        for k, part in enumerate(np.concatenate(images).T):
+            wiring.input(part, wanted=k == 0)

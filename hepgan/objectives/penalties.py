@@ -23,6 +23,7 @@ __all__ = [
     "two_sided",
 ]
 
+_LEAST = 1e-30  # length of a slope; the direction of none is zero
 _DRAGAN_SPREAD = 0.5  # spread of the noise around real events, in their own spreads (arXiv:1705.07215)
 
 
@@ -50,11 +51,6 @@ def two_sided(slope: Tensor) -> Tensor:
 def one_sided(slope: Tensor) -> Tensor:
     """Cost of a slope above 1."""
     return relu(slope - 1) ** 2
-
-
-def _mean_cost(cost: Callable[[Tensor], Tensor], slope: Tensor, weights: Tensor) -> Tensor:
-    """Mean cost () of the lengths of slopes (B, ...), with the magnitudes of weights (B,)."""
-    return expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
 
 
 def gradient_penalty(
@@ -89,7 +85,7 @@ def gradient_penalty(
     """
     x = at(real, fake, rng).detach().requires_grad_()
     (slope,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
-    return _mean_cost(cost, slope, weights)
+    return expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
 
 
 def linear_gradient_penalty(
@@ -124,10 +120,11 @@ def linear_gradient_penalty(
     x = at(real, fake, rng).detach().requires_grad_()
     value, along = function(x)
     (slope,) = torch.autograd.grad(value.sum(), x)
+    length = torch.linalg.vector_norm(slope.flatten(1), dim=1)
     with torch.enable_grad():
-        slope.requires_grad_()
-        penalty = _mean_cost(cost, slope, weights)
-    (direction,) = torch.autograd.grad(penalty, slope)
+        penalty = expectation(cost(length.requires_grad_()), weights.abs())
+    (by_length,) = torch.autograd.grad(penalty, length)
+    direction = slope * (by_length / length.detach().clamp(min=_LEAST))[:, None]
     return penalty.detach() + along(direction)
 
 

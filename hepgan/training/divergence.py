@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepgan.data.streaming import TrainingEvents
 from hepgan.errors import TrainingDiverged
@@ -40,17 +40,18 @@ class Watch:
         self.rng_state, self.drawn = self.state.batch_rng.get_state(), self.state.drawn
 
     @torch.no_grad()
-    def see(self, network: nn.Module, losses: Mapping[str, Tensor], *, turn: str) -> None:
+    def see(self, weights: Sequence[Tensor], losses: Mapping[str, Tensor], *, turn: str) -> None:
         """Note the outcome of one batch.
 
         Args:
-            network: The network whose weights it changed.
+            weights: The weights that it changed.
             losses: () numbers by name.
             turn: Whose turn it was, in which step.
         """
         self.turns.append(turn)
         self.names.append((*losses, "norm of the weights"))
-        size = nn.utils.get_total_norm(network.parameters())
+        flat = torch.cat([w.flatten() for w in weights])
+        size = torch.dot(flat, flat).sqrt()
         self.numbers.append(torch.stack([*losses.values(), size]))
 
     def look(self) -> None:

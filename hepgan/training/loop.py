@@ -27,7 +27,7 @@ from hepgan.training.log import EventRate, Log, ProgressBar
 from hepgan.training.run_folder import export_trained
 from hepgan.training.setup import Run, check_shared, set_up
 from hepgan.training.signals import stop_signals
-from hepgan.training.steps import critic_step, generator_step, set_learning_rates, update_average
+from hepgan.training.steps import critic_step, generator_step, set_learning_rates, update_average, weights
 from hepgan.training.workers import Workers
 
 __all__ = ["train"]
@@ -180,11 +180,13 @@ def _step(run: Run, watch: Watch, rate: EventRate) -> dict[str, Tensor]:
             batch = run.batch()
             losses |= critic_step(state, batch, played, regulariser, config)
             name = f"turn {turn + 1} of the critic in step {state.step + 1}"
-            watch.see(state.critic, losses, turn=name)
+            watch.see(weights(state.critic_optimizer), losses, turn=name)
             rate.count(settings.batch_size)
     if played.game is None or state.step >= settings.pretrain + settings.warm_up:
         batch = run.batch()
         losses |= generator_step(state, batch, played, config)
-        watch.see(state.generator, losses, turn=f"the generator's turn in step {state.step + 1}")
+        watch.see(
+            weights(state.generator_optimizer), losses, turn=f"the generator's turn in step {state.step + 1}"
+        )
         rate.count(settings.batch_size)
     return losses

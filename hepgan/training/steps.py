@@ -16,6 +16,7 @@ from hepgan.config import Config, TrainingConfig
 from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
+from hepgan.models.network import in_half
 from hepgan.objectives import (
     Objective,
     Regulariser,
@@ -27,7 +28,7 @@ from hepgan.objectives import (
 from hepgan.training.state import RunState
 from hepgan.training.workers import Workers
 
-__all__ = ["critic_step", "generator_step", "set_learning_rates", "update_average"]
+__all__ = ["critic_step", "generator_step", "set_learning_rates", "update_average", "weights"]
 
 _WARM_UP = 10  # steps; the average starts short, so that the first checkpoints are not the initial weights
 
@@ -55,7 +56,7 @@ def critic_step(
         raise ValueError("critic_step: expected an objective with a critic, got one without")
     settings, losses = config.objective, {}
     view = state.critic.view(state.generator, batch)
-    with torch.no_grad():
+    with torch.no_grad(), _autocast(state, config.training):
         fake = _generated(state, view, objective)
     with _autocast(state, config.training):
         context = view.context.repeat(1 + len(fake), 1)
@@ -70,7 +71,7 @@ def critic_step(
             penalty = _penalty(state, view, fake[0], other.detach(), batch.weights, objective, at, cost)
             loss = loss + settings.penalty * penalty
             losses["penalty"] = penalty
-    _descend(loss, state.critic, state.critic_optimizer, state.workers, config.training)
+    _descend(loss, state.critic_optimizer, state.workers, config.training)
     if regulariser.clip:
         _clip_weights(state.critic, settings.clip)
     return losses | {"critic_loss": loss, objective.game.value: value}
@@ -115,12 +116,14 @@ def generator_step(
     Returns:
         () generator_loss.
     """
-    state.critic.requires_grad_(False)
+    for weight in weights(state.critic_optimizer):
+        weight.requires_grad_(False)
     losses = []
     if objective.generator is not None:
         view = state.critic.view(state.generator, batch)
-        real, fakes = view.real, _generated(state, view, objective)
+        real = view.real
         with _autocast(state, config.training):
+            fakes = _generated(state, view, objective)
             if objective.game is not None:
                 fakes = [state.critic.scores(x, view.context) for x in fakes]
                 real = state.critic.scores(real, view.context) if objective.compares else real
@@ -129,8 +132,9 @@ def generator_step(
         with _autocast(state, config.training):
             losses.append(expectation(state.generator.loss(batch, rng=state.noise_rng), batch.weights))
     loss = torch.stack(losses).sum()
-    _descend(loss, state.generator, state.generator_optimizer, state.workers, config.training)
-    state.critic.requires_grad_(True)
+    _descend(loss, state.generator_optimizer, state.workers, config.training)
+    for weight in weights(state.critic_optimizer):
+        weight.requires_grad_(True)
     return {"generator_loss": loss}
 
 
@@ -163,14 +167,19 @@ def _generated(state: RunState, view: CriticView, objective: Objective) -> list[
 
 def _autocast(state: RunState, settings: TrainingConfig) -> AbstractContextManager[object]:
     """Compute in the configured precision."""
-    return (
-        torch.autocast(state.device, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
-    )
+    half = settings.precision == "bf16"
+    if settings.precision == "auto":
+        half = state.device == "cpu" and in_half(state.generator, state.critic)
+    return torch.autocast(state.device, dtype=torch.bfloat16) if half else nullcontext()
+
+
+def weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The weights that an optimizer changes: all of its network."""
+    return optimizer.param_groups[0]["params"]  # type: ignore[no-any-return]
 
 
 def _descend(
     loss: Tensor,
-    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     workers: Workers,
     settings: TrainingConfig,
@@ -178,9 +187,9 @@ def _descend(
     """Take one step of an optimizer along the gradient of the batch, shortened to ``grad_clip`` if that is positive."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    workers.average_gradients(network.parameters(), batch=settings.batch_size)
+    workers.average_gradients(weights(optimizer), batch=settings.batch_size)
     if settings.grad_clip > 0:
-        nn.utils.clip_grad_norm_(network.parameters(), settings.grad_clip)
+        nn.utils.clip_grad_norm_(weights(optimizer), settings.grad_clip)
     optimizer.step()
 
 

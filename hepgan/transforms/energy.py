@@ -133,8 +133,31 @@ class ConditionalMoments(nn.Module):
     def forward(self, values: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) values at (B,) energies to (B, V) residuals in units of the spread, batch innermost in memory."""
         basis = self.nodes(incident_energy).T
+        if usable(values, self.mean):
+            made: Tensor = _Standardised.apply(
+                values.T.contiguous(), basis.contiguous(), self.mean, self.scale
+            )  # type: ignore[no-untyped-call]
+            return made.T
         residual: Tensor = (values.T - self.mean.T @ basis) / (self.scale.T @ basis)
         return residual.T
+
+
+class _Standardised(torch.autograd.Function):
+    """Values (V, B) less a mean, over a spread: sums of tables (nodes, V) with weights (nodes, B)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, basis: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        value = torch.empty_like(x)
+        slope = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        run("standardised", *x.shape, len(basis), x, basis, mean, scale, value, slope)
+        if slope is not None:
+            ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return grads[0] * ctx.saved_tensors[0], None, None, None
 
 
 class _Interpolated(torch.autograd.Function):

@@ -213,16 +213,6 @@ inline float masked(const float *g, const float *y, float slope, float *to, long
     return total(sums) + rest;
 }
 
-// A layer of a network whose numbers are all rows of one array: its input and its output begin at two of them.
-struct Layer {
-    Shape shape;
-    long in, out;
-    const float *w, *bias;
-    float *by_w, *by_bias;
-    long wanted;  // whether the gradient of the input is
-    float slope;
-};
-
 }  // namespace
 
 extern "C" {
@@ -256,60 +246,5 @@ void layer_input(const Shape *shape, const float *g, const float *w, float *cons
 void layer_weight(const Shape *shape, const float *const *x, const float *g, float *w, Parallel parallel, int threads) {
     const Shape s = *shape;
     share(s.rows * s.columns, parallel, threads, [&](long task) { weight_cell(s, x, g, w, task); });
-}
-
-// All layers of a network, for a few events at a time, whose numbers stay in the cache. With `signs`, the rows of another
-// pass, its derivative there, without biases.
-void network_output(const Layer *layers, long n, long batch, float *rows, const float *signs, Parallel parallel,
-                    int threads) {
-    share((batch + chunk - 1) / chunk, parallel, threads, [&](long task) {
-        const long begin = task * chunk, end = lower(begin + chunk, batch);
-        for (const Layer *l = layers; l < layers + n; l++) {
-            const float *x = rows + l->in * batch, *sign = signs ? signs + l->out * batch : nullptr;
-            for (long h = 0; h < l->shape.rows; h++)
-                output_row(l->shape, &x, l->w, signs ? nullptr : l->bias, l->slope, sign, rows + l->out * batch, h,
-                           begin, end);
-        }
-    });
-}
-
-// Gradients of all rows, given those of the last layer's output. They end as cotangents of what is under the leaky ReLUs.
-void network_gradient(const Layer *layers, long n, long batch, const float *rows, float *gradients, Parallel parallel,
-                      int threads) {
-    share((batch + chunk - 1) / chunk, parallel, threads, [&](long task) {
-        const long begin = task * chunk, end = lower(begin + chunk, batch);
-        for (const Layer *l = layers + n - 1; l >= layers; l--) {
-            const Shape &s = l->shape;
-            float *g = gradients + l->out * batch, *x = gradients + l->in * batch;
-            if (l->slope != 1)
-                for (long k = 0; k < s.rows * s.columns * s.outputs; k++) {
-                    const float *y = rows + (l->out + k) * batch;
-                    masked(g + k * batch, y, l->slope, g + k * batch, begin, end);
-                }
-            if (l->wanted)
-                for (long r = 0; r < s.height; r++) input_row(s, g, l->w, &x, r, begin, end);
-        }
-    });
-}
-
-// Gradients of weights and biases where they are wanted, from the rows of a pass and the cotangents of one.
-void network_weights(const Layer *layers, long n, long batch, const float *rows, const float *gradients,
-                     Parallel parallel, int threads) {
-    for (const Layer *l = layers; l < layers + n; l++) {
-        const Shape &s = l->shape;
-        const float *g = gradients + l->out * batch, *x = rows + l->in * batch;
-        share(s.rows * s.columns, parallel, threads, [&](long task) {
-            if (l->by_w) weight_cell(s, &x, g, l->by_w, task);
-            if (l->by_bias)
-                for (long k = task * s.outputs; k < (task + 1) * s.outputs; k++) {
-                    vector sums = vector{};
-                    float rest = 0;
-                    long b = 0;
-                    for (; b + lanes <= batch; b += lanes) sums += load<vector>(g + k * batch + b);
-                    for (; b < batch; b++) rest += g[k * batch + b];
-                    l->by_bias[k] = total(sums) + rest;
-                }
-        });
-    }
 }
 }

@@ -3,37 +3,13 @@
 // numbers of a few events stay in the cache from the first step to the last. Arrays are (rows, B), the batch innermost.
 
 #include <cmath>
-#include <initializer_list>
+#include <vector>
 
 #include "vectors.hpp"
 
 namespace {
 
-// -- functions of a vector, or of one number: exp by its series after the power of two, log by that of atanh
-
-typedef int whole __attribute__((vector_size(4 * lanes)));
-
-inline float power(int n) {
-    union { int bits; float number; } two = {(n + 127) << 23};
-    return two.number;
-}
-inline vector power(whole n) { return (vector)((n + 127) << 23); }
-inline int rounded(float x) { return int(x < 0 ? x - 0.5f : x + 0.5f); }
-inline whole rounded(vector x) { return __builtin_convertvector(x < 0 ? x - 0.5f : x + 0.5f, whole); }
-inline float real(int n) { return float(n); }
-inline vector real(whole n) { return __builtin_convertvector(n, vector); }
-
-template <typename V> inline V larger(V a, V b) { return a > b ? a : b; }
-template <typename V> inline V smaller(V a, V b) { return a < b ? a : b; }
-
-template <typename V> inline V exponential(V x) {
-    x = larger(smaller(x, V{} + 88.0f), V{} - 87.0f);
-    const auto n = rounded(x * 1.44269504f);
-    const V r = (x - real(n) * 0.693145752f) - real(n) * 1.42860677e-6f;
-    V sum = V{} + 1.0f / 5040;
-    for (const float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) sum = sum * r + c;
-    return sum * power(n);
-}
+// -- functions of a vector, or of one number: log by the series of atanh
 
 template <typename I, typename V> inline I bits(V x) {
     union { V number; I bits; } both = {x};
@@ -372,19 +348,20 @@ void interpolated(long variables, long batch, long nodes, long knots, float rang
                   const float *position, const float *table, float *value, float *slope, Parallel parallel,
                   int threads) {
     const float step = (knots - 1) / (2 * range), most = float(knots - 1);
-    const int last = int(knots) - 2, final = int(nodes) - 2, pitch = int(variables), energy = int(knots * variables);
+    const int last = int(knots) - 2, final = int(nodes) - 2, energy = int(knots);
     share(variables, parallel, threads, [&](long v) {
-        const float *column = table + v;
+        std::vector<float> column(nodes * knots);  // side by side, so that it stays in the cache
+        for (long k = 0; k < nodes * knots; k++) column[k] = table[k * variables + v];
         for (long b = 0; b < batch; b++) {
             const float place = (z[v * batch + b] + range) * step;
             const float inside = place < 0 ? 0 : place > most ? most : place;
             const int knot = int(inside) < last ? int(inside) : last;
             const int node = int(position[b]) < final ? int(position[b]) : final;
-            const int at = node * energy + knot * pitch;
+            const int at = node * energy + knot;
             const float share_of_next = position[b] - float(node);
-            const float a = column[at], c = column[at + pitch];
+            const float a = column[at], c = column[at + 1];
             const float low = a + share_of_next * (column[at + energy] - a);
-            const float high = c + share_of_next * (column[at + energy + pitch] - c);
+            const float high = c + share_of_next * (column[at + energy + 1] - c);
             value[v * batch + b] = low + (inside - float(knot)) * (high - low);
             if (slope) slope[v * batch + b] = place < 0 || place > most ? 0 : step * (high - low);
         }
@@ -417,6 +394,29 @@ void shower_features_gradient(const Calorimeter *c, const float *cells, const fl
                               int threads) {
     each_event(c->batch, parallel, threads, [&](long b, auto kind) {
         features_gradient<decltype(kind)>(*c, cells, overflow, incident, cotangent, by_cells, by_overflow, b);
+    });
+}
+
+// Rows x (variables, batch) less a mean, over a spread, which are sums of the nodes of tables (nodes, variables) with
+// weights (nodes, batch); and, where it is wanted, one over the spread.
+void standardised(long variables, long batch, long nodes, const float *x, const float *basis, const float *mean,
+                  const float *scale, float *value, float *slope, Parallel parallel, int threads) {
+    share(variables, parallel, threads, [&](long v) {
+        blocks(0, batch, [&](long b, auto kind) {
+            using V = typename decltype(kind)::type;
+            for (int n = 0; n < decltype(kind)::n; n++) {
+                const long e = b + n * width_of<V>, at = v * batch + e;
+                V middle{}, spread{};
+                for (long k = 0; k < nodes; k++) {
+                    const V weight = load<V>(basis + k * batch + e);
+                    middle += mean[k * variables + v] * weight;
+                    spread += scale[k * variables + v] * weight;
+                }
+                const V inverse = 1.0f / spread;
+                store(value + at, V((load<V>(x + at) - middle) * inverse));
+                if (slope) store(slope + at, inverse);
+            }
+        });
     });
 }
 }

@@ -1,6 +1,8 @@
 // Vectors of events, blocks of them, and the threads of the caller: what all kernels share.
 #pragma once
 
+#include <initializer_list>
+
 namespace {
 
 #ifdef __AVX512F__
@@ -45,6 +47,32 @@ inline float total(vector a) {
     store(parts, sum);
     store(rest, four(load<four>(parts) + load<four>(parts + 4)));
     return (rest[0] + rest[2]) + (rest[1] + rest[3]);
+}
+
+// -- functions of a vector, or of one number: exp by its series after the power of two
+
+typedef int whole __attribute__((vector_size(4 * lanes)));
+
+inline float power(int n) {
+    union { int bits; float number; } two = {(n + 127) << 23};
+    return two.number;
+}
+inline vector power(whole n) { return (vector)((n + 127) << 23); }
+inline int rounded(float x) { return int(x < 0 ? x - 0.5f : x + 0.5f); }
+inline whole rounded(vector x) { return __builtin_convertvector(x < 0 ? x - 0.5f : x + 0.5f, whole); }
+inline float real(int n) { return float(n); }
+inline vector real(whole n) { return __builtin_convertvector(n, vector); }
+
+template <typename V> inline V larger(V a, V b) { return a > b ? a : b; }
+template <typename V> inline V smaller(V a, V b) { return a < b ? a : b; }
+
+template <typename V> inline V exponential(V x) {
+    x = larger(smaller(x, V{} + 88.0f), V{} - 87.0f);
+    const auto n = rounded(x * 1.44269504f);
+    const V r = (x - real(n) * 0.693145752f) - real(n) * 1.42860677e-6f;
+    V sum = V{} + 1.0f / 5040;
+    for (const float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) sum = sum * r + c;
+    return sum * power(n);
 }
 
 // Pool of threads of the caller (GOMP_parallel), or none.

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measuring import median, median_ratio, print_ratio, timed, turns
 
 import hepgan
 from hepgan import config, toys
@@ -77,14 +77,13 @@ def runtime_alone(model: Generator, conditions: dict[str, Any], *, n: int) -> Ca
     return run
 
 
-def seconds(work: Callable[[], object], cores: int) -> tuple[float, float]:
-    """Wall and CPU time of one call on a number of cores."""
+@contextmanager
+def cores(n: int) -> Iterator[None]:
+    """Run on so many cores."""
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(allowed)[:cores])
+    os.sched_setaffinity(0, sorted(allowed)[:n])
     try:
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        return time.perf_counter() - wall, time.process_time() - cpu
+        yield
     finally:
         os.sched_setaffinity(0, allowed)
 
@@ -93,7 +92,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    cores = available_cores()
     ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -114,31 +112,27 @@ def main() -> None:
             ) -> None:
                 generate(model, out, n=n, conditions=conditions, compression=compression, workers=workers)
 
-            bulk()
-            raw, one, two = [], [], []
-            for _ in range(arguments.repeats):
-                raw.append(seconds(alone, 1))
-                one.append(seconds(bulk, 1))
-                two.append(seconds(lambda bulk=bulk: bulk(workers=2), 2) if cores > 1 else (np.nan, np.nan))
-            of_wall, of_cpu = (
-                statistics.median(a[k] / b[k] for a, b in zip(raw, one, strict=True)) for k in (0, 1)
-            )
-            ratios[f"generation-{kind}-one-core"] = of_wall
-            ratios[f"generation-{kind}-one-core-cpu-time"] = of_cpu
-            ratios[f"generation-{kind}-two-cores"] = statistics.median(
-                a[0] / b[0] for a, b in zip(one, two, strict=True)
-            )
-            each = {"ONNX Runtime alone": raw, "one core": one, "two cores": two}
+            actions = {"ONNX Runtime alone": cores(1)(alone), "one core": cores(1)(bulk)}
+            if available_cores() > 1:
+                actions["two cores"] = cores(2)(lambda bulk=bulk: bulk(workers=2))
+            times = turns(kind, actions, rounds=arguments.repeats)
+            raw, one, *two = times.values()
+            of = median_ratio(raw, one)
+            ratios[f"generation-{kind}-one-core"] = of.wall
+            ratios[f"generation-{kind}-one-core-cpu-time"] = of.cpu
+            if two:
+                ratios[f"generation-{kind}-two-cores"] = median_ratio(one, *two).wall
             print(f"{kind}: us an event (wall, CPU)")
-            for words, times in each.items():
-                wall, cpu = (1e6 * statistics.median(t[k] for t in times) / n for k in (0, 1))
+            for words, column in times.items():
+                wall, cpu = (1e6 * seconds / n for seconds in median(column))
                 print(f"  {words:20}{wall:8.2f}{cpu:8.2f}")
             for compression in COMPRESSIONS:
-                _, cpu = seconds(lambda c=compression, bulk=bulk: bulk(c), 1)
+                with cores(1):
+                    cpu = timed(lambda c=compression, bulk=bulk: bulk(c)).cpu
                 size = out.stat().st_size / n
-                print(f"  {compression:20}{'':8}{1e6 * cpu / n:8.2f}{size:8.0f} bytes an event")
+                print(f"  {compression:20}{'':8}{1e6 * cpu / n:8.2f}{size:8.0f} bytes an event", flush=True)
     for words, ratio in ratios.items():
-        print(f"ratio {words} {ratio:.2f}")
+        print_ratio(words, ratio)
 
 
 if __name__ == "__main__":

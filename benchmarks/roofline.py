@@ -7,11 +7,11 @@ the two shares says how near the part is to a physical limit.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from measuring import median, turns
 
 from hepgan.config import Config
 from hepgan.data.tensors import TensorEvents
@@ -47,17 +47,6 @@ class Part:
     function: Callable[[], object]
     operations: float
     numbers: float
-
-
-def seconds(function: Callable[[], object], *, repeats: int) -> float:
-    """Median time of a call."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
 
 
 def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
@@ -148,16 +137,19 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    peak = 2 * 2048**3 / seconds(lambda: torch.mm(a, b), repeats=5)
     large = torch.randn(2**25)
     other = large.clone()
-    bandwidth = 2 * 4 * large.numel() / seconds(lambda: other.copy_(large), repeats=5)
+    limits = {"product": lambda: torch.mm(a, b), "copy": lambda: other.copy_(large)}
+    product, copy = (median(times).wall for times in turns("limits", limits, rounds=5).values())
+    peak, bandwidth = 2 * 2048**3 / product, 2 * 4 * large.numel() / copy
     print(f"one core: {peak / 1e9:.0f} Gflop/s in a matrix product, {bandwidth / 1e9:.1f} GB/s in a copy")
     for name, layers in LAYERS.items():
         print(f"\n{name}, batch {BATCH}")
         print(f"{'part':46}{'Mflop':>9}{'MB':>8}{'ms':>9}{'Gflop/s':>9}{'of product':>12}{'of copy':>9}")
-        for part in parts(layers, BATCH):
-            taken = seconds(part.function, repeats=arguments.repeats)
+        measured = parts(layers, BATCH)
+        times = turns(name, {part.name: part.function for part in measured}, rounds=arguments.repeats)
+        for part in measured:
+            taken = median(times[part.name]).wall
             rate, flow = part.operations / taken, 4 * part.numbers / taken
             print(
                 f"{part.name:46}{part.operations / 1e6:9.1f}{4e-6 * part.numbers:8.2f}{1e3 * taken:9.2f}"

@@ -8,11 +8,11 @@ such numbers, in half precision, as a training does by default.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from measuring import median, turns
 
 from hepgan.config import Config
 from hepgan.data.tensors import TensorEvents
@@ -49,17 +49,6 @@ class Part:
     function: Callable[[], object]
     operations: float
     numbers: float
-
-
-def seconds(function: Callable[[], object], *, repeats: int) -> float:
-    """Median time of a call."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
 
 
 def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
@@ -144,12 +133,17 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
     return [Part(*row) for row in rows]
 
 
+def seconds(action: Callable[[], object], *, rounds: int) -> float:
+    """Median time of a call by the clock."""
+    return median(turns("", {"": action}, rounds=rounds, show=False)[""]).wall
+
+
 def table(title: str, layers: list[dict[str, object]], peak: float, bandwidth: float, repeats: int) -> None:
     """Print the parts of a step, given the rates of a product (operations/s) and of a copy (bytes/s)."""
     print(f"\n{title}")
     print(f"{'part':46}{'Mflop':>9}{'MB':>8}{'ms':>9}{'Gflop/s':>9}{'of product':>12}{'of copy':>9}")
     for part in parts(layers, BATCH):
-        taken = seconds(part.function, repeats=repeats)
+        taken = seconds(part.function, rounds=repeats)
         rate, flow = part.operations / taken, 4 * part.numbers / taken
         print(
             f"{part.name:46}{part.operations / 1e6:9.1f}{4e-6 * part.numbers:8.2f}{1e3 * taken:9.2f}"
@@ -164,11 +158,11 @@ def main() -> None:
     torch.set_num_threads(1)
     large = torch.randn(2**25)
     other = large.clone()
-    bandwidth = 2 * 4 * large.numel() / seconds(lambda: other.copy_(large), repeats=5)
+    bandwidth = 2 * 4 * large.numel() / seconds(lambda: other.copy_(large), rounds=5)
     print(f"one core: {bandwidth / 1e9:.1f} GB/s in a copy")
     for half in [False, True] if has_half() else [False]:
         a = b = torch.randn(2048, 2048, dtype=torch.bfloat16 if half else torch.float32)
-        peak = 2 * 2048**3 / seconds(lambda a=a, b=b: torch.mm(a, b), repeats=5)
+        peak = 2 * 2048**3 / seconds(lambda a=a, b=b: torch.mm(a, b), rounds=5)
         precision = "half precision" if half else "single precision"
         print(f"\n{precision}: {peak / 1e9:.0f} Gflop/s in a matrix product")
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):

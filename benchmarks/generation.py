@@ -2,7 +2,8 @@
 
 Builds untrained models of the recipes demo.toml (showers) and rich.toml (tracks): their speed does not depend on the
 weights. ONNX Runtime alone runs batches of the same size with ready inputs, in one thread. hepgan generate draws
-conditions and noise, runs the network and writes a compressed ROOT file. All are timed in turn; medians of ratios.
+conditions and noise, runs the network and writes a compressed ROOT file. All are timed in turn; medians of ratios. The
+limit of two cores is what ONNX Runtime alone gains from two threads.
 
     python benchmarks/generation.py
 """
@@ -11,15 +12,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measuring import median, median_ratio, print_ratio, timed, turns
 
 import hepgan
 from hepgan import config, toys
@@ -36,11 +38,11 @@ ROOT = Path(__file__).parents[1]
 RECIPES = Path(hepgan.__file__).parent / "configs"
 COMPRESSIONS = ("none", "lz4:1", "zstd:1", "zstd:5", "zlib:1", "lzma:1")
 MODELS_TO_TIME: dict[str, tuple[str, dict[str, Any], int]] = {  # recipe, conditions, events
-    "showers": ("demo.toml", {"incident_energy": (2.0, 60.0)}, 12_000),
+    "showers": ("demo.toml", {"incident_energy": (2.0, 60.0)}, 24_000),
     "tracks": (
         "rich.toml",
         {"Brunel_P": (5e3, 80e3), "Brunel_ETA": (2.2, 4.5), "nTracks_Brunel": (60.0, 200.0)},
-        300_000,
+        600_000,
     ),
 }
 
@@ -77,14 +79,13 @@ def runtime_alone(model: Generator, conditions: dict[str, Any], *, n: int) -> Ca
     return run
 
 
-def seconds(work: Callable[[], object], cores: int) -> tuple[float, float]:
-    """Wall and CPU time of one call on a number of cores."""
+@contextmanager
+def cores(n: int) -> Iterator[None]:
+    """Run on so many cores."""
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(allowed)[:cores])
+    os.sched_setaffinity(0, sorted(allowed)[:n])
     try:
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        return time.perf_counter() - wall, time.process_time() - cpu
+        yield
     finally:
         os.sched_setaffinity(0, allowed)
 
@@ -93,7 +94,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    cores = available_cores()
     ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -114,31 +114,40 @@ def main() -> None:
             ) -> None:
                 generate(model, out, n=n, conditions=conditions, compression=compression, workers=workers)
 
-            bulk()
-            raw, one, two = [], [], []
-            for _ in range(arguments.repeats):
-                raw.append(seconds(alone, 1))
-                one.append(seconds(bulk, 1))
-                two.append(seconds(lambda bulk=bulk: bulk(workers=2), 2) if cores > 1 else (np.nan, np.nan))
-            of_wall, of_cpu = (
-                statistics.median(a[k] / b[k] for a, b in zip(raw, one, strict=True)) for k in (0, 1)
+            def twice(*, alone: Callable[[], None] = alone) -> None:
+                with ThreadPoolExecutor(2) as pool:
+                    for done in [pool.submit(alone) for _ in range(2)]:
+                        done.result()
+
+            raw_name, two_threads, one_core, two_cores = (
+                "ONNX Runtime alone",
+                "twice in two threads",
+                "one core",
+                "two cores",
             )
-            ratios[f"generation-{kind}-one-core"] = of_wall
-            ratios[f"generation-{kind}-one-core-cpu-time"] = of_cpu
-            ratios[f"generation-{kind}-two-cores"] = statistics.median(
-                a[0] / b[0] for a, b in zip(one, two, strict=True)
-            )
-            each = {"ONNX Runtime alone": raw, "one core": one, "two cores": two}
+            actions = {raw_name: cores(1)(alone), one_core: cores(1)(bulk)}
+            if available_cores() > 1:
+                actions[two_threads] = cores(2)(twice)
+                actions[two_cores] = cores(2)(lambda bulk=bulk: bulk(workers=2))
+            times = turns(kind, actions, rounds=arguments.repeats)
+            of = median_ratio(times[raw_name], times[one_core])
+            ratios[f"generation-{kind}-one-core"] = of.wall
+            ratios[f"generation-{kind}-one-core-cpu-time"] = of.cpu
+            if two_cores in times:
+                ratios[f"generation-{kind}-two-cores"] = median_ratio(times[one_core], times[two_cores]).wall
+                limit = 2 * median_ratio(times[raw_name], times[two_threads]).wall
+                ratios[f"generation-{kind}-two-cores-limit"] = limit
             print(f"{kind}: us an event (wall, CPU)")
-            for words, times in each.items():
-                wall, cpu = (1e6 * statistics.median(t[k] for t in times) / n for k in (0, 1))
+            for words, column in times.items():
+                wall, cpu = (1e6 * seconds / n for seconds in median(column))
                 print(f"  {words:20}{wall:8.2f}{cpu:8.2f}")
             for compression in COMPRESSIONS:
-                _, cpu = seconds(lambda c=compression, bulk=bulk: bulk(c), 1)
+                with cores(1):
+                    cpu = timed(lambda c=compression, bulk=bulk: bulk(c)).cpu
                 size = out.stat().st_size / n
-                print(f"  {compression:20}{'':8}{1e6 * cpu / n:8.2f}{size:8.0f} bytes an event")
+                print(f"  {compression:20}{'':8}{1e6 * cpu / n:8.2f}{size:8.0f} bytes an event", flush=True)
     for words, ratio in ratios.items():
-        print(f"ratio {words} {ratio:.2f}")
+        print_ratio(words, ratio)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,20 @@ speed-up. The ratio of processor times is the speed-up where each worker has a c
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from measuring import Time, median, print_ratio, timed, turns
 
 import hepgan
 from hepgan import config
 from hepgan.config import Config
 from hepgan.data.draws import normal
 from hepgan.objectives import chosen
+from hepgan.progress import shown, stage
 from hepgan.training.launch import together
 from hepgan.training.setup import Run, set_up
 from hepgan.training.state import RunState
@@ -29,13 +30,10 @@ PACKAGE = Path(hepgan.__file__).parent
 SAMPLE = PACKAGE.parent / "data" / "eplus.root"
 STEPS = 2  # generator steps between two looks at the clock
 
-Times = list[tuple[float, float]]
-"""Wall and processor times (s) of one generator step with its critic steps."""
 
-
-def steps(run: Run, state: RunState, recipe: Config) -> tuple[float, float]:
+def steps(run: Run, state: RunState, recipe: Config) -> None:
     objective, regulariser = chosen(recipe.objective)
-    size, began = recipe.training.batch_size, (time.perf_counter(), time.process_time())
+    size = recipe.training.batch_size
     for _ in range(STEPS):
         for _ in range(recipe.objective.n_critic):
             batch = run.events.batch(size, rng=state.batch_rng)
@@ -43,42 +41,31 @@ def steps(run: Run, state: RunState, recipe: Config) -> tuple[float, float]:
         generator_step(state, run.events.batch(size, rng=state.batch_rng), objective, recipe)
         state.step += 1
         update_average(state, decay=recipe.training.ema)
-    wall, processor = time.perf_counter() - began[0], time.process_time() - began[1]
-    return wall / STEPS, processor / STEPS
-
-
-def median(action: Callable[[], object], *, n: int = 21) -> float:
-    """Median time of an action (s)."""
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
 
 
 def compare(workers: Workers, run: Run, recipe: Config, *, seconds: float) -> None:
     """Time steps alone and together by turns; the first worker prints."""
     saved = run.state.saved()
     alone, shared = (RunState.restore(recipe, saved, workers=w) for w in (ALONE, workers))
-    times: tuple[Times, Times] = ([], [])
-    began, elapsed = time.monotonic(), 0.0
-    while elapsed < seconds:
-        if workers.is_first:
-            times[0].append(steps(run, alone, recipe))
-        workers.largest(0.0)  # the others wait here
-        wall, processor = steps(run, shared, recipe)
-        processor = float(workers.sum(torch.tensor(processor))) / workers.size
-        wall, elapsed = workers.largest(wall, time.monotonic() - began)
-        times[1].append((wall, processor))
+    times: tuple[list[Time], list[Time]] = ([], [])
+    size, began, elapsed = recipe.training.batch_size, time.monotonic(), 0.0
+    with shown(workers.is_first), stage(f"batch size {size}", total=seconds) as update:
+        while elapsed < seconds:
+            if workers.is_first:
+                times[0].append(timed(lambda: steps(run, alone, recipe)))
+            workers.largest(0.0)  # the others wait here
+            wall, processor = timed(lambda: steps(run, shared, recipe))
+            processor = float(workers.sum(torch.tensor(processor))) / workers.size
+            wall, elapsed = workers.largest(wall, time.monotonic() - began)
+            times[1].append(Time(wall, processor))
+            update(min(elapsed, seconds))
     if workers.is_first:
-        name = f"workers_{workers.size}_batch_{recipe.training.batch_size}"
-        (one, one_processor), (many, many_processor) = (
-            [statistics.median(column) for column in zip(*part[1:], strict=True)] for part in times
-        )  # the first round warms up
-        print(f"ratio {name} {one / many:.2f}")
-        print(f"ratio {name}_processor_time {one_processor / many_processor:.2f}")
-        print(f"  {len(times[0])} rounds; a step {1e3 * one:.0f} ms alone, {1e3 * many:.0f} ms together")
+        one, many = (median(part[1:]) for part in times)  # the first round warms up
+        name = f"workers_{workers.size}_batch_{size}"
+        print_ratio(name, one.wall / many.wall)
+        print_ratio(f"{name}_processor_time", one.cpu / many.cpu)
+        alone_ms, shared_ms = (1e3 * each.wall / STEPS for each in (one, many))
+        print(f"  {len(times[0])} rounds; a step {alone_ms:.0f} ms alone, {shared_ms:.0f} ms together")
 
 
 def parts(workers: Workers, run: Run) -> None:
@@ -89,21 +76,24 @@ def parts(workers: Workers, run: Run) -> None:
         for name, network in (("critic", state.critic), ("generator", state.generator))
     }
     rows = len(range(workers.rank, size, workers.size))
-    lines = {
-        "flags": (8 * 2, median(lambda: workers.largest(0.0, 0.0))),
+    n_latent = state.generator.n_latent
+    actions: dict[str, tuple[int, Callable[[], object]]] = {
+        "flags": (8 * 2, lambda: workers.largest(0.0, 0.0)),
         **{
-            f"gradient of the {name}": (4 * n, median(lambda n=n: workers.sum(torch.zeros(n))))
+            f"gradient of the {name}": (4 * n, lambda n=n: workers.sum(torch.zeros(n)))
             for name, n in numbers.items()
         },
         "one set of latent numbers": (
-            4 * size * state.generator.n_latent,
-            median(lambda: normal(rows, state.generator.n_latent, rng=state.noise_rng)),
+            4 * size * n_latent,
+            lambda: normal(rows, n_latent, rng=state.noise_rng),
         ),
-        "validation": (0, median(lambda: run.distance(state.average), n=3)),
+        "validation": (0, lambda: run.distance(state.average)),
     }
+    calls = {name: action for name, (_, action) in actions.items()}
+    times = turns("parts", calls, rounds=7, show=workers.is_first)
     if workers.is_first:
-        for name, (n_bytes, seconds) in lines.items():
-            print(f"  {name}: {n_bytes / 1e6:.3f} MB, {1e3 * seconds:.2f} ms")
+        for name, (n_bytes, _) in actions.items():
+            print(f"  {name}: {n_bytes / 1e6:.3f} MB, {1e3 * median(times[name]).wall:.2f} ms")
 
 
 def benchmark(workers: Workers, recipe: Config, out: Path, seconds: float) -> None:

@@ -10,9 +10,7 @@ median ratio of their times is printed: 1 is as fast as uproot alone, as it is c
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+from measuring import median, median_ratio, print_ratio, turns
 
 from hepgan.config import DataConfig, parse
 from hepgan.data.branches import LAYOUTS
@@ -106,38 +105,33 @@ def uproot_alone(path: str, pool: ThreadPoolExecutor | None) -> Any:
         return tree.arrays(names, library="ak" if counters else "np", array_cache=None, **options)
 
 
-def seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Time of one call."""
-    start = clock()
-    work()
-    return clock() - start
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--showers", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cpu", action="store_true", help="time of the cores instead of the clock")
     arguments = parser.parse_args()
-    clock = time.process_time if arguments.cpu else time.perf_counter
+    clock = "cpu" if arguments.cpu else "wall"
     print(f"{available_cores()} cores; times in ms")
     print(f"{'layout':12}{'uproot':>10}{'threads':>10}{'hepgan':>10}")
-    ratios = {}
+    ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(available_cores()) as pool:
         for layout, data in samples(Path(folder), n=arguments.showers).items():
             (path,) = data.files
-            ways: list[Callable[[], object]] = [
-                lambda path=path: uproot_alone(path, None),
-                lambda path=path: uproot_alone(path, pool),
-                lambda data=data: read(data),
-            ]
-            times = [[seconds(way, clock) for way in ways] for _ in range(arguments.repeats + 1)][1:]
-            plain, threads, own = (statistics.median(column) for column in zip(*times, strict=True))
-            print(f"{layout:12}{1e3 * plain:10.1f}{1e3 * threads:10.1f}{1e3 * own:10.1f}")
-            ratios[layout] = statistics.median(plain / own for plain, _, own in times)
-            ratios[f"{layout}-threads"] = statistics.median(threads / own for _, threads, own in times)
+            actions: dict[str, Callable[[], object]] = {
+                "": lambda path=path: uproot_alone(path, None),
+                "-threads": lambda path=path: uproot_alone(path, pool),
+                "hepgan": lambda data=data: read(data),
+            }
+            times = turns(layout, actions, rounds=arguments.repeats)
+            columns = [1e3 * getattr(median(column), clock) for column in times.values()]
+            print(f"{layout:12}" + "".join(f"{each:10.1f}" for each in columns), flush=True)
+            own = times.pop("hepgan")
+            ratios |= {
+                layout + way: getattr(median_ratio(column, own), clock) for way, column in times.items()
+            }
     for layout, ratio in ratios.items():
-        print(f"ratio reading-{layout} {ratio:.2f}")
+        print_ratio(f"reading-{layout}", ratio)
 
 
 if __name__ == "__main__":

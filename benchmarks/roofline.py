@@ -3,19 +3,21 @@
 For the e+ calorimeter (3 x 96, 12 x 12, 12 x 6 cells) and a sampling calorimeter of 45 x 16 x 9 cells: operations and
 bytes of each part, counted from weights and activations (each read or written once), its time on one core, and its
 rate as a share of that of a large matrix product and of a large copy, both measured in the same run. The larger of
-the two shares says how near the part is to a physical limit.
+the two shares says how near the part is to a physical limit. In single precision, and, where the processor multiplies
+such numbers, in half precision, as a training does by default.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from measuring import median, turns
 
 from hepgan.config import Config
 from hepgan.data.tensors import TensorEvents
 from hepgan.models import MODELS
+from hepgan.models.network import has_half
 from hepgan.objectives import linear_gradient_penalty
 
 BATCH = 256
@@ -47,17 +49,6 @@ class Part:
     function: Callable[[], object]
     operations: float
     numbers: float
-
-
-def seconds(function: Callable[[], object], *, repeats: int) -> float:
-    """Median time of a call."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
 
 
 def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
@@ -142,27 +133,41 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
     return [Part(*row) for row in rows]
 
 
+def seconds(action: Callable[[], object], *, rounds: int) -> float:
+    """Median time of a call by the clock."""
+    return median(turns("", {"": action}, rounds=rounds, show=False)[""]).wall
+
+
+def table(title: str, layers: list[dict[str, object]], peak: float, bandwidth: float, repeats: int) -> None:
+    """Print the parts of a step, given the rates of a product (operations/s) and of a copy (bytes/s)."""
+    print(f"\n{title}")
+    print(f"{'part':46}{'Mflop':>9}{'MB':>8}{'ms':>9}{'Gflop/s':>9}{'of product':>12}{'of copy':>9}")
+    for part in parts(layers, BATCH):
+        taken = seconds(part.function, rounds=repeats)
+        rate, flow = part.operations / taken, 4 * part.numbers / taken
+        print(
+            f"{part.name:46}{part.operations / 1e6:9.1f}{4e-6 * part.numbers:8.2f}{1e3 * taken:9.2f}"
+            f"{rate / 1e9:9.1f}{rate / peak:12.0%}{flow / bandwidth:9.0%}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    peak = 2 * 2048**3 / seconds(lambda: torch.mm(a, b), repeats=5)
     large = torch.randn(2**25)
     other = large.clone()
-    bandwidth = 2 * 4 * large.numel() / seconds(lambda: other.copy_(large), repeats=5)
-    print(f"one core: {peak / 1e9:.0f} Gflop/s in a matrix product, {bandwidth / 1e9:.1f} GB/s in a copy")
-    for name, layers in LAYERS.items():
-        print(f"\n{name}, batch {BATCH}")
-        print(f"{'part':46}{'Mflop':>9}{'MB':>8}{'ms':>9}{'Gflop/s':>9}{'of product':>12}{'of copy':>9}")
-        for part in parts(layers, BATCH):
-            taken = seconds(part.function, repeats=arguments.repeats)
-            rate, flow = part.operations / taken, 4 * part.numbers / taken
-            print(
-                f"{part.name:46}{part.operations / 1e6:9.1f}{4e-6 * part.numbers:8.2f}{1e3 * taken:9.2f}"
-                f"{rate / 1e9:9.1f}{rate / peak:12.0%}{flow / bandwidth:9.0%}"
-            )
+    bandwidth = 2 * 4 * large.numel() / seconds(lambda: other.copy_(large), rounds=5)
+    print(f"one core: {bandwidth / 1e9:.1f} GB/s in a copy")
+    for half in [False, True] if has_half() else [False]:
+        a = b = torch.randn(2048, 2048, dtype=torch.bfloat16 if half else torch.float32)
+        peak = 2 * 2048**3 / seconds(lambda a=a, b=b: torch.mm(a, b), rounds=5)
+        precision = "half precision" if half else "single precision"
+        print(f"\n{precision}: {peak / 1e9:.0f} Gflop/s in a matrix product")
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            for name, layers in LAYERS.items():
+                table(f"{name}, batch {BATCH}, {precision}", layers, peak, bandwidth, arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ files, and prints the peak of its resident memory. Lines that begin with ``ratio
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import median, median_ratio, print_ratio, turns
 
 from hepgan import config, toys, workflow
 from hepgan.data.cache import Cache, Manifest, checksums, shard_name
 from hepgan.data.shards import write_manifest, write_rows
 from hepgan.files import PACKAGE
 from hepgan.objectives import chosen
+from hepgan.progress import shown
 from hepgan.training.setup import Run, set_up
 from hepgan.training.steps import critic_step, generator_step
 
@@ -37,16 +38,14 @@ SHARDS = 300
 REAL = 64  # one block of this many is no hole
 
 
-def steps(run: Run, n: int) -> float:
-    """Seconds of `n` steps, as the loop makes them."""
+def steps(run: Run, n: int) -> None:
+    """Take `n` steps, as the loop makes them."""
     objective, regulariser = chosen(run.config.objective)
-    start = time.perf_counter()
     for _ in range(n):
         if objective.game is not None:
             for _ in range(run.config.objective.n_critic):
                 critic_step(run.state, run.batch(), objective, regulariser, run.config)
         generator_step(run.state, run.batch(), objective, run.config)
-    return time.perf_counter() - start
 
 
 def runs(recipe: config.Config, folder: Path) -> tuple[Run, Run]:
@@ -64,24 +63,16 @@ def runs(recipe: config.Config, folder: Path) -> tuple[Run, Run]:
 
 
 def measured(name: str, recipe: config.Config, folder: Path, *, rounds: int, n: int) -> None:
-    memory, stream = runs(recipe, folder)
-    for run in (memory, stream):
-        steps(run, 2)
-    times = [(steps(memory, n), steps(stream, n)) for _ in range(rounds)]
-    seconds = [min(each) / n for each in zip(*times, strict=True)]
-    ratio = statistics.median(a / b for a, b in times)
-    print(f"{name}: {1e3 * seconds[0]:.2f} ms a step in memory, {1e3 * seconds[1]:.2f} ms streamed (least)")
-    print(f"ratio stream/{name} {ratio:.3f}", flush=True)
-
-
-def batches(name: str, recipe: config.Config, folder: Path) -> None:
-    """Time of a batch alone."""
-    for run, way in zip(runs(recipe, folder), ("in memory", "streamed"), strict=True):
-        run.batch()
-        start = time.perf_counter()
-        for _ in range(200):
-            run.batch()
-        print(f"{name}: {1e3 * (time.perf_counter() - start) / 200:.3f} ms a batch {way}", flush=True)
+    """Time batches alone, and `n` steps; both ways take turns."""
+    with shown(True):
+        both = dict(zip(("in memory", "streamed"), runs(recipe, folder), strict=True))
+    batches = turns(f"{name}, batches", {way: run.batch for way, run in both.items()}, rounds=200)
+    actions = {way: lambda run=run: steps(run, n) for way, run in both.items()}
+    times = turns(f"{name}, steps", actions, rounds=rounds)
+    print_ratio(f"stream/{name}", median_ratio(*times.values()).wall)
+    for way in both:
+        step, batch = (1e3 * each.wall for each in (median(times[way]), median(batches[way])))
+        print(f"  {name}, {way}: {step / n:.2f} ms a step, {batch:.3f} ms a batch alone")
 
 
 def sparse(recipe: config.Config, folder: Path, *, gigabytes: float) -> Manifest:
@@ -130,8 +121,11 @@ def memory(recipe: config.Config, folder: Path, *, gigabytes: float) -> None:
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
     peak = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("VmHWM"))
-    print(f"trained {recipe.training.steps} steps in {time.perf_counter() - start:.0f} s, with the start")
-    print(f"ratio stream/resident {int(peak) * 1024 / 2e9:.3f}   # peak / 2 GB: {int(peak) / 1e6:.2f} GB")
+    print_ratio("stream/resident", int(peak) * 1024 / 2e9)
+    seconds = time.perf_counter() - start
+    print(
+        f"  peak {int(peak) / 1e6:.2f} GB, of 2; {recipe.training.steps} steps in {seconds:.0f} s, with the start"
+    )
 
 
 def recipes(folder: Path, calorimeter: list[str]) -> dict[str, config.Config]:
@@ -149,7 +143,7 @@ def recipes(folder: Path, calorimeter: list[str]) -> dict[str, config.Config]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", nargs="+", default=["data/eplus.root"], help="showers")
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument(
         "--sparse", type=float, default=0, metavar="GB", help="train from so large a cache instead"
     )
@@ -167,9 +161,7 @@ def main() -> None:
             return
         for key, n in (("eplus", 1), ("rich", 10)):
             (folder / key).mkdir()
-            batches(key, found[key], folder / key)
-            (folder / f"{key}-steps").mkdir()
-            measured(key, found[key], folder / f"{key}-steps", rounds=given.rounds, n=n)
+            measured(key, found[key], folder / key, rounds=given.rounds, n=n)
 
 
 if __name__ == "__main__":

@@ -95,10 +95,20 @@ def engines():
             subprocess.run(["git", "worktree", "remove", "--force", old], cwd=ROOT, check=True)
 
 
+def interval_seconds(name: str, folder: Path, recipe: str, *, steps: int) -> list[float]:
+    """Seconds a step of an engine, in a process of its own."""
+    command = [sys.executable, __file__, "--worker", name, recipe, "--steps", str(steps)]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{name}, {recipe}: the training failed\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=30, help="generator steps of showers in a round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=24, help="generator steps of showers in a round")
     parser.add_argument("--recipes", nargs="+", default=["eplus", "rich"], choices=[*SETTINGS])
     parser.add_argument("--worker", nargs=2, metavar=("ENGINE", "RECIPE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -109,28 +119,28 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             work(recipe, arguments.steps, folder)
         return
-    with engines() as folders:
+    from measuring import print_ratio  # not in a process of version 0.1, whose package has no progress
+
+    from hepgan.progress import shown, stage
+
+    total = len(arguments.recipes) * arguments.rounds * 3
+    with engines() as folders, shown(True), stage("trainings", total=total) as update:
+        turns = itertools.count(1)
         for recipe in arguments.recipes:
-            steps = arguments.steps * LINE[recipe] // LINE["eplus"]
             seconds: dict[str, list[float]] = {name: [] for name in folders}
             for _ in range(arguments.rounds):
                 for name, folder in folders.items():
-                    command = [sys.executable, __file__, "--worker", name, recipe, "--steps", str(steps)]
-                    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-                    done = subprocess.run(
-                        command, env=environment, check=True, capture_output=True, text=True
-                    )
-                    seconds[name] += json.loads(done.stdout.splitlines()[-1])
+                    lines = arguments.steps // LINE["eplus"] // (3 if name == "plain" else 1)
+                    steps = LINE[recipe] * max(lines, 3)
+                    seconds[name] += interval_seconds(name, folder, recipe, steps=steps)
+                    update(next(turns), note=f"last: {recipe} {name}")
             middle = {name: statistics.median(values) for name, values in seconds.items()}
-            best = {name: min(values) for name, values in seconds.items()}
             suffix = "" if recipe == "eplus" else f"-{recipe}"
             for name in ("v0.1", "plain"):
-                print(f"ratio {name}{suffix} {middle[name] / middle['now']:.2f}")
-            for name in folders:
-                numbers = (
-                    f"{1e3 * middle[name]:.2f} ms a generator step (median; best {1e3 * best[name]:.2f})"
-                )
-                print(f"{recipe} {name}: {numbers}")
+                print_ratio(f"{name}{suffix}", middle[name] / middle["now"])
+            for name, values in seconds.items():
+                numbers = f"{1e3 * middle[name]:.2f} ms a generator step (best {1e3 * min(values):.2f})"
+                print(f"  {recipe} {name}: {numbers}, median of {len(values)} intervals", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""Paths, globs, digests, nearest names, and `written`, the only writer: a file appears completely or not at all."""
+"""Paths, globs, digests, nearest names, and `written`, the only writer: a file appears completely or not at all.
+
+Also `compiled`: C++ that is compiled on first use.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import difflib
 import errno
 import filecmp
@@ -9,11 +13,17 @@ import glob
 import hashlib
 import logging
 import os
+import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import xxhash
@@ -25,6 +35,7 @@ __all__ = [
     "blocks",
     "cache_folder",
     "check_target",
+    "compiled",
     "contents",
     "digest",
     "exclusive",
@@ -50,6 +61,20 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 1 << 20  # bytes read at once for the digest
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+-]+):(//?)(.+)")  # C:/ is a drive, a.root:/tree a tree in a file
 _ABSOLUTE = ("root", "roots", "xroot", "xroots")  # paths of these servers begin with a slash of their own
+_FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w"),
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
+)
+_TYPES = {
+    "p": ctypes.c_void_p,
+    "l": ctypes.c_long,
+    "i": ctypes.c_int,
+    "f": ctypes.c_float,
+    "u": ctypes.c_uint64,
+}
+_SWITCH = "HEPGAN_KERNELS"  # "off": nothing is compiled
+_COMPILING = threading.Lock()
+_PATIENCE = 120  # seconds after which a compiler is given up
 _SHOWN = 20  # names in a message, if none is near
 
 
@@ -209,6 +234,99 @@ def cache_folder() -> Path:
     """Folder of what is made once and can be made again: XDG_CACHE_HOME/hepgan, or ~/.cache/hepgan."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base).expanduser() if base else Path.home() / ".cache").absolute() / "hepgan"
+
+
+def compiled(
+    sources: Path, arguments: Mapping[str, str], *, loss: str
+) -> dict[str, Callable[..., None]] | None:
+    """Functions of C++ that is compiled on first use, and kept in the user's cache folder.
+
+    Args:
+        sources: Folder of the sources.
+        arguments: Letters of the arguments of each function to take, which returns nothing: p a pointer, l a long, i an
+            int, f a float, u an unsigned integer of 64 bits.
+        loss: What it means to do without, for the log.
+
+    Returns:
+        The functions by name; they run without the interpreter's lock. None if HEPGAN_KERNELS is "off", or there is no
+        compiler, or it fails.
+    """
+    if os.environ.get(_SWITCH) == "off":
+        return None
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    compiler = next((path for name in names if name and (path := shutil.which(name))), None)
+    if compiler is None:
+        _LOG.info("no C++ compiler found: %s; install g++ to change that", loss)
+        return None
+    try:
+        with _COMPILING:
+            library = ctypes.CDLL(str(_library(sources, compiler)))
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", b"") or str(error).encode()
+        _LOG.warning(
+            "C++ of hepgan.%s not compiled by %s (%s): %s; set %s=off to try no more",
+            sources.parent.name,
+            compiler,
+            reason.decode(errors="replace").strip()[-300:],
+            loss,
+            _SWITCH,
+        )
+        return None
+    functions = {}
+    for name, letters in arguments.items():
+        function: Any = getattr(library, name)
+        function.argtypes, function.restype = [_TYPES[letter] for letter in letters], None
+        functions[name] = function
+    return functions
+
+
+def _library(sources: Path, compiler: str) -> Path:
+    """Path of the library of a folder of sources, compiled if it is not there yet.
+
+    Raises:
+        OSError: If the folder cannot be written.
+        subprocess.SubprocessError: If the compiler fails.
+    """
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, timeout=_PATIENCE, check=True
+    ).stdout
+    files = sorted(sources.iterdir())
+    content = (
+        *(file.read_bytes() for file in files),
+        version,
+        " ".join(_FLAGS).encode(),
+        _processor().encode(),
+    )
+    key = hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
+    path = _folder_of_libraries() / f"{sources.parent.name}-{key}.so"
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as name:
+            made = Path(name) / path.name
+            units = [str(file) for file in files if file.suffix == ".cpp"]
+            command = [compiler, *_FLAGS, *units, "-o", str(made)]
+            subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True)
+            made.replace(path)
+    return path
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on: machines of a cluster that share a home folder may differ in it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))}))
+
+
+def _folder_of_libraries() -> Path:
+    """The user's cache folder; if that cannot be written, a fresh temporary one."""
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return cache
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="hepgan-"))
 
 
 @contextmanager

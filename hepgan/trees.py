@@ -45,7 +45,9 @@ COMPRESSION = "zstd"
 """Default: 4 times faster than ROOT's default (zlib) at the same size; ROOT reads it since 6.20."""
 
 _NAME = re.compile(r"[^\W\d]\w*((\.|::)\w+)*|`([^`]|``)+`")
-_CLUSTER_ROWS = 10_000  # a basket of a number an event then has 40 kB, about ROOT's own size
+_CLUSTER_ROWS = (
+    50_000  # a basket of a number an event has 200 kB: smaller ones take longer to write than to fill
+)
 _CLUSTER_BYTES = 8_000_000  # of float32 events in a cluster, and in memory, at most
 _SAVED = (
     100  # clusters after which ROOT saves a tree that it copies (hadd); each time leaves a cycle of the key
@@ -138,28 +140,51 @@ class TreeWriter:
         self._file, self._name, self._title, self._rows, self._format = file, tree, title, rows, format
         self._counters = counters
         self._tree: Any = None
-        self._left: dict[str, Any] = {}
+        self._waiting: list[Mapping[str, Any]] = []
+        self._n_waiting = 0
+        self._room: dict[str, Any] = {}
 
     def extend(self, branches: Mapping[str, Any]) -> None:
         """Append rows; the first ones decide names and types of the branches.
 
         Args:
-            branches: Arrays (N, ...) by name, of NumPy or awkward.
+            branches: Arrays (N, ...) by name, of NumPy or awkward. They are copied when a cluster is full.
         """
-        if len(next(iter(self._left.values()), ())):
-            branches = {name: _joined(self._left[name], values) for name, values in branches.items()}
-        whole = len(next(iter(branches.values()))) // self._rows * self._rows
-        for start in range(0, whole, self._rows):
-            self._append({name: values[start : start + self._rows] for name, values in branches.items()})
-        self._left = {name: values[whole:] for name, values in branches.items()}
+        n = len(next(iter(branches.values())))
+        start = 0
+        while self._n_waiting + n - start >= self._rows:
+            stop = start + self._rows - self._n_waiting
+            self._waiting.append(_part(branches, start, stop))
+            self._append()
+            start = stop
+        if n > start or (self._tree is None and not self._waiting):
+            self._waiting.append(_part(branches, start, n))
+            self._n_waiting += n - start
 
     def finish(self) -> None:
         """Write the rows that do not fill a cluster."""
-        if self._tree is None or len(next(iter(self._left.values()), ())):
-            self._append(self._left)
-        self._left = {}
+        if self._tree is None or self._n_waiting:
+            self._append()
 
-    def _append(self, branches: dict[str, Any]) -> None:
+    def _joined(self, name: str) -> Any:
+        """The waiting rows of a branch; for a TTree in ROOT's byte order, in memory that all clusters share."""
+        import awkward as ak
+        import numpy as np
+
+        parts = [branches[name] for branches in self._waiting]
+        first = parts[0]
+        if isinstance(first, ak.Array):
+            return parts[0] if len(parts) == 1 else ak.concatenate(parts)
+        if self._format != "ttree" or first.dtype.kind not in "biuf":
+            return np.concatenate(parts)
+        room = self._room.get(name)
+        if room is None:
+            room = self._room[name] = np.empty((self._rows, *first.shape[1:]), first.dtype.newbyteorder(">"))
+        return np.concatenate(parts, out=room[: sum(map(len, parts))], casting="same_kind")
+
+    def _append(self) -> None:
+        branches = {name: self._joined(name) for name in (self._waiting or [{}])[0]}
+        self._waiting, self._n_waiting = [], 0
         if self._tree is not None:
             self._tree.extend(branches)
         elif self._format == "ttree":
@@ -194,12 +219,8 @@ def _check_fields(names: Iterable[str]) -> None:
         )
 
 
-def _joined(first: Any, second: Any) -> Any:
-    """One array after the other, of NumPy or awkward."""
-    import awkward as ak
-    import numpy as np
-
-    return (ak if isinstance(first, ak.Array) else np).concatenate([first, second])
+def _part(branches: Mapping[str, Any], start: int, stop: int) -> dict[str, Any]:
+    return {name: values[start:stop] for name, values in branches.items()}
 
 
 @contextmanager

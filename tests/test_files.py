@@ -1,13 +1,16 @@
 """Paths and URLs, and writing files: completely or not at all."""
 
+import ctypes
 import hashlib
+import logging
 import os
 from pathlib import Path
 
 import pytest
 
+from hepgan import files
 from hepgan.errors import NotFoundError
-from hepgan.files import contents, digest, expand, is_url, location, write_text
+from hepgan.files import compiled, contents, digest, expand, is_url, location, write_text
 
 
 @pytest.mark.parametrize(
@@ -78,3 +81,66 @@ def test_contents_tell_which_file_changed(tmp_path) -> None:
     changed_total, changed = contents([str(path) for path in paths])
     assert changed_total != total
     assert [name for name in each if each[name] != changed[name]] == [str(paths[1])]
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch) -> Path:
+    """A folder with a function in C++, and an empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HEPGAN_KERNELS", raising=False)
+    folder = tmp_path / "package" / "cpp"
+    folder.mkdir(parents=True)
+    (folder / "twice.cpp").write_text('extern "C" void twice(double* x, long n) { while (n--) *x++ *= 2; }')
+    return folder
+
+
+def doubled(sources: Path) -> float | None:
+    """Twice 21 by the compiled function; None without it."""
+    functions = compiled(sources, {"twice": "pl"}, loss="numbers are not doubled")
+    if functions is None:
+        return None
+    number = ctypes.c_double(21)
+    functions["twice"](ctypes.addressof(number), 1)
+    return number.value
+
+
+def test_cpp_is_compiled_once_and_again_when_it_changes(sources) -> None:
+    cache = files.cache_folder()
+    assert doubled(sources) == 42
+    (made,) = cache.iterdir()
+    assert made.name.startswith("package-")
+    time = made.stat().st_mtime_ns
+    assert doubled(sources) == 42
+    assert made.stat().st_mtime_ns == time
+    (sources / "twice.cpp").write_text('extern "C" void twice(double* x, long) { *x *= 3; }')
+    assert doubled(sources) == 63
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_cpp_can_be_switched_off(sources, monkeypatch) -> None:
+    monkeypatch.setenv("HEPGAN_KERNELS", "off")
+    assert doubled(sources) is None
+
+
+def test_without_a_compiler_it_is_said_what_is_lost(sources, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with caplog.at_level(logging.INFO):
+        assert doubled(sources) is None
+    assert "numbers are not doubled; install g++" in caplog.text
+
+
+def test_a_compiler_that_fails_is_named(sources, monkeypatch, caplog, tmp_path) -> None:
+    compiler = tmp_path / "bad-compiler"
+    compiler.write_text("#!/bin/sh\ncase $1 in --version) echo 1;; *) echo no luck >&2; exit 1;; esac\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert doubled(sources) is None
+    assert "bad-compiler (no luck): numbers are not doubled; set HEPGAN_KERNELS=off" in caplog.text
+    assert not list(files.cache_folder().glob("*.so"))
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(sources, tmp_path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "hepgan").write_text("a file in the place of the folder")
+    assert doubled(sources) == 42

@@ -190,10 +190,10 @@ def test_names_that_an_rntuple_cannot_have(name: str, tmp_path: Path) -> None:
 
 
 def test_rows_of_a_cluster() -> None:
-    assert cluster_rows(3) == 10_000
+    assert cluster_rows(3) == 50_000
     assert cluster_rows(504) == 3968
     assert cluster_rows(504, batch=128) == 3968
-    assert cluster_rows(3, batch=128) == 9984
+    assert cluster_rows(3, batch=128) == 49_920
     assert cluster_rows(10**9) == 1
     assert cluster_rows(10**9, batch=128) == 128
 

@@ -28,6 +28,7 @@ from hepgan.config import CalorimeterConfig, HitsConfig
 from hepgan.data import recognition
 from hepgan.data.chunk import Chunk, is_jagged, value_type
 from hepgan.data.events import Float32
+from hepgan.data.hits import cells_of, outside
 from hepgan.data.recognition import Suggestion
 from hepgan.data.summaries import Branch, Tree
 from hepgan.errors import ConfigError, DataError
@@ -141,38 +142,22 @@ class _Hits:
         *address, energy_name = self.names(calo, calorimeter)
         counts = _counts_of_hits(chunk, address, energy_name)
         index = [_whole(chunk.values[name]) for name in address]
-        n_cells = calorimeter.n_cells
-        if len(index) == 1:
-            (cell,) = index
-            expected = f"cells 0 to {n_cells - 1}"
-            outside = _outside(cell, n_cells)
-        else:
-            layer, i, j = index
+        energy = np.ma.filled(ak.to_numpy(ak.flatten(chunk.values[energy_name])), np.nan)
+        cells = cells_of(index, energy, counts, calorimeter)
+        if cells is None:
             expected = f"layers 0 to {calorimeter.n_layers - 1} of {calorimeter.shapes} cells"
-            known = layer
-            if len(layer) and not 0 <= layer.min() <= layer.max() < calorimeter.n_layers:
-                known = layer.clip(0, calorimeter.n_layers - 1)
-            n_i, n_j = (np.asarray(sizes, layer.dtype)[known] for sizes in np.transpose(calorimeter.shapes))
-            outside = _outside(i, n_i)
-            outside |= _outside(j, n_j)
-            if known is not layer:
-                outside |= layer != known
-            cell = np.asarray(calorimeter.offsets, layer.dtype)[known]
-            cell += i * n_j
-            cell += j
-        if outside.any():
-            first = int(np.argmax(outside))
+            if len(index) == 1:
+                expected = f"cells 0 to {calorimeter.n_cells - 1}"
+            bad = outside(index, calorimeter)
+            first = int(np.argmax(bad))
             event = np.repeat(np.arange(len(counts)), counts)
             got = ", ".join(f"{name} = {values[first]}" for name, values in zip(address, index, strict=True))
             raise DataError(
-                f"{chunk.path}: hits outside the geometry: expected {expected}, got {outside.sum()} other hits "
-                f"of {len(outside)}, the first in entry {chunk.entries[event[first]]} ({got}); change the shapes "
+                f"{chunk.path}: hits outside the geometry: expected {expected}, got {bad.sum()} other hits "
+                f"of {len(bad)}, the first in entry {chunk.entries[event[first]]} ({got}); change the shapes "
                 "of data.calorimeter.layers or leave such events out with data.cut"
             )
-        energy = np.ma.filled(ak.to_numpy(ak.flatten(chunk.values[energy_name])), np.nan)
-        place = np.repeat(np.arange(len(counts)) * n_cells, counts)
-        place += cell
-        return _summed(place, energy, size=len(counts) * n_cells).reshape(len(counts), n_cells)
+        return cells
 
     def write(self, cells: Float32, calo: CalorimeterConfig, calorimeter: Calorimeter) -> dict[str, Any]:
         """One hit for each cell that is not zero; indices are int32."""
@@ -234,25 +219,6 @@ def _whole(values: Any) -> NDArray[Any]:
     if np.can_cast(flat.dtype, np.int64):
         return flat.astype(np.int64, copy=False)
     return np.where(np.isfinite(flat), flat, -1).astype(np.int64)
-
-
-def _outside(index: NDArray[Any], n: int | NDArray[Any]) -> NDArray[np.bool_]:
-    """Where an index is not in 0 to n - 1."""
-    unsigned = np.dtype(f"u{index.dtype.itemsize}")  # of which negative numbers are large ones
-    outside: NDArray[np.bool_] = index.view(unsigned) >= np.asarray(n).astype(unsigned, copy=False)
-    return outside
-
-
-def _summed(place: NDArray[np.int64], energy: NDArray[Any], *, size: int) -> Float32:
-    """Energies at places, (size,); those at the same place are added in double precision."""
-    taken = np.zeros(size, np.bool_)
-    taken[place] = True
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported as such
-        if np.count_nonzero(taken) < len(place):
-            return np.bincount(place, weights=energy, minlength=size).astype(np.float32)
-        sums = np.zeros(size, np.float32)
-        sums[place] = energy
-        return sums
 
 
 LAYOUTS: dict[str, Layout] = {"arrays": _Arrays(), "hits": _Hits(), "cells": _Cells()}

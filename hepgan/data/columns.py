@@ -241,8 +241,11 @@ class Streams:
     def _read_together(self, stop: int) -> None:
         """Read branches of a TTree with the same baskets in one call: uproot then takes half the time.
 
-        What is read here is not read again by `take`; a branch that fails is left to it, for the error.
+        Fields of an RNTuple, which uproot reads in one thread, are read at once, each by a thread. What is read here is
+        not read again by `take`; a branch that fails is left to it, for the error.
         """
+        if self._pool is not None:
+            self._read_fields(stop, self._pool)
         groups: dict[tuple[int, int, str], list[_Stream]] = {}
         for key in self._columns:
             with suppress(Exception):
@@ -267,6 +270,18 @@ class Streams:
                 )
                 for stream in streams:
                     stream.add(stream.checked(arrays[stream.branch.name]), end)
+
+    def _read_fields(self, stop: int, pool: Executor) -> None:
+        started = {}
+        for key in self._columns:
+            with suppress(Exception):
+                stream = self._stream(key)
+                if hasattr(stream.branch, "ntuple") and (end := stream.needed(stop)):
+                    _ = stream.branch.ntuple.page_link_list  # which threads then share
+                    started[stream] = end, pool.submit(stream.read, stream.stop, end)
+        for stream, (end, future) in started.items():
+            with suppress(Exception):
+                stream.add(future.result(), end)
 
 
 class _Stream:
@@ -313,13 +328,14 @@ class _Stream:
     def take(self, stop: int) -> Any:
         """The entries from the end of the last call to `stop`: of its library."""
         if end := self.needed(stop):
-            self.add(self._read(self.stop, end), end)
+            self.add(self.read(self.stop, end), end)
         n = stop - self._start
         part, self._kept = self._kept[:n], self._kept[n:]
         self._start = stop
         return part
 
-    def _read(self, start: int, stop: int) -> Any:
+    def read(self, start: int, stop: int) -> Any:
+        """The entries from `start` to `stop`, which are not kept."""
         column = self._column
         options = {} if column.interpretation is None else {"interpretation": column.interpretation}
         values = self.branch.array(

@@ -47,7 +47,7 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")  # a name that an express
 _PATIENCE = 30  # seconds
 _SHOWN = 5  # objects in a message
 _LARGE_BASKET = (
-    64 * 1024
+    512 * 1024
 )  # uncompressed bytes from which on it takes longer to decompress a basket than to hand it out
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 

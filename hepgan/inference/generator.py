@@ -30,7 +30,6 @@ from hepgan.inference.writing import Origin
 __all__ = ["Generator"]
 
 _LOG = logging.getLogger(__name__)
-_NOISE_AHEAD = 100_000  # numbers of noise made at once, for several batches if an event needs few
 
 Float32 = NDArray[np.float32]
 
@@ -316,13 +315,21 @@ class Generator:
         arrays = self._handling.room(len(rows), outputs)
         batch_size = batch_size or self.fastest_batch
         events = rows.astype(np.uint64) + np.uint64(first_event)
-        ahead = max(1, _NOISE_AHEAD // (batch_size * self.n_latent)) * batch_size
-        latent = np.empty((0, self.n_latent), np.float32)
+        room = None
+        if len(rows) >= batch_size:
+            shapes = [tuple(output.shape) for output in outputs]
+            room = self._run.room(batch_size, condition.shape[1], self.n_latent, shapes)
         for start in range(0, len(rows), batch_size):
             part = slice(start, start + batch_size)
-            if start % ahead == 0:
-                latent = noise.normal(seed, run, events[start : start + ahead], size=self.n_latent)
-            values = self._run(condition[part], latent[start % ahead :][:batch_size])
+            into = room if len(rows) - start >= batch_size else None
+            latent = noise.normal(
+                seed, run, events[part], size=self.n_latent, out=into.latent if into else None
+            )
+            if into:
+                into.condition[...] = condition[part]
+                values = into.run()
+            else:
+                values = self._run(condition[part], latent)
             self._handling.fill([array[part] for array in arrays], values, outputs)
         origin = Origin(self.path.name, seed, run, first_event)
         return Generated(self.metadata, condition, arrays, origin, rows)

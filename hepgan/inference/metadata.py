@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -227,7 +228,7 @@ class Description(Part):
             table["calorimeter"]["layers"] = self.geometry.calorimeter().as_dicts()
         return table
 
-    @property
+    @cached_property
     def calorimeter(self) -> Calorimeter:
         """The geometry.
 

@@ -15,18 +15,17 @@ __all__ = ["in_order"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_WAITING = 2  # results beyond those that threads work on, so that no thread waits for the one who takes them
-
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: int = 2
 ) -> Generator[Result, None, None]:
     """Apply a function to items in several threads.
 
     Args:
         function: Called by several threads at once.
         items: Taken one after the other by the thread that takes the results, a few ahead.
-        workers: Number of threads.
+        workers: Number of threads; 0: the calling one does the work.
+        ahead: Results beyond those that threads work on, so that no thread waits for the one who takes them.
 
     Yields:
         The results in the order of the items.
@@ -34,12 +33,15 @@ def in_order(
     Raises:
         Exception: What `function` raised, when the result is due; what has not begun by then is left out.
     """
+    if not workers:
+        yield from map(function, items)
+        return
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="hepgan") as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) >= workers + _WAITING:
+                if len(pending) >= workers + ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

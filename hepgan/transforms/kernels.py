@@ -8,89 +8,19 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import logging
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hepgan.files import cache_folder
+from hepgan.files import compiled
 from hepgan.transforms.exporting import is_exporting
 
 __all__ = ["addresses", "run", "usable"]
 
-logger = logging.getLogger(__name__)
-
 _SOURCES = Path(__file__).parent / "cpp"
-_FLAGS = [
-    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w"),
-    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
-]
-_SWITCH = "HEPGAN_KERNELS"  # "off" leaves everything to torch
-_SECONDS = 120  # after which a compiler is given up
-
-
-def _compiler() -> str | None:
-    """The C++ compiler: $CXX, or the first one of the usual names."""
-    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
-
-
-def _processor() -> str:
-    """What ``-march=native`` depends on: machines of a cluster that share a home folder may differ in it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))}))
-
-
-def _folder() -> Path:
-    """Folder of the compiled library: the user's cache; if that cannot be written, a fresh temporary one."""
-    cache = cache_folder()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache):
-            return cache
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="hepgan-"))
-
-
-def _compiled(compiler: str) -> Path:
-    """Path of the library, compiled if it is not there yet.
-
-    Raises:
-        OSError: If the folder cannot be written.
-        subprocess.SubprocessError: If the compiler fails.
-    """
-    version = subprocess.run(
-        [compiler, "--version"], capture_output=True, timeout=_SECONDS, check=True
-    ).stdout
-    sources = sorted(_SOURCES.iterdir())
-    content = (
-        *(source.read_bytes() for source in sources),
-        version,
-        " ".join(_FLAGS).encode(),
-        _processor().encode(),
-    )
-    key = hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
-    path = _folder() / f"kernels-{key}.so"
-    if not path.exists():
-        with tempfile.TemporaryDirectory(dir=path.parent) as name:
-            made = Path(name) / path.name
-            units = [str(source) for source in sources if source.suffix == ".cpp"]
-            command = [compiler, *_FLAGS, *units, "-o", str(made)]
-            subprocess.run(command, capture_output=True, timeout=_SECONDS, check=True)
-            made.replace(path)
-    return path
 
 
 def _threads() -> Any:
@@ -130,46 +60,22 @@ _ARGUMENTS = {
 }
 """Arguments of each function: pointers, long integers, floats. All end with the pool of threads and its size."""
 
-_TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long, "f": ctypes.c_float}
-
 
 class _Library:
     """The compiled functions by name, and the pool of threads that they share."""
 
-    def __init__(self, path: Path) -> None:
-        loaded = ctypes.CDLL(str(path))
+    def __init__(self, functions: Mapping[str, Callable[..., None]]) -> None:
         pool = _threads()
         self.pool = ctypes.cast(pool, ctypes.c_void_p).value if pool is not None else None
-        self.functions: dict[str, Any] = {}
-        for name, letters in _ARGUMENTS.items():
-            function = getattr(loaded, name)
-            function.argtypes = [*(_TYPES[letter] for letter in letters), ctypes.c_void_p, ctypes.c_int]
-            function.restype = None
-            self.functions[name] = function
+        self.functions = functions
 
 
 @functools.cache
 def library() -> _Library | None:
     """The compiled kernels; None if they are switched off, or there is no compiler, or it fails."""
-    if os.environ.get(_SWITCH) == "off":
-        return None
-    compiler = _compiler()
-    if compiler is None:
-        logger.info(
-            "no C++ compiler found: the training takes two to three times as long; install g++ to change that"
-        )
-        return None
-    try:
-        return _Library(_compiled(compiler))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", b"") or str(error).encode()
-        logger.warning(
-            "kernels not compiled by %s (%s): the training takes two to three times as long; set %s=off to try no more",
-            compiler,
-            reason.decode(errors="replace").strip()[-300:],
-            _SWITCH,
-        )
-        return None
+    arguments = {name: f"{letters}pi" for name, letters in _ARGUMENTS.items()}
+    functions = compiled(_SOURCES, arguments, loss="the training takes two to three times as long")
+    return None if functions is None else _Library(functions)
 
 
 def usable(*tensors: Tensor) -> bool:

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import awkward as ak
@@ -57,11 +58,11 @@ def assert_true(
         )
 
 
-def arrays(name: str) -> dict[str, ak.Array]:
+def arrays(name: str, pool: ThreadPoolExecutor | None = None) -> dict[str, ak.Array]:
     """Each readable column of numbers of a file, read in steps of three entries."""
     with open_file(FOLDER / f"{name}.root") as file:
         found = {key: column for key, column in columns(open_tree(file)).items() if column.numeric}
-        streams = Streams(found.values())
+        streams = Streams(found.values(), pool=pool)
         parts: dict[str, list[ak.Array]] = {}
         for stop in (*range(3, ENTRIES, 3), ENTRIES):
             for column, values in streams.take(stop):
@@ -132,8 +133,13 @@ def test_objects_that_root_wrote() -> None:
     assert ak.to_list(found["map.0"]) == ak.to_list(found["set_6"]) == [list(range(n)) for n in LENGTH]
 
 
-def test_fields_of_an_rntuple_that_root_wrote() -> None:
-    found = arrays("fields")
+@pytest.mark.parametrize("threads", [0, 3])
+def test_fields_of_an_rntuple_that_root_wrote(threads: int) -> None:
+    if threads:
+        with ThreadPoolExecutor(threads) as pool:
+            found = arrays("fields", pool)
+    else:
+        found = arrays("fields")
     steps = {"real_14": 20 / 2**13, "real_15": 50 / 2**26}
     for name, values in found.items():
         if name == "optional_11":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-from cpp import ROOT, build, compiler, headers, run, runtime_library
+from cpp import ROOT, Run, build, compiler, headers, run, runtime_library
 from tiny_generator import TinyGenerator, tiny_data
 
 from hepgan.exporting.cpp import header
@@ -39,6 +40,7 @@ def test_clang_compiles_without_a_warning_also_with_fast_math(calo: Generator, r
         *models(calo, rich),
         "-DCMAKE_BUILD_TYPE=None",  # empty would mean Release, whose -O3 follows the flags
         "-DHEPGAN_BUILD_TOOLS=OFF",
+        "-DHEPGAN_TESTS_TOGETHER=ON",
         cxx="clang++",
         flags="-O2 -ffast-math",  # no guard may rely on the arithmetic of NaN
     )
@@ -86,53 +88,75 @@ def test_errors_of_a_compiled_header_with_fast_math(cxx: str, tmp_path: Path) ->
     assert done.stdout.count("passed") == len(tests)
 
 
-@pytest.mark.parametrize(
-    ("name", "flags", "finds"),
-    [
-        ("thread", "-O1 -fsanitize=thread", "ThreadSanitizer: data race"),
-        (
-            "address",
-            "-O0 -fsanitize=address,undefined -fno-sanitize-recover=all",  # -O1 takes 2.5 times as long to compile
-            "AddressSanitizer: heap-buffer-overflow",
-        ),
-    ],
-)
-def test_sanitizers_are_silent(
-    name: str, flags: str, finds: str, calo: Generator, rich: Generator, tiny: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "suppressions").write_text(SUPPRESSIONS)
-    environment = {
-        "HEPGAN_ONNXRUNTIME": runtime_library(),
-        "TSAN_OPTIONS": f"suppressions={tmp_path}/suppressions report_mutex_bugs=0 halt_on_error=1",
-    }
-    folder = build(
-        ROOT / "build" / f"cpp-{name}",
-        *models(calo, rich),
-        "-DCMAKE_BUILD_TYPE=None",  # empty would mean Release, whose -O3 follows the flags
-        "-DHEPGAN_BUILD_TOOLS=OFF",
-        flags=flags,
-        targets=(
-            "test_generator",
-            "test_errors",
-            "test_hits",
-            "test_geant4",
-            *(["fuzz"] if name == "address" else []),
-        ),
-    )
-    done = run("ctest", "--test-dir", folder, "--output-on-failure", environment=environment)
-    assert done.returncode == 0, done.stdout
-    assert int(re.search(r"out of (\d+)", done.stdout)[1]) > 20
-    control = run(folder / "tests" / "test_generator", calo.path, "control", environment=environment)
-    assert finds in control.stderr, "the sanitizer must find the bug on purpose"
-    if name == "address":
-        fuzzed = run(folder / "tests" / "fuzz", tiny, tmp_path, "8", "20170505", environment=environment)
-        assert fuzzed.returncode == 0, fuzzed.stderr
-        files, generated, refused = (
-            int(re.search(rf"(\d+) {outcome}", fuzzed.stdout)[1])
-            for outcome in ("files", "generated", "refused to load")
+@pytest.fixture
+def sanitized(rich: Generator, tiny: Path, tmp_path: Path) -> Callable[..., tuple[Path, Run]]:
+    """Build with a sanitizer and run the tests, on small models: reading a file takes 50 times as long as usual."""
+
+    def build_and_test(
+        name: str, flags: str, *, targets: tuple[str, ...], together: bool, exclude: str = "^$"
+    ) -> tuple[Path, Run]:
+        (tmp_path / "suppressions").write_text(SUPPRESSIONS)
+        environment = {
+            "HEPGAN_ONNXRUNTIME": runtime_library(),
+            "TSAN_OPTIONS": f"suppressions={tmp_path}/suppressions report_mutex_bugs=0 halt_on_error=1",
+        }
+        folder = build(
+            ROOT / "build" / f"cpp-{name}",
+            *(f"-DHEPGAN_TEST_MODEL={tiny}", f"-DHEPGAN_TEST_TRACKS={rich.path}"),
+            "-DCMAKE_BUILD_TYPE=None",  # empty would mean Release, whose -O3 follows the flags
+            "-DHEPGAN_BUILD_TOOLS=OFF",
+            f"-DHEPGAN_TESTS_TOGETHER={together}",
+            flags=flags,
+            targets=targets,
         )
-        assert files > 200
-        assert 0 < generated < refused
+        words = ("ctest", "--test-dir", folder, "--output-on-failure", "--exclude-regex", exclude)
+        done = run(*words, environment=environment)
+        assert done.returncode == 0, done.stdout
+        assert int(re.search(r"out of (\d+)", done.stdout)[1]) > 20
+        return folder / "tests", partial(run, environment=environment)
+
+    return build_and_test
+
+
+def test_no_thread_races_with_another(calo: Generator, sanitized: Callable[..., tuple[Path, Run]]) -> None:
+    """Of the programs that start threads; the others have nothing to race with."""
+    programs, execute = sanitized(
+        *("thread", "-O1 -fsanitize=thread"),
+        targets=("test_generator", "test_geant4"),
+        together=False,
+        exclude="^(errors_|tracks_errors|hits_)",
+    )
+    done = execute(programs / "test_generator", calo.path, "reference", "batches", "threads")
+    assert done.returncode == 0, done.stdout + done.stderr
+    control = execute(programs / "test_generator", calo.path, "control")
+    assert "ThreadSanitizer: data race" in control.stderr, "the sanitizer must find the bug on purpose"
+
+
+def test_memory_is_used_as_the_language_allows(
+    calo: Generator, tiny: Path, sanitized: Callable[..., tuple[Path, Run]], tmp_path: Path
+) -> None:
+    programs, execute = sanitized(
+        *(
+            "address",
+            "-O0 -fsanitize=address,undefined -fno-sanitize-recover=all",
+        ),  # -O1 compiles 2.5 times as long
+        targets=("test_all", "fuzz"),
+        together=True,
+    )
+    done = execute(programs / "test_all", "generator", calo.path, "reference", "batches", "physics")
+    assert done.returncode == 0, done.stdout + done.stderr
+    control = execute(programs / "test_all", "generator", calo.path, "control")
+    assert "AddressSanitizer: heap-buffer-overflow" in control.stderr, (
+        "the sanitizer must find the bug on purpose"
+    )
+    fuzzed = execute(programs / "fuzz", tiny, tmp_path, "8", "20170505")
+    assert fuzzed.returncode == 0, fuzzed.stderr
+    files, generated, refused = (
+        int(re.search(rf"(\d+) {outcome}", fuzzed.stdout)[1])
+        for outcome in ("files", "generated", "refused to load")
+    )
+    assert files > 200
+    assert 0 < generated < refused
 
 
 CONSUMER = """cmake_minimum_required(VERSION 3.16)

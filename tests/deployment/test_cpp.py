@@ -39,6 +39,7 @@ def built(calo: Generator, rich: Generator) -> Path:
     return build(
         BUILD,
         "-DHEPGAN_TEST_OPTIONS=-O1",  # -O3 takes 1.6 times as long to compile
+        "-DHEPGAN_TESTS_TOGETHER=ON",
         f"-DHEPGAN_TEST_MODEL={calo.path}",
         f"-DHEPGAN_TEST_TRACKS={rich.path}",
     )

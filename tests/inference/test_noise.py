@@ -42,6 +42,13 @@ def test_a_track_is_the_same_in_any_batch() -> None:
     )
 
 
+@pytest.fixture
+def without_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without a compiler."""
+    monkeypatch.setattr(noise, "_kernels", lambda: (None, np.empty(0, np.float32)))
+
+
+@pytest.mark.usefixtures("without_cpp")
 @pytest.mark.parametrize("size", [1, 9, 64])
 def test_many_tracks_at_once_get_the_words_of_each_alone(size: int) -> None:
     """Many tracks of few words are computed together, see `noise._together`; one alone by NumPy's Philox."""
@@ -55,6 +62,33 @@ def test_many_tracks_at_once_get_the_words_of_each_alone(size: int) -> None:
             for event, track in zip(events.tolist(), np.broadcast_to(several, n).tolist(), strict=True)
         ]
         assert np.array_equal(words, each)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 17, 255, 542])
+def test_cpp_gives_the_same_bits(size: int, request: pytest.FixtureRequest) -> None:
+    n = noise._WORTH_IT // size + 5
+    rng = np.random.default_rng(3)
+    events, tracks = rng.integers(0, 2**64 - 1, (2, n), dtype=np.uint64, endpoint=True)
+    events = np.repeat(events, 2)[::2]  # and not contiguous
+    keys = [(2**64 - 1, 3, events, several) for several in (tracks, tracks[:1], 2**63)]
+    assert noise._kernels()[0] is not None
+    compiled = [(noise.normal(*key, size=size), noise.words(*key, size=size, stream=1)) for key in keys]
+    request.getfixturevalue("without_cpp")
+    for key, (normal, words) in zip(keys, compiled, strict=True):
+        assert np.array_equal(normal.view(np.uint32), noise.normal(*key, size=size).view(np.uint32))
+        assert np.array_equal(words, noise.words(*key, size=size, stream=1))
+
+
+def test_numbers_go_into_memory_that_is_given(without_cpp: None) -> None:
+    for n in (3, noise._WORTH_IT):
+        room = np.empty((n, 5), np.float32)
+        assert noise.normal(1, 2, np.arange(n), size=5, out=room) is room
+        assert np.array_equal(room, noise.normal(1, 2, np.arange(n), size=5))
+
+
+def test_events_and_tracks_of_different_number_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"could not broadcast|shape"):
+        noise.normal(1, 2, np.arange(noise._WORTH_IT), np.arange(3), size=2)
 
 
 def test_each_part_of_the_key_matters() -> None:

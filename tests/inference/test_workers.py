@@ -53,3 +53,9 @@ def test_no_items_and_errors_of_the_items() -> None:
     assert list(in_order(abs, [], workers=2)) == []
     with pytest.raises(ZeroDivisionError):
         list(in_order(abs, (1 // k for k in (1, 0)), workers=2))
+
+
+def test_no_workers_are_the_calling_thread() -> None:
+    assert set(in_order(lambda _: threading.current_thread(), range(3), workers=0)) == {
+        threading.current_thread()
+    }

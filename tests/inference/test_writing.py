@@ -14,6 +14,7 @@ import uproot
 from tiny_generator import TinyGenerator, tiny_data
 
 import hepgan
+from hepgan import trees
 from hepgan.exporting.onnx import write
 from hepgan.inference.bulk import generate
 from hepgan.inference.generator import Generator
@@ -130,7 +131,10 @@ print(json.dumps(results))
 """
 
 
-def test_root_reads_the_same_numbers(root_python: str, tmp_path: Path) -> None:
+def test_root_reads_the_same_numbers(
+    root_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees, "_CLUSTER_ROWS", 10_000)
     for layout, (table, _) in LAYOUTS.items():
         generate(exported(tmp_path, **table), tmp_path / f"{layout}.root", n=25_000, conditions=RANGES)
     files = [str(tmp_path / f"{layout}.root") for layout in LAYOUTS]

@@ -80,6 +80,7 @@ class Browser:
 
     program: str
     folder: object
+    seen: dict
 
     def run(self, page, *options):
         command = [self.program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -93,7 +94,13 @@ class Browser:
         return done.stdout, console
 
     def look(self, text, *, width=DESK, height=FIRST_SCREEN):
-        """What the page says about itself at a width, and what the console says."""
+        """What the page says about itself at a width, and what the console says; a page is asked once."""
+        asked = text, width, height
+        if asked not in self.seen:
+            self.seen[asked] = self.measured(text, width=width, height=height)
+        return self.seen[asked]
+
+    def measured(self, text, *, width, height):
         assert text.count("</body>") == 1
         (self.folder / "page.html").write_text(text.replace("</body>", f"{PROBE}</body>"))
         frame = self.folder / "frame.html"
@@ -113,9 +120,9 @@ class Browser:
         return pixels
 
 
-@pytest.fixture
-def browser(chromium, tmp_path):
-    return Browser(chromium, tmp_path)
+@pytest.fixture(scope="module")
+def browser(chromium, tmp_path_factory):
+    return Browser(chromium, tmp_path_factory.mktemp("browser"), {})
 
 
 @pytest.fixture(scope="module")

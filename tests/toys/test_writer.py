@@ -18,7 +18,7 @@ import uproot
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from hepgan import toys
+from hepgan import toys, trees
 from hepgan.cli import app
 from hepgan.toys import writer
 
@@ -63,6 +63,7 @@ def test_longer_file_begins_with_the_chunks_of_the_shorter(
 
 def test_memory_does_not_grow_with_the_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "_CHUNK", 2_000)
+    monkeypatch.setattr(trees, "_CLUSTER_ROWS", 2_000)  # memory is that of a cluster
     toys.write("rich", tmp_path / "t.root", n=2_000)  # what is allocated once
     peaks = []
     for n in (4_000, 30_000):

@@ -33,7 +33,6 @@ def test_the_library_is_compiled_once(fresh, monkeypatch):
     (made,) = fresh.iterdir()
     assert made.suffix == ".so"
     kernels.library.cache_clear()
-    monkeypatch.setattr(kernels, "_FLAGS", [*kernels._FLAGS])
     time = made.stat().st_mtime_ns
     assert kernels.library() is not None
     assert made.stat().st_mtime_ns == time
@@ -50,24 +49,8 @@ def test_without_a_compiler_torch_does_the_work(fresh, monkeypatch, caplog):
     monkeypatch.delenv("CXX", raising=False)
     with caplog.at_level(logging.INFO):
         assert kernels.library() is None
-    assert "install g++" in caplog.text
-
-
-def test_a_compiler_that_fails_is_named(fresh, monkeypatch, caplog, tmp_path):
-    compiler = tmp_path / "bad-compiler"
-    compiler.write_text("#!/bin/sh\ncase $1 in --version) echo 1;; *) echo no luck >&2; exit 1;; esac\n")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
-    assert kernels.library() is None
-    assert "bad-compiler (no luck)" in caplog.text
-    assert not list(fresh.glob("*.so"))
-
-
-def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(monkeypatch, tmp_path):
-    (tmp_path / "hepgan").write_text("a file in the place of the folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert kernels._folder() != tmp_path / "hepgan"
-    assert kernels._folder().is_dir()
+    assert "the training takes two to three times as long; install g++" in caplog.text
+    assert not kernels.usable(torch.zeros(3))
 
 
 def test_the_threads_of_torch_do_the_same_work():

@@ -204,22 +204,23 @@ class CaloGenerator(nn.Module):
             censored = variables <= self.quantile.floor
             self.copula.fit(z, censored, energy, weights, rng=rng)
 
-    def _pool(self, variables: Tensor, energy: Tensor, weights: Tensor) -> None:
+    def _pool(self, values: Tensor, energy: Tensor, weights: Tensor) -> None:
         """Give all cells of a layer the same quantiles, those of all its cells together.
 
         Args:
-            variables: (N, n_variables).
+            values: (N, n_variables).
             energy: (N,) incident energies.
             weights: (N,).
         """
-        n_global = self.scaling.n_global
         for s in self.calorimeter.slices():
-            cells, table = (x[..., n_global:][..., s] for x in (variables, self.quantile.table))
+            place = slice(self.scaling.n_global + s.start, self.scaling.n_global + s.stop)
+            cells = values[:, place]
             together = ConditionalQuantile(1)
             together.fit(
                 cells.reshape(-1, 1), *(x.repeat_interleave(cells.shape[1]) for x in (energy, weights))
             )
-            table.copy_(together.table)
+            self.quantile.table[place] = together.table
+            self.quantile.threshold[place] = together.threshold
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Generate showers.

@@ -113,6 +113,7 @@ _ARGUMENTS = {
     "network_gradient": "pllpp",
     "network_weights": "pllpp",
     "interpolated": "llllfppppp",
+    "sharp_quantiles": "llllffpppppp",
     "shower_energies": "ppppppp",
     "shower_energies_gradient": "pppppppp",
     "shower_features": "ppppp",

@@ -18,7 +18,7 @@ from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.kernels import run, usable
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
-__all__ = ["ConditionalMoments", "ConditionalQuantile", "EnergyNodes"]
+__all__ = ["EDGE", "ConditionalMoments", "ConditionalQuantile", "EnergyNodes"]
 
 _FEWEST = 30  # fewest events of an energy node; with fewer, even quartiles are uncertain by more than 20 %
 _SLOPE_EVENTS = 100.0  # number of events above the floor at which a fitted slope in energy is halved
@@ -35,7 +35,8 @@ _FEWEST_DEPOSITS = (
 _BEND = (
     0.99  # of the knots of a variable with an edge: far denser there, where the spectrum has its structure
 )
-_EDGE = 0.5  # width in z above the threshold over which a derivative of the edge is spread
+EDGE = 0.5
+"""Width in z above a threshold over which the derivative of the edge there is spread."""
 
 
 class EnergyNodes(nn.Module):
@@ -198,7 +199,7 @@ class ConditionalQuantile(nn.Module):
     but knows which empty cell was nearest to a deposit.
 
     The derivative of the edge: a small change of z moves events across the threshold in proportion to their density
-    there. Above the threshold the height of the edge is therefore spread over `_EDGE`, in the derivative only.
+    there. Above the threshold the height of the edge is therefore spread over `EDGE`, in the derivative only.
 
     Args:
         variables: Number of variables V.
@@ -333,7 +334,7 @@ class ConditionalQuantile(nn.Module):
             index = left.long()[:, None]
             low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
             value = low + (place - left) * (high - low)
-            rising = (table[:, 0] - self.floor).clamp(min=0) * (over / _EDGE).clamp(max=1)
+            rising = (table[:, 0] - self.floor).clamp(min=0) * (over / EDGE).clamp(max=1)
             value = value + torch.where(self._bent, rising - rising.detach(), 0.0)
         return torch.where(over > 0, value, self.floor + over).T
 

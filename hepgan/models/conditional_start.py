@@ -31,18 +31,20 @@ from hepgan.geometry import Calorimeter
 from hepgan.models.moving_frame import Cells, Frame, Network, positive
 from hepgan.progress import stage
 from hepgan.transforms.energy import EDGE, ConditionalQuantile
-from hepgan.transforms.quantiles import KNOT_RANGE
+from hepgan.transforms.quantiles import KNOT_RANGE, TINY
 
 __all__ = ["ConditionalStart"]
 
 _KNOTS = 12  # quantiles of a cell
+_MIDDLE = 8  # number of the one near the median of a cell that is never empty
+_LEAST_SPREAD = 0.05  # of a cell, in the logarithm of its energy
 _BEND = 0.9  # of the knots, denser at the edge of the spectrum
 _LEAST_SPAN = 0.1  # smallest width in z of the part above the floor
 _DEAD = 2 * KNOT_RANGE  # added to the threshold of cells that are always empty
 _SHAPES, _HIDDEN = 16, 24  # numbers h and hidden units of the quantiles
 _FACTORS, _FACTOR_HIDDEN = 8, 16  # of the loadings
 _BATCH = 128
-_MOST_STEPS = 1200
+_MOST_STEPS = 1400  # of the quantiles; half as many of the correlations
 _EPOCHS = 24.0  # of a small sample
 _RATE = 5e-3  # of Adam at the start; it falls like a cosine
 _HIGHEST = 3.5  # threshold whose tail is known in single precision
@@ -258,13 +260,18 @@ class ConditionalStart(nn.Module):
         events = _Events(variables, features, incident_energy, weights.clamp(min=0), rng)
         z = self.table.to_normal(first, incident_energy)
         self._descend(
-            "fitting quantiles", [*self.quantiles, self.moved], events, lambda i: self._misfit(events, z, i)
+            "fitting quantiles",
+            _MOST_STEPS,
+            [*self.quantiles, self.moved],
+            events,
+            lambda i: self._misfit(events, z, i),
         )
         z = torch.cat([self._to_normal(*part) for part in events.parts()]).T.contiguous()  # (V, N)
         censored = (variables <= 0).T.contiguous()
         drawn = torch.where(censored, _below(z, rng), z)
         self._descend(
             "fitting correlations",
+            _MOST_STEPS // 2,
             [*self.loadings, self.global_loadings],
             events,
             lambda i: self._unlikeliness(drawn, z, censored, features, i, rng),
@@ -276,13 +283,14 @@ class ConditionalStart(nn.Module):
     def _descend(
         self,
         name: str,
+        most: int,
         modules: Sequence[nn.Module],
         events: _Events,
         loss: Callable[[Tensor], Tensor],
     ) -> None:
         """Minimise the mean of a loss over batches of events, given by their indices, with Adam."""
         fitted = [b for module in modules for b in module.buffers()]
-        count = int(min(_MOST_STEPS, _EPOCHS * len(events.features) / _BATCH + 1))
+        count = int(min(most, _EPOCHS * len(events.features) / _BATCH + 1))
         optimizer = torch.optim.Adam(fitted, _RATE, betas=(0.9, 0.99))
         with torch.enable_grad(), stage(name, total=count) as update:
             for buffer in fitted:
@@ -322,10 +330,15 @@ class ConditionalStart(nn.Module):
         level = (1 - tail).clamp(*_LEVELS)
         apart = cells[:, None] - quantiles
         pinball = torch.maximum(level * apart, (level - 1) * apart) / torch.sqrt(level * (1 - level))
-        pinball = pinball.mean(1) * hit
+        # the few cells that hold the energy count as much as all others, and a spread of 10 % as one of 200 %
+        with torch.no_grad():
+            energy = torch.expm1(quantiles[:, _MIDDLE]) * hit
+            spread = quantiles[:, _MIDDLE + 1] - quantiles[:, _MIDDLE - 1] + _LEAST_SPREAD
+        pinball = pinball.mean(1) / spread
         chance = -torch.special.log_ndtr(torch.where(hit, -threshold, threshold))
         for s in self.calorimeter.slices():
-            loss = loss + chance[s].mean() + pinball[s].sum() / hit[s].sum().clamp(min=1)
+            weight = (energy[s] / energy[s].sum(0).clamp(min=TINY)).sqrt().sqrt()
+            loss = loss + chance[s].mean() + (pinball[s] * weight).sum() / weight.sum().clamp(min=TINY)
         return loss
 
     def _unlikeliness(

@@ -129,7 +129,7 @@ class Frame(nn.Module):
                 distance = (place - (self.centre[axis] @ terms)[:, None]).abs()
                 widths.append(float((energy * distance).sum() / energy.sum().clamp(min=TINY)))
                 near = energy / (1 + (distance / (0.25 * reach)) ** 2)
-        size_of_shower = max(0.5 * min(widths[_TURNS - 1], widths[-1]), 0.25 * float(self.width.min()))
+        size_of_shower = max(0.5 * min(widths[_TURNS - 1], widths[-1]), 0.5 * float(self.width.min()))
         self.width.fill_(size_of_shower)
 
     def forward(self, terms: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,6 @@ connected layers (`hepgan.models.convolution`), and statistics of whole layers i
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, cast
@@ -48,12 +47,6 @@ __all__ = ["PAINT", "CaloGenerator"]
 logger = logging.getLogger(__name__)
 
 _MOST_RESPONSE = 2.0  # largest credible mean E_tot/E_inc; more means that units differ
-
-
-def _single_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Compute in single precision inside of autocast: what the network does not correct must not be rounded."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class _Spread(nn.Linear):
@@ -165,10 +158,12 @@ class CaloGenerator(nn.Module):
 
     Attributes:
         n_latent: Number of latent numbers of a shower: n_shared, and n_own for each variable of `scaling`.
+        in_half: Whether the streams, if they are a compiled function, compute in half precision; trainings set it.
         condition_range: (n_conditions, 2) smallest and largest value of each condition in the training events.
     """
 
     condition_range: Tensor
+    in_half = False
 
     def __init__(
         self, data: DataConfig, model: CaloModelConfig, *, calorimeter: Calorimeter | None = None
@@ -294,25 +289,25 @@ class CaloGenerator(nn.Module):
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
-        with _single_precision(latent):
-            shared = latent[:, : self.n_shared]
-            own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
-            base = own[0]
-            if self.start is not None:
-                base = self.start(shared, base, self.condition_scaling(condition))
-            elif self.copula is not None:
-                base = self.copula(shared, base, self.incident_energy(condition))
-            # split, not sliced: the derivative of a slice is a copy of the whole
-            sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
-            noise, *noises = torch.split(own, sizes, 1)
-            first, *bases = torch.split(base, sizes)
-            small = noise.reshape(self.n_own * n_global, -1).T
-            trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
-            parts = [first + self.energies(trunk).T]
+        shared = latent[:, : self.n_shared]
+        own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
+        base = own[0]
+        if self.start is not None:
+            base = self.start(shared, base, self.condition_scaling(condition))
+        elif self.copula is not None:
+            base = self.copula(shared, base, self.incident_energy(condition))
+        # split, not sliced: the derivative of a slice is a copy of the whole
+        sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
+        noise, *noises = torch.split(own, sizes, 1)
+        first, *bases = torch.split(base, sizes)
+        small = noise.reshape(self.n_own * n_global, -1).T
+        trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
+        parts = [first + self.energies(trunk).T]
         network = None if is_exporting() else self.network
         if network is not None and network.usable(trunk):
             cells, numbers = (torch.split(x, [n_global, x.shape[-2] - n_global], -2)[1] for x in (base, own))
-            parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.in_half):
+                parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
             return torch.cat(parts).T
         maps: Tensor | None = None
         for stream, image, noise in zip(self.streams, bases, noises, strict=True):

@@ -1,6 +1,6 @@
-// Showers on CPUs: energies of a shower from logarithms, and what a critic sees of a shower;
-// with their derivatives. The formulas are those of `ConditionalQuantile`, `ShowerScaling` and `ShowerShapes`; all the
-// numbers of a few events stay in the cache from the first step to the last. Arrays are (rows, B), the batch innermost.
+// Showers on CPUs: energies of a shower from logarithms, and what a critic sees of a shower; with their derivatives. The
+// formulas are those of `ShowerScaling` and `ShowerShapes`; all the numbers of a few events stay in the cache from the
+// first step to the last. Arrays are (rows, B), the batch innermost.
 
 #include <cmath>
 

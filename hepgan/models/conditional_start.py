@@ -250,8 +250,13 @@ class ConditionalStart(nn.Module):
             rng: Source of the batches, and of the normal numbers of empty cells.
         """
         terms = self._terms(features.T)
-        for frame, s in zip(self.frames, self.calorimeter.slices(), strict=True):
-            frame.fit(cells[:, s], terms, weights)
+        moving = [(f, s) for f, s in zip(self.frames, self.calorimeter.slices(), strict=True) if f.moves]
+        sizes = [frame.fit(cells[:, s], terms, weights) for frame, s in moving]
+        for (
+            frame,
+            _,
+        ) in moving:  # the core of a shower is narrow in all layers, whatever the size of their cells
+            frame.width.fill_(max(min(sizes) / 2, 0.1 * float(frame.width.min())))
         tilt = torch.matmul(self.frames[-1].centre - self.frames[0].centre, terms)
         self.scale.copy_(tilt.std(1).clamp(min=1.0))
         first = variables[:, : self.n_global]

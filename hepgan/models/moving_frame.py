@@ -108,10 +108,8 @@ class Frame(nn.Module):
         self.register_buffer("centre", torch.zeros(2, terms))
         self.register_buffer("width", pitch)
 
-    def fit(self, cells: Tensor, terms: Tensor, weights: Tensor) -> None:
-        """Fit the centre to (N, n) energies of the cells with (T, N) terms, and the size of the shower."""
-        if not self.moves:
-            return
+    def fit(self, cells: Tensor, terms: Tensor, weights: Tensor) -> float:
+        """Fit the centre to (N, n) energies of the cells with (T, N) terms; returns the size of the shower."""
         middle = [(edges[1:] + edges[:-1]) / 2 for edges in (self.x, self.y)]
         size = cells.reshape(-1, len(middle[0]), len(middle[1]))
         projected = [size.sum(2), size.sum(1)]
@@ -129,8 +127,8 @@ class Frame(nn.Module):
                 distance = (place - (self.centre[axis] @ terms)[:, None]).abs()
                 widths.append(float((energy * distance).sum() / energy.sum().clamp(min=TINY)))
                 near = energy / (1 + (distance / (0.25 * reach)) ** 2)
-        size_of_shower = max(0.5 * min(widths[_TURNS - 1], widths[-1]), 0.5 * float(self.width.min()))
-        self.width.fill_(size_of_shower)
+        # along an axis of large cells all energy seems to lie in the middle of one
+        return max(widths[_TURNS - 1], widths[-1])
 
     def forward(self, terms: Tensor) -> tuple[Tensor, Tensor]:
         """Edges of the columns (n_x, 2, B) and rows (n_y, 2, B) as seen from the shower, from (T, B) terms."""

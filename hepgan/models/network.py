@@ -32,6 +32,8 @@ from hepgan.transforms.kernels import addresses, run, usable
 __all__ = ["Network", "has_half", "in_half"]
 
 _EVENTS = 64  # of a block
+_AT_ONCE = 512  # events of a pass without derivatives: its rows are needed no longer
+_SIZES, _KEPT = 4, 4  # sizes of batches, and arrays of each, whose memory is kept
 _PANEL, _TILE = 64, 16  # numbers of a panel, and of a vector, of blocks that are turned
 
 
@@ -125,7 +127,10 @@ class _Precision:
         """Take back blocks of rows that nobody uses any more."""
         for rows in used:
             if rows is not None:
-                self.pool.setdefault(len(rows), []).append(rows)
+                free = self.pool.pop(len(rows), [])
+                self.pool[len(rows)] = [*free, rows][-_KEPT:]
+        while len(self.pool) > _SIZES:
+            del self.pool[next(iter(self.pool))]
 
     def take(self, parameters: list[Tensor]) -> None:
         """Take the weights of the moment, if they have changed."""
@@ -279,6 +284,9 @@ class Network:
 
     def __call__(self, *parts: Tensor) -> Tensor:
         """Outputs (S, B) of inputs (F_k, B); first derivatives only."""
+        if not torch.is_grad_enabled() and parts[0].shape[1] > _AT_ONCE:
+            pieces = zip(*(torch.split(part, _AT_ONCE, 1) for part in parts), strict=True)
+            return torch.cat([self(*piece) for piece in pieces], 1)
         made: Tensor = _Outputs.apply(self, _Pass(), len(parts), *parts, *self.parameters)  # type: ignore[no-untyped-call]
         return made
 

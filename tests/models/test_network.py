@@ -130,6 +130,20 @@ def test_results_do_not_depend_on_the_number_of_threads():
 
 
 @compiled
+def test_many_events_are_computed_in_pieces_whose_memory_is_used_again():
+    layers, network, x, image = everything(2, 1200)
+    expected = network(x, image)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, image), expected, rtol=0, atol=0)
+        for batch in range(1, 1200, 150):
+            network(x[:, :batch], image[:, :batch])
+    pool = network.precision(x).pool
+    assert 1 < len(pool) <= 4
+    assert max(pool) <= 19
+    assert all(len(free) <= 4 for free in pool.values())
+
+
+@compiled
 def test_a_copy_computes_with_its_own_weights():
     layers, network, x, image = everything(2, 5)
     layers.network = network

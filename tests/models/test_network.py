@@ -131,7 +131,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
 
 @compiled
 def test_many_events_are_computed_in_pieces_whose_memory_is_used_again():
-    layers, network, x, image = everything(2, 1200)
+    _, network, x, image = everything(2, 1200)
     expected = network(x, image)
     with torch.no_grad():
         torch.testing.assert_close(network(x, image), expected, rtol=0, atol=0)

@@ -107,6 +107,13 @@ class _Precision:
         self.pool: dict[int, list[Tensor]] = {}  # by number of blocks; fresh memory costs as much as a pass
         self.made = torch.empty(tables.made + tables.rows * tables.per)
 
+    def scale(self, batch: int) -> float:
+        """What cotangents are multiplied by: that of a mean over events is then the same in a batch of any size.
+
+        Half precision rounds it, and workers that share a batch shall round as one does.
+        """
+        return float(batch) if self.half else 1.0
+
     def program(self, steps: Any, n: int, *, biases: bool = True) -> Any:
         """The struct of some steps, with the weights that were taken last."""
         return _Program(
@@ -247,7 +254,8 @@ class Network:
     ) -> tuple[Tensor, Tensor]:
         """Cotangents of all rows, under their curves, and of the inputs, from those of the outputs (S, B)."""
         batch = cotangent.shape[1]
-        gradients = self.filled(at, at.tables.seeds, (cotangent,))
+        scale = at.scale(batch)
+        gradients = self.filled(at, at.tables.seeds, (cotangent * scale,))
         at.take(self.parameters)
         wanted = [part.stop for part in at.tables.wanted if part is not None]
         made = rows.new_empty(max(wanted, default=0) if inputs else 0, batch)
@@ -255,10 +263,10 @@ class Network:
         program = at.program(at.tables.backward, n)
         place = _At(at.tables.rows, batch, gradients.data_ptr(), rows.data_ptr(), made.data_ptr())
         run("network_pass", at.half, ctypes.addressof(program), ctypes.addressof(place))
-        return gradients, made
+        return gradients, made / scale
 
-    def weights(self, at: _Precision, rows: Tensor, gradients: Tensor) -> list[Tensor]:
-        """Gradients of `parameters` from the rows of a pass and the cotangents of one."""
+    def weights(self, at: _Precision, rows: Tensor, gradients: Tensor, *, scale: float) -> list[Tensor]:
+        """Gradients of `parameters`, times a scale, from the rows of a pass and the cotangents of one."""
         made = [torch.empty_like(p) for p in self.parameters]
         tables = at.tables
         run(
@@ -279,6 +287,7 @@ class Network:
             addresses(made),
             ctypes.addressof(at.sizes),
             len(made),
+            scale,
         )
         return made
 
@@ -303,9 +312,11 @@ class Network:
                 raise RuntimeError(
                     "expected the gradient of the traced sum by the input, got none; take it first"
                 )
-            rows = self.filled(at, at.tables.inputs, directions)
-            self.output(at, rows, directions[0].shape[1], signs=kept.rows)
-            made = self.weights(at, rows, kept.gradients)
+            batch = directions[0].shape[1]
+            scale = at.scale(batch)
+            rows = self.filled(at, at.tables.inputs, tuple(part * scale for part in directions))
+            self.output(at, rows, batch, signs=kept.rows)
+            made = self.weights(at, rows, kept.gradients, scale=1 / scale**2)
             at.release(rows)
             with torch.enable_grad():
                 return given(made[::2], self.parameters[::2])
@@ -350,5 +361,6 @@ class _Outputs(torch.autograd.Function):
         ]
         weights = any(ctx.needs_input_grad[3 + n :])
         none = [None] * (len(ctx.needs_input_grad) - 3 - n)
-        made = network.weights(kept.at, kept.rows, kept.gradients) if weights else none
+        scale = 1 / kept.at.scale(grads[0].shape[1])
+        made = network.weights(kept.at, kept.rows, kept.gradients, scale=scale) if weights else none
         return (None, None, None, *parts, *made)

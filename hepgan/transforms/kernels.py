@@ -43,7 +43,7 @@ _ARGUMENTS = {
     "network_words": "lpplpplpplp",
     "network_filled": "lplppp",
     "network_pass": "lpp",
-    "network_weights": "lplpllpppppppppl",
+    "network_weights": "lplpllppppppppplf",
     "standardised": "lllpppppp",
     "sharp_quantiles": "llllffpppppp",
     "shower_energies": "ppppppp",

@@ -367,7 +367,7 @@ struct Tiles {
 template <typename M>
 void weights(const Outer *tasks, long n, const Tiles &tiles, long rows, long batch, const float *x, const float *g,
              float *turned_x, float *turned_g, float *to, float *biases, Parallel parallel, int threads) {
-    const float one = M::per == 1 ? 1.0f : [] { union { unsigned bits; float number; } both = {0x3f803f80u}; return both.number; }();
+    const union { unsigned bits; float number; } ones = {M::per == 1 ? 0x3f800000u : 0x3f803f80u};
     constexpr long some = 32;  // tasks at once
     for (long block = 0; block * events < batch; block++) {
         const bool first = block == 0;
@@ -391,7 +391,7 @@ void weights(const Outer *tasks, long n, const Tiles &tiles, long rows, long bat
             wide total = first ? wide{} : load<wide>(biases + k);
             const float *row = at_number<M>(turned_g, k);
             for (int e = 0; e < events / M::per; e++, row += pitch)
-                total = wide_product<M>(one, load<wide>(row), total);
+                total = wide_product<M>(ones.number, load<wide>(row), total);
             store(biases + k, total);
         }
     }
@@ -446,10 +446,11 @@ void network_pass(long half, const Program *program, const Pass *at, Parallel pa
     pass<Single>(*program, *at, parallel, threads);
 }
 
-// Gradients of all parameters, in their order: `index` has the place of each among the sums, -1 for none.
-void network_weights(long half, const Outer *tasks, long n, const Tiles *tiles, long rows, long batch, const float *x, const float *g,
-                     float *turned_x, float *turned_g, float *made, float *biases, const int *index,
-                     float *const *parameters, const long *sizes, long n_parameters, Parallel parallel, int threads) {
+// Gradients of all parameters, times a scale, in their order: `index` has the place of each among the sums, -1 for none.
+void network_weights(long half, const Outer *tasks, long n, const Tiles *tiles, long rows, long batch, const float *x,
+                     const float *g, float *turned_x, float *turned_g, float *made, float *biases, const int *index,
+                     float *const *parameters, const long *sizes, long n_parameters, float scale, Parallel parallel,
+                     int threads) {
 #ifdef __AVX512BF16__
     if (half)
         weights<Half>(tasks, n, *tiles, rows, batch, x, g, turned_x, turned_g, made, biases, parallel, threads);
@@ -457,6 +458,6 @@ void network_weights(long half, const Outer *tasks, long n, const Tiles *tiles, 
 #endif
         weights<Single>(tasks, n, *tiles, rows, batch, x, g, turned_x, turned_g, made, biases, parallel, threads);
     for (long k = 0; k < n_parameters; index += sizes[k++])
-        for (long j = 0; j < sizes[k]; j++) parameters[k][j] = index[j] < 0 ? 0 : made[index[j]];
+        for (long j = 0; j < sizes[k]; j++) parameters[k][j] = index[j] < 0 ? 0 : scale * made[index[j]];
 }
 }

@@ -105,8 +105,8 @@ def test_example_shoots_showers(calo: Generator, shoot: Run) -> None:
     expected, _ = calo.sample(np.full((500, 1), 10.0), seed=1)
     for name, place in zip(calo.outputs, calo.calorimeter.slices(), strict=False):
         deposit = expected[:, place].sum(1)
-        spread = (2 / 500) ** 0.5 * deposit.std()  # of the difference of two means
-        assert energies[name] == pytest.approx(deposit.mean(), abs=4 * spread), name
+        spread = float((2 / 500) ** 0.5 * deposit.std())  # of the difference of two means
+        assert energies[name] == pytest.approx(float(deposit.mean()), abs=4 * spread), name
 
 
 def test_same_events_as_hepgan_generate(calo: Generator, shoot: Run, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class _Tiles(ctypes.Structure):
     ]
 
 
-def _half(x: Tensor) -> bool:
+def _half() -> bool:
     """Whether autocast wants products in half precision."""
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
@@ -205,12 +205,12 @@ class Network:
     def usable(self, x: Tensor) -> bool:
         """Whether the compiled functions can compute with this input in the precision that is wanted."""
         return usable(x, self.parameters[0]) and (
-            not torch.is_autocast_enabled("cpu") or (_half(x) and has_half())
+            not torch.is_autocast_enabled("cpu") or (_half() and has_half())
         )
 
-    def precision(self, x: Tensor) -> _Precision:
+    def precision(self) -> _Precision:
         """Tables in the precision that is wanted."""
-        per = 2 if _half(x) else 1
+        per = 2 if _half() else 1
         made = self._precisions.get(per)
         if made is None:
             wiring = self._wiring if per == 1 else self._drawn(per)
@@ -342,7 +342,7 @@ class _Outputs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, network: Network, kept: _Pass, n: int, *tensors: Tensor) -> Tensor:
-        at = network.precision(tensors[0])
+        at = network.precision()
         rows = network.filled(at, at.tables.inputs, tensors[:n])
         outputs = network.output(at, rows, tensors[0].shape[1])
         kept.at, kept.rows = at, rows

@@ -61,7 +61,7 @@ struct Step {
     float slope;
 };
 
-enum Kind { linear, sigmoid, average, product, product_slope, sum, masked };
+enum Kind { linear, sigmoid, average, product, product_slope };
 
 // Sums over events of products: so many vectors, whose first numbers are x[..], times the numbers g..g+numbers.
 struct Outer {
@@ -173,14 +173,13 @@ template <typename M> inline void step(const Program &p, const Pass &at, const S
             }
             store(x + to, M::join(total));
         });
-    case product:
-    case sum: {
+    case product: {
         const long a = p.runs[t.run].first * events, b = p.runs[t.run + 1].first * events;
         return words<M>(at, t, block, [&](float *x, const float *) {
             vector left[per], right[per];
             split(x + a, left);
             split(x + b, right);
-            for (int m = 0; m < per; m++) left[m] = t.kind == product ? left[m] * right[m] : left[m] + right[m];
+            for (int m = 0; m < per; m++) left[m] *= right[m];
             store(x + to, M::join(left));
         });
     }
@@ -198,16 +197,6 @@ template <typename M> inline void step(const Program &p, const Pass &at, const S
             }
             store(g + a, M::join(right));
             store(g + own, M::join(left));
-        });
-    }
-    case masked: {  // a copy, times the slope where the pass is negative
-        const long a = p.runs[t.run].first * events;
-        return words<M>(at, t, block, [&](float *g, const float *x) {
-            vector value[per], side[per];
-            split(g + a, value);
-            split(x + to, side);
-            for (int m = 0; m < per; m++) value[m] = side[m] > 0 ? value[m] : t.slope * value[m];
-            store(g + to, M::join(value));
         });
     }
     }

@@ -30,16 +30,18 @@ from torch import Tensor, nn
 from hepgan.geometry import Calorimeter
 from hepgan.models.moving_frame import Cells, Frame, Network, positive
 from hepgan.progress import stage
-from hepgan.transforms.energy import EDGE, ConditionalQuantile
+from hepgan.transforms.energy import EDGE, ConditionalQuantile, from_knot, range_above, to_knot
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY
 
-__all__ = ["ConditionalStart"]
+__all__ = ["ConditionalStart", "Inputs"]
+
+Inputs = tuple[Tensor, list[tuple[Tensor, Tensor]]]
+"""What the networks see: numbers of the event (C + 2, B), and the edges of columns and rows of each layer."""
 
 _KNOTS = 12  # quantiles of a cell
 _MIDDLE = 8  # number of the one near the median of a cell that is never empty
 _LEAST_SPREAD = 0.05  # of a cell, in the logarithm of its energy
 _BEND = 0.9  # of the knots, denser at the edge of the spectrum
-_LEAST_SPAN = 0.1  # smallest width in z of the part above the floor
 _DEAD = 2 * KNOT_RANGE  # added to the threshold of cells that are always empty
 _SHAPES, _HIDDEN = 16, 24  # numbers h and hidden units of the quantiles
 _FACTORS, _FACTOR_HIDDEN = 8, 16  # of the loadings
@@ -52,15 +54,6 @@ _LEVELS = 0.002, 0.9998  # of the pinball loss: beyond them a sample knows nothi
 _WARM = 50  # steps in which the rate rises
 _LEAST_SHARE = 1e-6  # distance of probabilities from 0 and 1: keeps the normal quantile finite
 _PART = 512  # events at once in a pass over all of them
-
-
-def _from_knot(x: Tensor) -> Tensor:
-    return (1 - _BEND) * x + _BEND * x**2
-
-
-def _to_knot(fraction: Tensor) -> Tensor:
-    root = torch.sqrt((1 - _BEND) ** 2 + 4 * _BEND * fraction)
-    return ((root - (1 - _BEND)) / (2 * _BEND)).clamp(0, 1)
 
 
 def _below(z: Tensor, rng: torch.Generator) -> Tensor:
@@ -135,7 +128,7 @@ class ConditionalStart(nn.Module):
         products = [rows[i] * rows[j] for i, j in self.pairs]
         return torch.cat([torch.ones_like(rows[0]), features, *products])
 
-    def _inputs(self, features: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def inputs(self, features: Tensor) -> Inputs:
         """Inputs of the event (C + 2, B), the last two being the tilt, and the edges of each layer.
 
         Args:
@@ -149,13 +142,7 @@ class ConditionalStart(nn.Module):
 
     # -- quantiles
 
-    @staticmethod
-    def _range(threshold: Tensor) -> tuple[Tensor, Tensor]:
-        """First normal number and width of the range of the quantiles."""
-        begin = threshold.clamp(min=-KNOT_RANGE)
-        return begin, (KNOT_RANGE - begin).clamp(min=_LEAST_SPAN)
-
-    def _numbers(self, inputs: tuple[Tensor, list[tuple[Tensor, Tensor]]]) -> tuple[Tensor, Tensor, Tensor]:
+    def _numbers(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Thresholds (n_cells, B), edges (n_cells, B) and steps between quantiles (n_cells, knots - 1, B)."""
         common, edges = inputs
         numbers = torch.cat([net(*pair, common) for net, pair in zip(self.quantiles, edges, strict=True)])
@@ -168,22 +155,21 @@ class ConditionalStart(nn.Module):
         shift, stretch = torch.split(self.moved(None, common), self.n_global)
         return shift, 2 * positive(stretch)
 
-    def from_normal(self, z: Tensor, features: Tensor, incident_energy: Tensor) -> Tensor:
+    def from_normal(self, z: Tensor, inputs: Inputs, incident_energy: Tensor) -> Tensor:
         """Map normal numbers to variables.
 
         Args:
             z: (B, V).
-            features: (B, C).
+            inputs: Of `inputs`.
             incident_energy: (B,).
         """
-        inputs = self._inputs(features)
         first, cells = torch.split(z.T, [self.n_global, self.calorimeter.n_cells])
         shift, stretch = self._moves(inputs[0])
         made = self.table.from_normal((shift + stretch * first).T, incident_energy).T
         threshold, edge, rest = self._numbers(inputs)
-        begin, width = self._range(threshold)
+        begin, width = range_above(threshold)
         over = cells - threshold
-        place = _to_knot(((cells - begin) / width).clamp(0, 1)) * (_KNOTS - 1)
+        place = to_knot(((cells - begin) / width).clamp(0, 1), _BEND).clamp(0, 1) * (_KNOTS - 1)
         value = edge + (rest * (place[:, None] - self.steps).clamp(0, 1)).sum(1)
         if torch.is_grad_enabled():  # the derivative of the edge, as in ConditionalQuantile
             rising = edge * (over / EDGE).clamp(max=1)
@@ -192,22 +178,22 @@ class ConditionalStart(nn.Module):
 
     def _to_normal(self, variables: Tensor, features: Tensor, incident_energy: Tensor) -> Tensor:
         """The inverse of `from_normal`, (B, V); thresholds for empty cells."""
-        inputs = self._inputs(features)
+        inputs = self.inputs(features)
         first, cells = torch.split(variables, [self.n_global, self.calorimeter.n_cells], 1)
         shift, stretch = self._moves(inputs[0])
         made = (self.table.to_normal(first, incident_energy).T - shift) / stretch
         threshold, edge, rest = self._numbers(inputs)
-        begin, width = self._range(threshold)
+        begin, width = range_above(threshold)
         below = torch.cat([torch.zeros_like(edge)[:, None], rest.cumsum(1)], 1)[:, :-1] + edge[:, None]
         place = ((cells.T[:, None] - below) / rest).clamp(0, 1).sum(1)
-        z = begin + _from_knot(place / (_KNOTS - 1)) * width
+        z = begin + from_knot(place / (_KNOTS - 1), _BEND) * width
         return torch.cat([made, torch.where(cells.T > 0, z, threshold)]).T
 
     # -- correlations
 
-    def forward(self, shared: Tensor, own: Tensor, features: Tensor) -> Tensor:
-        """Map (B, K) shared and (V, B) own normal numbers to (V, B) correlated normal numbers; features (B, C)."""
-        common, edges = self._inputs(features)
+    def forward(self, shared: Tensor, own: Tensor, inputs: Inputs) -> Tensor:
+        """Map (B, K) shared and (V, B) own normal numbers to (V, B) correlated ones, given `inputs`."""
+        common, edges = inputs
         g = shared.T
         first = self.global_loadings(None, common).reshape(self.n_global, self.factors, -1)
         parts, sizes = [(first * g).sum(1)], [first.square().sum(1)]
@@ -219,7 +205,7 @@ class ConditionalStart(nn.Module):
 
     def _factors(self, features: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Loadings relative to the own noise, as products (B, n, R) and (R, K): first variables, then each layer."""
-        common, edges = self._inputs(features)
+        common, edges = self.inputs(features)
         first = self.global_loadings(None, common).reshape(self.n_global, self.factors, -1)
         parts = [(first.permute(2, 0, 1), torch.eye(self.factors))]
         for net, pair in zip(self.loadings, edges, strict=True):
@@ -252,10 +238,7 @@ class ConditionalStart(nn.Module):
         terms = self._terms(features.T)
         moving = [(f, s) for f, s in zip(self.frames, self.calorimeter.slices(), strict=True) if f.moves]
         sizes = [frame.fit(cells[:, s], terms, weights) for frame, s in moving]
-        for (
-            frame,
-            _,
-        ) in moving:  # the core of a shower is narrow in all layers, whatever the size of their cells
+        for frame, _ in moving:  # the core is narrow in all layers, whatever the size of their cells
             frame.width.fill_(max(min(sizes) / 2, 0.1 * float(frame.width.min())))
         tilt = torch.matmul(self.frames[-1].centre - self.frames[0].centre, terms)
         self.scale.copy_(tilt.std(1).clamp(min=1.0))
@@ -314,7 +297,7 @@ class ConditionalStart(nn.Module):
 
     def _misfit(self, events: _Events, z: Tensor, index: Tensor) -> Tensor:
         """Loss of thresholds and quantiles for a batch; `z`: normal numbers (N, G) of the tables."""
-        inputs = self._inputs(events.features[index])
+        inputs = self.inputs(events.features[index])
         first, cells = torch.split(events.variables[index].T, [self.n_global, self.calorimeter.n_cells])
         shift, stretch = self._moves(inputs[0])
         residual = (z[index].T - shift) / stretch
@@ -326,8 +309,8 @@ class ConditionalStart(nn.Module):
         threshold, edge, rest = self._numbers(inputs)
         hit = cells > 0
         quantiles = torch.cat([torch.zeros_like(edge)[:, None], rest.cumsum(1)], 1) + edge[:, None]
-        begin, width = self._range(threshold.detach().clamp(max=_HIGHEST))
-        part = _from_knot(torch.linspace(0, 1, _KNOTS))[:, None]
+        begin, width = range_above(threshold.detach().clamp(max=_HIGHEST))
+        part = from_knot(torch.linspace(0, 1, _KNOTS), _BEND)[:, None]
         tail = (
             torch.special.ndtr(-(begin[:, None] + part * width[:, None]))
             / torch.special.ndtr(-begin)[:, None]

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
-from hepgan.models.conditional_start import ConditionalStart
+from hepgan.models.conditional_start import ConditionalStart, Inputs
 from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
 from hepgan.models.feature_maps import Resample, images, numbers
@@ -279,29 +279,38 @@ class CaloGenerator(nn.Module):
         Returns:
             Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the unit of the calorimeter.
         """
-        energy, z = self.incident_energy(condition), self.normal(condition, latent)
-        if self.start is not None:
-            variables = self.start.from_normal(z, self.condition_scaling(condition), energy)
+        energy, (features, inputs) = self.incident_energy(condition), self._seen(condition)
+        z = self._normal(energy, features, inputs, latent)
+        if self.start is not None and inputs is not None:
+            variables = self.start.from_normal(z, inputs, energy)
         else:
             variables = self.quantile.from_normal(z, energy)
         return self.scaling.inverse(variables, energy)
 
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
+        return self._normal(self.incident_energy(condition), *self._seen(condition), latent)
+
+    def _seen(self, condition: Tensor) -> tuple[Tensor, Inputs | None]:
+        """Features (B, C) of the conditions, and what the start that follows all of them, if it is that one, sees."""
+        features = self.condition_scaling(condition)
+        return features, None if self.start is None else self.start.inputs(features)
+
+    def _normal(self, energy: Tensor, features: Tensor, inputs: Inputs | None, latent: Tensor) -> Tensor:
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
         base = own[0]
-        if self.start is not None:
-            base = self.start(shared, base, self.condition_scaling(condition))
+        if self.start is not None and inputs is not None:
+            base = self.start(shared, base, inputs)
         elif self.copula is not None:
-            base = self.copula(shared, base, self.incident_energy(condition))
+            base = self.copula(shared, base, energy)
         # split, not sliced: the derivative of a slice is a copy of the whole
         sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
         noise, *noises = torch.split(own, sizes, 1)
         first, *bases = torch.split(base, sizes)
         small = noise.reshape(self.n_own * n_global, -1).T
-        trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
+        trunk = self.trunk(torch.cat([features, shared, small], 1))
         parts = [first + self.energies(trunk).T]
         network = None if is_exporting() else self.network
         if network is not None and network.usable(trunk):

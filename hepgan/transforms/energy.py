@@ -6,6 +6,7 @@ spread, and `ConditionalQuantile` makes them standard normal with tabulated quan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,15 @@ from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.kernels import run, usable
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
-__all__ = ["EDGE", "ConditionalMoments", "ConditionalQuantile", "EnergyNodes"]
+__all__ = [
+    "EDGE",
+    "ConditionalMoments",
+    "ConditionalQuantile",
+    "EnergyNodes",
+    "from_knot",
+    "range_above",
+    "to_knot",
+]
 
 _FEWEST = 30  # fewest events of an energy node; with fewer, even quartiles are uncertain by more than 20 %
 _SLOPE_EVENTS = 100.0  # number of events above the floor at which a fitted slope in energy is halved
@@ -150,22 +159,22 @@ class ConditionalMoments(nn.Module):
         """Map (B, V) values at (B,) energies to (B, V) residuals in units of the spread, batch innermost in memory."""
         basis = self.nodes(incident_energy).T
         if usable(values, self.mean):
-            made: Tensor = _Standardised.apply(
-                values.T.contiguous(), basis.contiguous(), self.mean, self.scale
-            )  # type: ignore[no-untyped-call]
-            return made.T
+            return _each("standardised", values, [len(basis)], basis.contiguous(), self.mean, self.scale)
         residual: Tensor = (values.T - self.mean.T @ basis) / (self.scale.T @ basis)
         return residual.T
 
 
-class _Standardised(torch.autograd.Function):
-    """Values (V, B) less a mean, over a spread: sums of tables (nodes, V) with weights (nodes, B)."""
+class _Each(torch.autograd.Function):
+    """Values (V, B) that a kernel computes of numbers x (V, B), each of one number, with its slope.
+
+    Arguments are x, the name of the kernel, what comes before x beside its shape, and what comes after it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, basis: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, name: str, sizes: Sequence[float], rest: Sequence[Tensor]) -> Tensor:
         value = torch.empty_like(x)
         slope = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        run("standardised", *x.shape, len(basis), x, basis, mean, scale, value, slope)
+        run(name, *x.shape, *sizes, x, *rest, value, slope)
         if slope is not None:
             ctx.save_for_backward(slope)
         return value
@@ -176,35 +185,26 @@ class _Standardised(torch.autograd.Function):
         return grads[0] * ctx.saved_tensors[0], None, None, None
 
 
-def _from_knot(x: Tensor) -> Tensor:
-    """Part of the range of a table at which the point x of its knots (0 to 1) lies, if they are denser at an edge."""
-    return (1 - _BEND) * x + _BEND * x**2
+def _each(name: str, x: Tensor, sizes: Sequence[float], *rest: Tensor) -> Tensor:
+    """Call `_Each` with (B, V) numbers, for (B, V) values."""
+    made: Tensor = _Each.apply(x.T.contiguous(), name, sizes, rest)  # type: ignore[no-untyped-call]
+    return made.T
 
 
-def _to_knot(fraction: Tensor) -> Tensor:
-    """The inverse of `_from_knot`."""
-    return (torch.sqrt((1 - _BEND) ** 2 + 4 * _BEND * fraction) - (1 - _BEND)) / (2 * _BEND)
+def from_knot(x: Tensor, bend: float) -> Tensor:
+    """Part of the range of a table at which the point x of its knots (0 to 1) lies; denser at the beginning."""
+    return (1 - bend) * x + bend * x**2
 
 
-class _Sharp(torch.autograd.Function):
-    """Values (V, B) of `ConditionalQuantile` at normal numbers z (V, B), at positions (B,) among the energies."""
+def to_knot(fraction: Tensor, bend: float) -> Tensor:
+    """The inverse of `from_knot`."""
+    return (torch.sqrt((1 - bend) ** 2 + 4 * bend * fraction) - (1 - bend)) / (2 * bend)
 
-    @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, position: Tensor, threshold: Tensor, table: Tensor, floor: float
-    ) -> Tensor:
-        value = torch.empty_like(z)
-        slope = torch.empty_like(z) if ctx.needs_input_grad[0] else None
-        sizes = (*z.shape, *table.shape[1:], KNOT_RANGE, floor)
-        run("sharp_quantiles", *sizes, z, position, threshold, table, value, slope)
-        if slope is not None:
-            ctx.save_for_backward(slope)
-        return value
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return grads[0] * ctx.saved_tensors[0], None, None, None, None
+def range_above(threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """First normal number and width of the range of a table of quantiles above a threshold."""
+    begin = threshold.clamp(min=-KNOT_RANGE)
+    return begin, (KNOT_RANGE - begin).clamp(min=_LEAST_SPAN)
 
 
 class ConditionalQuantile(nn.Module):
@@ -327,10 +327,10 @@ class ConditionalQuantile(nn.Module):
         above = values > self.floor
         w = weights.double() / weights.double().sum()
         empty = w @ (~above).double()
-        begin = threshold.double().clamp(min=-KNOT_RANGE)
+        begin, width = range_above(threshold.double())
         knot = torch.linspace(0, 1, self.knots, dtype=torch.float64, device=values.device)[:, None]
-        fraction = torch.where(threshold > -KNOT_RANGE, _from_knot(knot), knot)
-        tail = torch.special.ndtr(-(begin + fraction * (KNOT_RANGE - begin).clamp(min=_LEAST_SPAN)))
+        fraction = torch.where(threshold > -KNOT_RANGE, from_knot(knot, _BEND), knot)
+        tail = torch.special.ndtr(-(begin + fraction * width))
         # the same share of the part above the floor, whose size at farther energies may be another
         share = tail / torch.special.ndtr(-begin)
         quantiles = weighted_quantiles(values, weights, 1 - share * (1 - empty).clamp(0, 1)).double()
@@ -340,13 +340,12 @@ class ConditionalQuantile(nn.Module):
 
     def from_normal(self, z: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) normal numbers at (B,) energies to (B, V) values, with the batch innermost in memory."""
-        rows = z.T
         if usable(z, self.table):
+            sizes = (*self.table.shape[1:], KNOT_RANGE, self.floor, _LEAST_SPAN, EDGE, _BEND)
             position = self.nodes.position(incident_energy)
-            made: Tensor = _Sharp.apply(rows.contiguous(), position, self.threshold, self.table, self.floor)  # type: ignore[no-untyped-call]
-            return made.T
+            return _each("sharp_quantiles", z, sizes, position, self.threshold, self.table)
         basis = self.nodes(incident_energy).T
-        place, over = self._place(rows, basis)
+        place, over = self._place(z.T, basis)
         if is_exporting():
             value = torch.zeros_like(place)
             for k in range(self.knots):  # at most two terms are not zero, so rounding does not add up
@@ -363,16 +362,11 @@ class ConditionalQuantile(nn.Module):
 
     def _place(self, z: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         """Places among the knots and distances above the threshold of normal numbers, (V, B) each."""
-        threshold, begin, width = self._range(basis)
-        fraction = ((z - begin) / width).clamp(0, 1)
-        place = torch.where(self._bent, _to_knot(fraction), fraction).clamp(min=0) * (self.knots - 1)
-        return place, z - threshold
-
-    def _range(self, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Thresholds, and first normal number and width of the range of the table, each (V, B)."""
         threshold = self.threshold @ basis
-        begin = threshold.clamp(min=-KNOT_RANGE)
-        return threshold, begin, (KNOT_RANGE - begin).clamp(min=_LEAST_SPAN)
+        begin, width = range_above(threshold)
+        fraction = ((z - begin) / width).clamp(0, 1)
+        place = torch.where(self._bent, to_knot(fraction, _BEND), fraction).clamp(min=0) * (self.knots - 1)
+        return place, z - threshold
 
     @property
     def _bent(self) -> Tensor:
@@ -394,7 +388,8 @@ class ConditionalQuantile(nn.Module):
         index = (table <= rows[:, None]).sum(1, keepdim=True).sub(1).clamp(0, self.knots - 2)
         low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
         fraction = ((rows - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
-        threshold, begin, width = self._range(basis)
+        threshold = self.threshold @ basis
+        begin, width = range_above(threshold)
         knot = (index[:, 0] + fraction) / (self.knots - 1)
-        z = begin + torch.where(self._bent, _from_knot(knot), knot) * width
+        z = begin + torch.where(self._bent, from_knot(knot, _BEND), knot) * width
         return torch.where(rows > self.floor, z, threshold).T

@@ -45,7 +45,7 @@ _ARGUMENTS = {
     "network_pass": "lpp",
     "network_weights": "lplpllppppppppplf",
     "standardised": "lllpppppp",
-    "sharp_quantiles": "llllffpppppp",
+    "sharp_quantiles": "llllfffffpppppp",
     "shower_energies": "ppppppp",
     "shower_energies_gradient": "pppppppp",
     "shower_features": "ppppp",

@@ -101,7 +101,9 @@ def test_nothing_lies_far_below_the_edge_of_the_spectrum(generator, pair):
     )
     z = torch.randn(len(features), generator.scaling.n_variables, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        variables = generator.start.from_normal(z, features, energy)[:, generator.scaling.n_global :]
+        variables = generator.start.from_normal(z, generator.start.inputs(features), energy)[
+            :, generator.scaling.n_global :
+        ]
     edge = math.log1p(1 / generator.scaling.offset.item())
     hit = variables[variables > 0]
     assert (hit < 0.8 * edge).float().mean().item() < 0.02
@@ -116,11 +118,11 @@ def test_normal_numbers_of_a_shower_give_it_back(generator, pair):
     variables = generator.scaling(*events.outputs, energy)
     with torch.no_grad():
         z = generator.start._to_normal(variables, features, energy)
-        back = generator.start.from_normal(z, features, energy)
+        back = generator.start.from_normal(z, generator.start.inputs(features), energy)
     n = generator.scaling.n_global
     inside = (variables > 0) & (z < 3)
     inside[:, :n] = False
-    lower = generator.start._numbers(generator.start._inputs(features))[
+    lower = generator.start._numbers(generator.start.inputs(features))[
         1
     ].T  # deposits below the edge become the edge
     inside[:, n:] &= variables[:, n:] > lower
@@ -134,7 +136,7 @@ def test_correlated_numbers_are_normal(generator):
     features = generator.condition_scaling(torch.tensor([[5.0, 0.3, 1.0, 10.0]])).expand(20_000, -1)
     own = torch.randn(generator.scaling.n_variables, 20_000, generator=rng)
     with torch.no_grad():
-        z = generator.start(torch.randn(20_000, 4, generator=rng), own, features)
+        z = generator.start(torch.randn(20_000, 4, generator=rng), own, generator.start.inputs(features))
         (factors,) = [generator.start._factors(features[:1])]
     torch.testing.assert_close(z.std(1), torch.ones(len(z)), atol=0.03, rtol=0)
     loadings = torch.cat([(p @ read)[0] for p, read in factors])

@@ -5,20 +5,15 @@
 
 #include "vectors.hpp"
 
-namespace {
-
-constexpr float least_span = 0.1f, edge_width = 0.5f, bend = 0.99f;  // as in ConditionalQuantile
-
-}  // namespace
-
 extern "C" {
 
 // Values of normal numbers z (V, B) at positions (B,) among the energies: thresholds (V, nodes) and tables
 // (V, nodes, knots), linear between energies; the knots go from the threshold (at least -range) to range.
-// `slope`, if not null, gets the derivatives.
-void sharp_quantiles(long variables, long batch, long nodes, long knots, float range, float floor, const float *z,
-                     const float *position, const float *threshold, const float *table, float *value, float *slope,
-                     Parallel parallel, int threads) {
+// `slope`, if not null, gets the derivatives. Widths and bend are those of ConditionalQuantile.
+void sharp_quantiles(long variables, long batch, long nodes, long knots, float range, float floor,
+                     float least_span, float edge_width, float bend, const float *z, const float *position,
+                     const float *threshold, const float *table, float *value, float *slope, Parallel parallel,
+                     int threads) {
     const float most = float(knots - 1);
     const int last = int(knots) - 2, final = int(nodes) - 2;
     share(variables, parallel, threads, [&](long v) {

@@ -61,7 +61,8 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
     torch.manual_seed(1)
     generator_class, critic_class = MODELS[config.model.name]
     generator = generator_class(config.data, config.model)
-    generator.quantile.table.copy_(torch.linspace(-3, 3, generator.quantile.knots)[None, :, None])
+    generator.in_half = torch.is_autocast_enabled("cpu")
+    generator.quantile.table.copy_(torch.linspace(-3, 3, generator.quantile.knots))
     critic = critic_class(generator, config.model)
     n_cells = generator.calorimeter.n_cells
     condition = 10 ** (2 * torch.rand(4 * batch, 1))

@@ -33,7 +33,8 @@ class ConditionConfig(Table):
     unit: str = Field("", description="unit of the branch")
     transform: Literal["log", "linear", "category"] = Field(
         "log",
-        description="input of the network: standardised log x or x, or zeros and a one for the category",
+        description="input of the network: standardised log x or x (in generators of showers, the cosine and sine of "
+        "an angle in rad that is `linear`), or zeros and a one for the category",
     )
     categories: dict[str, float] = Field(
         {}, description="category: the branch's value for each name, as in `{ pi = 211, K = 321 }`"

@@ -17,9 +17,8 @@ from hepgan.errors import ConfigError, DataError
 
 __all__ = ["Chunk", "fixed_length", "is_jagged", "value_type"]
 
-_LARGEST_BITS = int(
-    np.float32(np.finfo(np.float32).max).view(np.uint32)
-)  # of finite numbers >= 0, but for -0
+# Finite numbers >= 0 are those of which the bits, as a whole number, are at most these (but for -0).
+_LARGEST_BITS = int(np.float32(np.finfo(np.float32).max).view(np.uint32))
 _ROUNDING = 1e-3  # of the range of whole numbers: what single precision may lose
 
 
@@ -325,9 +324,7 @@ class Chunk:
 
     def reject_energies(self, values: Float32, *, name: str | Callable[[int], str]) -> None:
         """Stop at energies that are negative or not finite; arguments as in `reject`."""
-        if (
-            values.view(np.uint32).max(initial=0) <= _LARGEST_BITS
-        ):  # in one pass; others have the sign, or all ones
+        if values.view(np.uint32).max(initial=0) <= _LARGEST_BITS:  # all, in one pass
             return
         self.reject_infinite(values, name=name)
         if values.min(initial=0) < 0:

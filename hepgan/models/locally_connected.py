@@ -27,7 +27,7 @@ from hepgan.models.piecewise import sloped
 from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.kernels import addresses, run, usable
 
-__all__ = ["LocallyConnected2d", "locally_connected2d", "struct_shape"]
+__all__ = ["LocallyConnected2d", "locally_connected2d"]
 
 Pair = tuple[int, int]
 """A value along H and a value along W."""
@@ -57,15 +57,6 @@ def _passed(at: _Geometry, shape: tuple[int, ...], batch: int) -> Any:
     numbers = (*at.size, channels, height, width, out, kernel_height, kernel_width)
     rest = (batch, len(at.parts), *at.parts, *[0] * (MOST_PARTS - len(at.parts)))
     return (ctypes.c_long * 22)(*numbers, *at.stride, *at.padding, *rest)
-
-
-def struct_shape(layer: nn.Linear | LocallyConnected2d, batch: int) -> Any:
-    """The struct Shape of a layer with an undivided input; a dense one is a window on an image of one cell."""
-    if isinstance(layer, nn.Linear):
-        out, inputs = layer.weight.shape
-        return _passed(_Geometry((1, 1), (0, 0), (1, 1), (inputs,)), (1, 1, 1, out, 1, inputs), batch)
-    at = _Geometry(layer.stride, layer.padding, layer.size, (layer.in_channels,))
-    return _passed(at, tuple(layer.weight.shape), batch)
 
 
 def _padded(x: Tensor, padding: Pair) -> Tensor:

@@ -32,6 +32,8 @@ from hepgan.transforms.kernels import addresses, run, usable
 __all__ = ["Network", "has_half", "in_half"]
 
 _EVENTS = 64  # of a block
+_AT_ONCE = 512  # events of a pass without derivatives: its rows are needed no longer
+_SIZES, _KEPT = 4, 4  # sizes of batches, and arrays of each, whose memory is kept
 _PANEL, _TILE = 64, 16  # numbers of a panel, and of a vector, of blocks that are turned
 
 
@@ -73,7 +75,7 @@ class _Tiles(ctypes.Structure):
     ]
 
 
-def _half(x: Tensor) -> bool:
+def _half() -> bool:
     """Whether autocast wants products in half precision."""
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
@@ -105,6 +107,13 @@ class _Precision:
         self.pool: dict[int, list[Tensor]] = {}  # by number of blocks; fresh memory costs as much as a pass
         self.made = torch.empty(tables.made + tables.rows * tables.per)
 
+    def scale(self, batch: int) -> float:
+        """What cotangents are multiplied by: that of a mean over events is then the same in a batch of any size.
+
+        Half precision rounds it, and workers that share a batch shall round as one does.
+        """
+        return float(batch) if self.half else 1.0
+
     def program(self, steps: Any, n: int, *, biases: bool = True) -> Any:
         """The struct of some steps, with the weights that were taken last."""
         return _Program(
@@ -125,7 +134,10 @@ class _Precision:
         """Take back blocks of rows that nobody uses any more."""
         for rows in used:
             if rows is not None:
-                self.pool.setdefault(len(rows), []).append(rows)
+                free = self.pool.pop(len(rows), [])
+                self.pool[len(rows)] = [*free, rows][-_KEPT:]
+        while len(self.pool) > _SIZES:
+            del self.pool[next(iter(self.pool))]
 
     def take(self, parameters: list[Tensor]) -> None:
         """Take the weights of the moment, if they have changed."""
@@ -193,12 +205,12 @@ class Network:
     def usable(self, x: Tensor) -> bool:
         """Whether the compiled functions can compute with this input in the precision that is wanted."""
         return usable(x, self.parameters[0]) and (
-            not torch.is_autocast_enabled("cpu") or (_half(x) and has_half())
+            not torch.is_autocast_enabled("cpu") or (_half() and has_half())
         )
 
-    def precision(self, x: Tensor) -> _Precision:
+    def precision(self) -> _Precision:
         """Tables in the precision that is wanted."""
-        per = 2 if _half(x) else 1
+        per = 2 if _half() else 1
         made = self._precisions.get(per)
         if made is None:
             wiring = self._wiring if per == 1 else self._drawn(per)
@@ -242,7 +254,8 @@ class Network:
     ) -> tuple[Tensor, Tensor]:
         """Cotangents of all rows, under their curves, and of the inputs, from those of the outputs (S, B)."""
         batch = cotangent.shape[1]
-        gradients = self.filled(at, at.tables.seeds, (cotangent,))
+        scale = at.scale(batch)
+        gradients = self.filled(at, at.tables.seeds, (cotangent * scale,))
         at.take(self.parameters)
         wanted = [part.stop for part in at.tables.wanted if part is not None]
         made = rows.new_empty(max(wanted, default=0) if inputs else 0, batch)
@@ -250,10 +263,10 @@ class Network:
         program = at.program(at.tables.backward, n)
         place = _At(at.tables.rows, batch, gradients.data_ptr(), rows.data_ptr(), made.data_ptr())
         run("network_pass", at.half, ctypes.addressof(program), ctypes.addressof(place))
-        return gradients, made
+        return gradients, made / scale
 
-    def weights(self, at: _Precision, rows: Tensor, gradients: Tensor) -> list[Tensor]:
-        """Gradients of `parameters` from the rows of a pass and the cotangents of one."""
+    def weights(self, at: _Precision, rows: Tensor, gradients: Tensor, *, scale: float) -> list[Tensor]:
+        """Gradients of `parameters`, times a scale, from the rows of a pass and the cotangents of one."""
         made = [torch.empty_like(p) for p in self.parameters]
         tables = at.tables
         run(
@@ -274,11 +287,15 @@ class Network:
             addresses(made),
             ctypes.addressof(at.sizes),
             len(made),
+            scale,
         )
         return made
 
     def __call__(self, *parts: Tensor) -> Tensor:
         """Outputs (S, B) of inputs (F_k, B); first derivatives only."""
+        if not torch.is_grad_enabled() and parts[0].shape[1] > _AT_ONCE:
+            pieces = zip(*(torch.split(part, _AT_ONCE, 1) for part in parts), strict=True)
+            return torch.cat([self(*piece) for piece in pieces], 1)
         made: Tensor = _Outputs.apply(self, _Pass(), len(parts), *parts, *self.parameters)  # type: ignore[no-untyped-call]
         return made
 
@@ -295,9 +312,11 @@ class Network:
                 raise RuntimeError(
                     "expected the gradient of the traced sum by the input, got none; take it first"
                 )
-            rows = self.filled(at, at.tables.inputs, directions)
-            self.output(at, rows, directions[0].shape[1], signs=kept.rows)
-            made = self.weights(at, rows, kept.gradients)
+            batch = directions[0].shape[1]
+            scale = at.scale(batch)
+            rows = self.filled(at, at.tables.inputs, tuple(part * scale for part in directions))
+            self.output(at, rows, batch, signs=kept.rows)
+            made = self.weights(at, rows, kept.gradients, scale=1 / scale**2)
             at.release(rows)
             with torch.enable_grad():
                 return given(made[::2], self.parameters[::2])
@@ -323,7 +342,7 @@ class _Outputs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, network: Network, kept: _Pass, n: int, *tensors: Tensor) -> Tensor:
-        at = network.precision(tensors[0])
+        at = network.precision()
         rows = network.filled(at, at.tables.inputs, tensors[:n])
         outputs = network.output(at, rows, tensors[0].shape[1])
         kept.at, kept.rows = at, rows
@@ -342,5 +361,6 @@ class _Outputs(torch.autograd.Function):
         ]
         weights = any(ctx.needs_input_grad[3 + n :])
         none = [None] * (len(ctx.needs_input_grad) - 3 - n)
-        made = network.weights(kept.at, kept.rows, kept.gradients) if weights else none
+        scale = 1 / kept.at.scale(grads[0].shape[1])
+        made = network.weights(kept.at, kept.rows, kept.gradients, scale=scale) if weights else none
         return (None, None, None, *parts, *made)

@@ -7,7 +7,8 @@ layers, and each stream passes information on to the next. Differences from Calo
   independently, which a short latent vector cannot produce.
 - The network works on variables that `ConditionalQuantile` has made standard normal at every energy. Before any
   training the generator is a Gaussian copula (`FactorCopula`), with the right spectra, occupancy and linear
-  correlations. The streams start at zero and learn from the critic what the copula lacks.
+  correlations. The streams start at zero and learn from the critic what the copula lacks. With more conditions than the
+  energy, `ConditionalStart` is both.
 - The critic is that of `hepgan.models.shower_critic`.
 
 Two options remove the dependence on cell positions, to measure its benefit: convolutions in place of locally
@@ -17,7 +18,6 @@ connected layers (`hepgan.models.convolution`), and statistics of whole layers i
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, cast
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
+from hepgan.models.conditional_start import ConditionalStart, Inputs
 from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.copula import FactorCopula
 from hepgan.models.feature_maps import Resample, images, numbers
@@ -46,12 +47,6 @@ __all__ = ["PAINT", "CaloGenerator"]
 logger = logging.getLogger(__name__)
 
 _MOST_RESPONSE = 2.0  # largest credible mean E_tot/E_inc; more means that units differ
-
-
-def _single_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Compute in single precision inside of autocast: what the network does not correct must not be rounded."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class _Spread(nn.Linear):
@@ -163,10 +158,12 @@ class CaloGenerator(nn.Module):
 
     Attributes:
         n_latent: Number of latent numbers of a shower: n_shared, and n_own for each variable of `scaling`.
+        in_half: Whether the streams, if they are a compiled function, compute in half precision; trainings set it.
         condition_range: (n_conditions, 2) smallest and largest value of each condition in the training events.
     """
 
     condition_range: Tensor
+    in_half = False
 
     def __init__(
         self, data: DataConfig, model: CaloModelConfig, *, calorimeter: Calorimeter | None = None
@@ -180,17 +177,26 @@ class CaloGenerator(nn.Module):
         self.energy_name = calo.incident_energy
         self.energy_index = names.index(self.energy_name)
         self.energy_unit = energy_factor(data.conditions[self.energy_index].unit or calo.unit, calo.unit)
-        self.condition_scaling = ConditionScaling(data.conditions)
+        self.condition_scaling = ConditionScaling(data.conditions, periodic=True)
         self.scaling = ShowerScaling(self.calorimeter, n_overflow=self.n_overflow)
         variables = self.scaling.n_variables
-        self.quantile = ConditionalQuantile(variables)
         self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
 
         self.n_shared, self.n_own = model.latent, model.cell_latent
         self.painted, self.trunk_width = model.paint, model.width
         self.n_latent = self.n_shared + self.n_own * variables
-        self.copula = FactorCopula(variables, self.n_shared) if model.statistics == "cells" else None
         n_global = self.scaling.n_global
+        by_cell = model.statistics == "cells"
+        self.start: ConditionalStart | None = None
+        if by_cell and self.n_conditions > 1:
+            self.start = ConditionalStart(
+                self.calorimeter,
+                n_global=n_global,
+                features=self.condition_scaling.n_features,
+                factors=self.n_shared,
+            )
+        self.quantile = ConditionalQuantile(variables if self.start is None else 0)
+        self.copula = FactorCopula(variables, self.n_shared) if by_cell and self.start is None else None
         first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
         sizes = [first] + [model.width] * model.depth
         trunk: list[nn.Module] = []
@@ -233,6 +239,10 @@ class CaloGenerator(nn.Module):
                     self.energy_name,
                 )
             variables = self.scaling(cells, overflow, energy)
+            if self.start is not None:
+                features = self.condition_scaling(condition)
+                self.start.fit(cells, variables, features, energy, weights, rng=rng)
+                return
             self.quantile.fit(variables, energy, weights)
             if self.copula is None:
                 self._pool(variables, energy, weights)
@@ -241,22 +251,23 @@ class CaloGenerator(nn.Module):
             censored = variables <= self.quantile.floor
             self.copula.fit(z, censored, energy, weights, rng=rng)
 
-    def _pool(self, variables: Tensor, energy: Tensor, weights: Tensor) -> None:
+    def _pool(self, values: Tensor, energy: Tensor, weights: Tensor) -> None:
         """Give all cells of a layer the same quantiles, those of all its cells together.
 
         Args:
-            variables: (N, n_variables).
+            values: (N, n_variables).
             energy: (N,) incident energies.
             weights: (N,).
         """
-        n_global = self.scaling.n_global
         for s in self.calorimeter.slices():
-            cells, table = (x[..., n_global:][..., s] for x in (variables, self.quantile.table))
+            place = slice(self.scaling.n_global + s.start, self.scaling.n_global + s.stop)
+            cells = values[:, place]
             together = ConditionalQuantile(1)
             together.fit(
                 cells.reshape(-1, 1), *(x.repeat_interleave(cells.shape[1]) for x in (energy, weights))
             )
-            table.copy_(together.table)
+            self.quantile.table[place] = together.table
+            self.quantile.threshold[place] = together.threshold
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Generate showers.
@@ -268,31 +279,44 @@ class CaloGenerator(nn.Module):
         Returns:
             Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the unit of the calorimeter.
         """
-        energy = self.incident_energy(condition)
-        return self.scaling.inverse(self.quantile.from_normal(self.normal(condition, latent), energy), energy)
+        energy, (features, inputs) = self.incident_energy(condition), self._seen(condition)
+        z = self._normal(energy, features, inputs, latent)
+        if self.start is not None and inputs is not None:
+            variables = self.start.from_normal(z, inputs, energy)
+        else:
+            variables = self.quantile.from_normal(z, energy)
+        return self.scaling.inverse(variables, energy)
 
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
+        return self._normal(self.incident_energy(condition), *self._seen(condition), latent)
+
+    def _seen(self, condition: Tensor) -> tuple[Tensor, Inputs | None]:
+        """Features (B, C) of the conditions, and what the start that follows all of them, if it is that one, sees."""
+        features = self.condition_scaling(condition)
+        return features, None if self.start is None else self.start.inputs(features)
+
+    def _normal(self, energy: Tensor, features: Tensor, inputs: Inputs | None, latent: Tensor) -> Tensor:
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
-        with _single_precision(latent):
-            shared = latent[:, : self.n_shared]
-            own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
-            base = (
-                own[0]
-                if self.copula is None
-                else self.copula(shared, own[0], self.incident_energy(condition))
-            )
-            # split, not sliced: the derivative of a slice is a copy of the whole
-            sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
-            noise, *noises = torch.split(own, sizes, 1)
-            first, *bases = torch.split(base, sizes)
-            small = noise.reshape(self.n_own * n_global, -1).T
-            trunk = self.trunk(torch.cat([self.condition_scaling(condition), shared, small], 1))
-            parts = [first + self.energies(trunk).T]
+        shared = latent[:, : self.n_shared]
+        own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
+        base = own[0]
+        if self.start is not None and inputs is not None:
+            base = self.start(shared, base, inputs)
+        elif self.copula is not None:
+            base = self.copula(shared, base, energy)
+        # split, not sliced: the derivative of a slice is a copy of the whole
+        sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
+        noise, *noises = torch.split(own, sizes, 1)
+        first, *bases = torch.split(base, sizes)
+        small = noise.reshape(self.n_own * n_global, -1).T
+        trunk = self.trunk(torch.cat([features, shared, small], 1))
+        parts = [first + self.energies(trunk).T]
         network = None if is_exporting() else self.network
         if network is not None and network.usable(trunk):
             cells, numbers = (torch.split(x, [n_global, x.shape[-2] - n_global], -2)[1] for x in (base, own))
-            parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.in_half):
+                parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
             return torch.cat(parts).T
         maps: Tensor | None = None
         for stream, image, noise in zip(self.streams, bases, noises, strict=True):

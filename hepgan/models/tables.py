@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.models.wiring import FIRST, ONE, ZERO, Average, Layer, Numbers, Pair, Products, Wiring
+from hepgan.models.wiring import FIRST, ONE, ZERO, Average, Layer, Numbers, Product, Products, Wiring
 
 __all__ = ["Tables", "tables"]
 
@@ -27,7 +27,7 @@ OUTER = np.dtype([(n, np.int32) for n in ("g", "numbers", "vectors", "to")] + [(
 FILLED = np.dtype([("row", np.int32), ("part", np.int32, 2), ("feature", np.int32, 2)])
 """The structs of these names in ``cpp/network.cpp``."""
 
-_LINEAR, _SIGMOID, _AVERAGE, _PRODUCT, _PRODUCT_SLOPE, _SUM, _MASKED = range(7)
+_LINEAR, _SIGMOID, _AVERAGE, _PRODUCT, _PRODUCT_SLOPE = range(5)
 _SIZES = (6, 4, 3, 2, 1)  # numbers that are computed at once
 _GAP = 6  # unused numbers between two used ones in a vector; more begin a new one
 
@@ -215,25 +215,29 @@ class _Maker:
         runs["first"], runs["count"] = np.asarray(numbers, np.int64) // self.per, 1
         return runs
 
-    def _step(self, kind: int, to: int, channels: int, sources: Sequence[int], **rest: float) -> NDArray[Any]:
+    def _step(
+        self, kind: int, to: int, channels: int, sources: Sequence[int], *, weight: int = 0
+    ) -> NDArray[Any]:
         """A step on all rows of some channels, from the rows of the sources on."""
         step = np.zeros(1, STEP)
         step["kind"], step["to"], step["numbers"] = kind, to // self.per, -(-channels // self.per)
         step["run"], step["runs"], step["plain"] = self._keep(self._rows(sources)), len(sources), -1
-        for name, value in rest.items():
-            step[name] = value
+        step["weight"] = weight
         return step
 
-    def _fixed(self, step: Average | Pair) -> NDArray[Any]:
-        """Steps of an average, a product or a sum."""
+    def _fixed(self, step: Average | Product) -> NDArray[Any]:
+        """Steps of an average or a product."""
         if isinstance(step, Average):
             return self._averages(step.to, step.source, step.factors)
-        kind = _PRODUCT if step.back.size else _SUM
-        channels = step.to.shape[1]
+        return self._each(_PRODUCT, step.to, step.sigmoid, step.other)
+
+    def _each(self, kind: int, to: Numbers, *sources: Numbers) -> NDArray[Any]:
+        """A step for each place of numbers (P, C), from the same places of the sources."""
+        places = zip(to, *sources, strict=True)
         return np.concatenate(
             [
-                self._step(kind, int(to[0]), channels, [int(a[0]), int(b[0])])
-                for a, b, to in zip(step.first, step.second, step.to, strict=True)
+                self._step(kind, int(to[0]), len(to), [int(source[0]) for source in sources])
+                for to, *sources in places
             ]
         )
 
@@ -258,8 +262,8 @@ class _Maker:
         turned = Products(everything.source, everything.to, everything.weight)
         skipped = set(wiring.outputs.tolist())
         for step in wiring.steps:
-            if isinstance(step, Pair):  # their derivatives follow from the step that reads them
-                skipped |= set((step.first if step.back.size else step.second).ravel().tolist())
+            if isinstance(step, Product):  # the derivatives by a sigmoid follow from the step that reads it
+                skipped |= set(step.sigmoid.ravel().tolist())
         for step in reversed(wiring.steps):
             slope = step.slope if isinstance(step, Layer) else 1.0
             groups = [
@@ -270,8 +274,8 @@ class _Maker:
             if isinstance(step, Average):
                 back = sorted((q, p, factor) for p, q, factor in step.factors)
                 made.append(self._averages(step.back, step.to, back))
-            elif isinstance(step, Pair):
-                made += self._of_pair(step)
+            elif isinstance(step, Product):
+                made.append(self._each(_PRODUCT_SLOPE, step.to, step.sigmoid, step.other, step.back))
         inner, wanted, rows = sum(map(len, made)), [], 0
         for numbers, want in wiring.inputs:
             wanted.append(slice(rows, rows + len(numbers)) if want else None)
@@ -290,35 +294,19 @@ class _Maker:
         chosen = mine[turned.to]
         return self._sums(groups, Products(*(column[chosen] for column in turned)))
 
-    def _copies(self, step: Average | Pair) -> Products:
+    def _copies(self, step: Average | Product) -> Products:
         """Products with one, that pass on the derivatives which a step leaves in rows of their own."""
-        if isinstance(step, Average):
-            source, to = step.source, step.back
-        elif step.back.size:
-            source, to = step.second, step.back
-        else:
-            source, to = step.first, step.to
-        return Products(to.ravel(), source.ravel(), np.full(to.size, ONE))
-
-    def _of_pair(self, step: Pair) -> list[NDArray[Any]]:
-        """Steps of the derivatives by what a product or a sum reads."""
-        channels = step.to.shape[1]
-        if step.back.size:
-            return [
-                self._step(_PRODUCT_SLOPE, int(to[0]), channels, [int(a[0]), int(b[0]), int(c[0])])
-                for a, b, c, to in zip(step.first, step.second, step.back, step.to, strict=True)
-            ]
-        second = step.second[0]
-        slope = next(s.slope for s in self.wiring.steps if isinstance(s, Layer) and s.to[0] is not None
-                     and np.array_equal(s.to.ravel(), second))  # fmt: skip
-        return [self._step(_MASKED, int(second[0]), channels, [int(step.to[0, 0])], slope=slope)]
+        source = step.source if isinstance(step, Average) else step.other
+        return Products(step.back.ravel(), source.ravel(), np.full(step.back.size, ONE))
 
     def _outer(
         self, groups: dict[int, list[_Group]], products: list[Products]
     ) -> tuple[NDArray[Any], int, NDArray[np.int32]]:
         """Sums over events, how many numbers they have, and the place of the derivative by each weight among them."""
         wiring, tables, made = self.wiring, [], 0
-        index = np.zeros(wiring.n_weights - FIRST, np.int32)
+        index = np.full(
+            wiring.n_weights - FIRST, -1, np.int32
+        )  # -1: a place of a window outside of the image
         biases = []
         layers = [step for step in wiring.steps if isinstance(step, Layer)]
         for step, product in zip(layers, products, strict=True):
@@ -358,15 +346,8 @@ class _Maker:
             index[product.weight - FIRST] = at
             begin = step.first + step.layer.weight.numel() - FIRST
             biases.append((begin, step.to.ravel()))
-        never = np.ones(
-            len(index), bool
-        )  # weights of a window outside of the image: any number that is always zero
-        for product in products:
-            never[product.weight - FIRST] = False
         for begin, numbers in biases:
             index[begin : begin + len(numbers)] = made + numbers
-            never[begin : begin + len(numbers)] = False
-        index[never] = -1
         return np.concatenate(tables), made, index
 
     def _tiles(self, numbers: list[Numbers]) -> NDArray[np.int32]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from hepgan.models.locally_connected import LocallyConnected2d
 
-__all__ = ["FIRST", "ONE", "ZERO", "Average", "Layer", "Numbers", "Pair", "Products", "Wiring"]
+__all__ = ["FIRST", "ONE", "ZERO", "Average", "Layer", "Numbers", "Product", "Products", "Wiring"]
 
 Numbers = NDArray[np.int64]
 """Places of numbers in an event: (H, W, C) of an image, (F,) of a vector."""
@@ -81,13 +81,13 @@ class Average:
 
 
 @dataclass
-class Pair:
-    """The product of a sigmoid and other numbers, or a sum of numbers and of a leaky ReLU, each by each."""
+class Product:
+    """Numbers `to` (P, C): a sigmoid times other numbers, each by each."""
 
-    first: Numbers
-    second: Numbers
+    sigmoid: Numbers
+    other: Numbers
     to: Numbers
-    back: Numbers  # of the derivatives of a product by `second`; unused by a sum
+    back: Numbers  # of the derivatives by `other`
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Wiring:
     per: int
     n_numbers: int = 0
     n_weights: int = FIRST
-    steps: list[Layer | Average | Pair] = field(default_factory=list)
+    steps: list[Layer | Average | Product] = field(default_factory=list)
     layers: list[Any] = field(default_factory=list)
     inputs: list[tuple[Numbers, bool]] = field(default_factory=list)
     outputs: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -163,17 +163,4 @@ class Wiring:
         """Numbers `to`: a sigmoid, which nothing else reads, times other numbers, each by each."""
         shape = (-1, other.shape[-1])
         back = self.numbers(*other.shape).reshape(shape)
-        self.steps.append(Pair(sigmoid.reshape(shape), other.reshape(shape), to.reshape(shape), back))
-
-    def sum(self, first: Numbers, second: Numbers) -> Numbers:
-        """The sum of two vectors; the second is that of a layer, and nothing else reads it.
-
-        Raises:
-            ValueError: If their numbers are not neighbours.
-        """
-        if any((np.diff(numbers) != 1).any() or numbers[0] % self.per for numbers in (first, second)):
-            raise ValueError("sum: expected vectors of neighbours, that begin with a word, got others")
-        to = self.numbers(*first.shape)
-        none = np.zeros((0, 0), np.int64)
-        self.steps.append(Pair(first[None], second[None], to[None], none))
-        return to
+        self.steps.append(Product(sigmoid.reshape(shape), other.reshape(shape), to.reshape(shape), back))

@@ -18,6 +18,7 @@ from hepgan.config import Config
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import ModelFileError, NotFoundError, TrainingDiverged
 from hepgan.models import MODELS
+from hepgan.models.network import in_half
 from hepgan.models.spectral_norm import normalise_spectrum
 from hepgan.objectives import chosen
 from hepgan.training import checkpoint
@@ -161,6 +162,7 @@ class RunState(RunProgress):
         noise_rng: Source of the latent numbers and of the regulariser's numbers, on the device.
         best: Weights of `average` at `best_step`, or at the start before the first validation.
         workers: The workers that train together; not saved.
+        half: Whether networks compute in half precision; not saved.
     """
 
     generator: Any
@@ -172,6 +174,7 @@ class RunState(RunProgress):
     noise_rng: torch.Generator
     best: dict[str, Tensor] = field(default_factory=dict)
     workers: Workers = ALONE
+    half: bool = False
 
     @classmethod
     def start(
@@ -245,10 +248,15 @@ class RunState(RunProgress):
         settings = config.training
         noise_rng = torch.Generator(progress.device).manual_seed(settings.seed)
         generator, critic = (network.to(progress.device) for network in networks)
+        average = copy.deepcopy(generator).requires_grad_(False)
+        half = settings.precision == "bf16"
+        if progress.device == "cpu" and in_half(generator, critic):
+            half |= settings.precision == "auto"
+            generator.in_half = half  # the average does not: it is validated and exported
         return cls(
             **vars(progress),
             generator=generator,
-            average=copy.deepcopy(generator).requires_grad_(False),
+            average=average,
             critic=critic,
             generator_optimizer=torch.optim.Adam(
                 generator.parameters(), lr=settings.lr_generator, betas=settings.betas, fused=True
@@ -259,6 +267,7 @@ class RunState(RunProgress):
             batch_rng=workers.generator(batch_rng, batch=settings.batch_size),
             noise_rng=workers.generator(noise_rng, batch=settings.batch_size),
             workers=workers,
+            half=half,
         )
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -16,7 +16,6 @@ from hepgan.config import Config, TrainingConfig
 from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
-from hepgan.models.network import in_half
 from hepgan.objectives import (
     Objective,
     Regulariser,
@@ -56,9 +55,9 @@ def critic_step(
         raise ValueError("critic_step: expected an objective with a critic, got one without")
     settings, losses = config.objective, {}
     view = state.critic.view(state.generator, batch)
-    with torch.no_grad(), _autocast(state, config.training):
+    with torch.no_grad():
         fake = _generated(state, view, objective)
-    with _autocast(state, config.training):
+    with _autocast(state):
         context = view.context.repeat(1 + len(fake), 1)
         events = torch.cat([x.T for x in (view.real, *fake)], 1).T
         scores = state.critic.scores(events, context).split(len(view.real))
@@ -121,15 +120,14 @@ def generator_step(
     losses = []
     if objective.generator is not None:
         view = state.critic.view(state.generator, batch)
-        real = view.real
-        with _autocast(state, config.training):
-            fakes = _generated(state, view, objective)
+        real, fakes = view.real, _generated(state, view, objective)
+        with _autocast(state):
             if objective.game is not None:
                 fakes = [state.critic.scores(x, view.context) for x in fakes]
                 real = state.critic.scores(real, view.context) if objective.compares else real
             losses.append(objective.generator(real, fakes, batch.weights))
     if objective.own:
-        with _autocast(state, config.training):
+        with _autocast(state):
             losses.append(expectation(state.generator.loss(batch, rng=state.noise_rng), batch.weights))
     loss = torch.stack(losses).sum()
     _descend(loss, state.generator_optimizer, state.workers, config.training)
@@ -165,12 +163,9 @@ def _generated(state: RunState, view: CriticView, objective: Objective) -> list[
     return [view.fake(view.codes(latent) if objective.own else latent) for latent in latents]
 
 
-def _autocast(state: RunState, settings: TrainingConfig) -> AbstractContextManager[object]:
-    """Compute in the configured precision."""
-    half = settings.precision == "bf16"
-    if settings.precision == "auto":
-        half = state.device == "cpu" and in_half(state.generator, state.critic)
-    return torch.autocast(state.device, dtype=torch.bfloat16) if half else nullcontext()
+def _autocast(state: RunState) -> AbstractContextManager[object]:
+    """Compute in the precision of the run."""
+    return torch.autocast(state.device, dtype=torch.bfloat16) if state.half else nullcontext()
 
 
 def weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:

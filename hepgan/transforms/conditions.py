@@ -31,9 +31,10 @@ class ConditionScaling(nn.Module):
 
     Args:
         conditions: Transform and categories of each condition.
+        periodic: Whether angles (unit rad) enter as cosine and sine, standardised, behind the other numbers.
 
     Attributes:
-        n_numbers: Number of numeric conditions C.
+        n_numbers: Number C of numeric inputs: one a numeric condition, or two of an angle.
         n_features: Number of outputs: C and the values of all categories.
     """
 
@@ -41,11 +42,16 @@ class ConditionScaling(nn.Module):
     scale: Tensor
     logarithmic: Tensor
 
-    def __init__(self, conditions: Sequence[ConditionConfig]) -> None:
+    def __init__(self, conditions: Sequence[ConditionConfig], *, periodic: bool = False) -> None:
         super().__init__()
-        self.columns = [k for k, c in enumerate(conditions) if c.transform != "category"]
-        self.n_numbers = len(self.columns)
-        logarithmic = [conditions[k].transform == "log" for k in self.columns]
+        numeric = [k for k, c in enumerate(conditions) if c.transform != "category"]
+        turns = [k for k in numeric if conditions[k].unit == "rad" and conditions[k].transform == "linear"]
+        self.angles = turns if periodic else []
+        self.columns = [k for k in numeric if k not in self.angles]
+        self.n_numbers = len(self.columns) + 2 * len(self.angles)
+        logarithmic = [conditions[k].transform == "log" for k in self.columns] + 2 * [False] * len(
+            self.angles
+        )
         self.any_log = any(logarithmic)
         self.categories = {
             k: list(c.categories.values()) for k, c in enumerate(conditions) if c.transform == "category"
@@ -66,16 +72,24 @@ class ConditionScaling(nn.Module):
         scale = torch.where(self.logarithmic, spread.clamp(min=_LEAST_LOG_SPREAD), spread)
         self.scale.copy_(torch.where(constant, 1.0, scale))
 
+    def _numeric(self, condition: Tensor) -> Tensor:
+        """Numeric conditions as they are, then cosines and sines of angles, (N, C)."""
+        x = condition[:, self.columns] if self.categories or self.angles else condition
+        if not self.angles:
+            return x
+        angle = condition[:, self.angles]
+        return torch.cat([x, torch.cos(angle), torch.sin(angle)], 1)
+
     def _transformed(self, condition: Tensor) -> Tensor:
-        """Numeric conditions (N, C), those with transform "log" as their logarithm."""
-        x = condition[:, self.columns] if self.categories else condition
+        """Numeric inputs (N, C), those with transform "log" as their logarithm."""
+        x = self._numeric(condition)
         if not self.any_log:
             return x
         return torch.where(self.logarithmic, torch.log(x.clamp(min=TINY)), x)
 
     def numbers(self, condition: Tensor) -> Tensor:
         """Map (B, n_conditions) physical values to (B, C) standardised numbers, without the categories."""
-        x = condition[:, self.columns] if self.categories else condition
+        x = self._numeric(condition)
         centred = x - self.mean
         if self.any_log:  # log(x / x0) keeps one more digit in float32 than log x - log x0
             middle = torch.exp(torch.where(self.logarithmic, self.mean, 0))

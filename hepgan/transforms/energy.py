@@ -6,6 +6,7 @@ spread, and `ConditionalQuantile` makes them standard normal with tabulated quan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,15 @@ from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.kernels import run, usable
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
-__all__ = ["ConditionalMoments", "ConditionalQuantile", "EnergyNodes"]
+__all__ = [
+    "EDGE",
+    "ConditionalMoments",
+    "ConditionalQuantile",
+    "EnergyNodes",
+    "from_knot",
+    "range_above",
+    "to_knot",
+]
 
 _FEWEST = 30  # fewest events of an energy node; with fewer, even quartiles are uncertain by more than 20 %
 _SLOPE_EVENTS = 100.0  # number of events above the floor at which a fitted slope in energy is halved
@@ -26,41 +35,57 @@ _RIDGE = 1e-6  # ridge of the regression, relative to the sum of weights: makes 
 _LEAST_VARIANCE = 0.05  # relative to the variance over all energies; a variable may be constant at one energy
 _LEAST_STEP = 1e-2  # smallest distance between two nodes in log E, which single precision knows to 1e-6
 _CONSTANT = 1e-4  # a variable whose spread is below this share of 1 + its mean magnitude counts as constant
-_LEAST_DISTANCE = 1e-6  # of a non-zero deposit from the floor, in units of the variable
 _MOST_NUMBERS = 2**28  # numbers of the tables of events at once: 1 GB
-_LEAST_INTERVAL = 0.1  # smallest distance in z between the end of the point mass and the next knot
+_LEAST_SPAN = 0.1  # smallest width in z of the part above the floor
+_NEVER = 2 * KNOT_RANGE  # threshold of a variable that is always at the floor; minus it, of one that never is
+_FEWEST_DEPOSITS = (
+    30  # fewest values above the floor of a variable at a node; with fewer, farther events are taken
+)
+_BEND = (
+    0.99  # of the knots of a variable with an edge: far denser there, where the spectrum has its structure
+)
+EDGE = 0.5
+"""Width in z above a threshold over which the derivative of the edge there is spread."""
 
 
 class EnergyNodes(nn.Module):
-    r"""Interpolation weights of a table whose entries (nodes) are equally spaced in the log of the incident energy.
+    r"""Interpolation weights of a table whose entries (nodes) lie at a few incident energies.
 
-    With the position :math:`p = (\log E - \log E_0) / \Delta` among the nodes, node k has the weight
-    :math:`\max(0, 1 - |p - k|)`.
+    The nodes are equally spaced in log E, or at the energies themselves if there are no more of them than nodes (test
+    beams, the CaloChallenge), so that these are met exactly. With the position p of an energy among the nodes, which is
+    linear in log E between two of them, node k has the weight :math:`\max(0, 1 - |p - k|)`.
 
     Args:
         nodes: Number of energies at which the table has entries (>= 2).
     """
 
-    low: Tensor
-    step: Tensor
+    place: Tensor  # (nodes,) log E of each node, increasing; the last one is repeated if there are fewer energies
     number: Tensor
 
     def __init__(self, nodes: int) -> None:
         super().__init__()
         self.nodes = nodes
-        self.register_buffer("low", torch.zeros(()))
-        self.register_buffer("step", torch.ones(()))
+        self.register_buffer("place", torch.arange(nodes, dtype=torch.float32))
         self.register_buffer("number", torch.arange(nodes, dtype=torch.float32), persistent=False)
 
     def fit(self, incident_energy: Tensor) -> None:
-        """Spread the nodes evenly in log E over the range of (N,) incident energies (any unit, always the same)."""
+        """Place the nodes for (N,) incident energies (any unit, always the same)."""
         log_energy = torch.log(incident_energy.double())
-        self.low.copy_(log_energy.min())
-        self.step.copy_(((log_energy.max() - log_energy.min()) / (self.nodes - 1)).clamp(min=_LEAST_STEP))
+        values = torch.unique(log_energy)
+        if len(values) <= self.nodes:
+            gap = values.diff(prepend=values[:1] - 1)
+            values = values[gap >= _LEAST_STEP]
+            self.place.copy_(torch.cat([values, values[-1:].expand(self.nodes - len(values))]))
+        else:
+            step = ((values[-1] - values[0]) / (self.nodes - 1)).clamp(min=_LEAST_STEP)
+            self.place.copy_(values[0] + step * self.number)
 
     def position(self, incident_energy: Tensor) -> Tensor:
         """Position p (B,) of (B,) energies among the nodes, from 0 to nodes - 1; energies out of range are clipped."""
-        return ((torch.log(incident_energy) - self.low) / self.step).clamp(0, self.nodes - 1)
+        gap = self.place[1:] - self.place[:-1]
+        slope = torch.where(gap > 0, 1 / gap.clamp(min=TINY), 0.0)
+        passed = (torch.log(incident_energy)[:, None] - self.place[:-1]) * slope
+        return passed.clamp(0, 1).sum(1)
 
     def reach(self, node: int) -> float:
         """Largest distance |p - node| of the events that a node is fitted to.
@@ -134,22 +159,22 @@ class ConditionalMoments(nn.Module):
         """Map (B, V) values at (B,) energies to (B, V) residuals in units of the spread, batch innermost in memory."""
         basis = self.nodes(incident_energy).T
         if usable(values, self.mean):
-            made: Tensor = _Standardised.apply(
-                values.T.contiguous(), basis.contiguous(), self.mean, self.scale
-            )  # type: ignore[no-untyped-call]
-            return made.T
+            return _each("standardised", values, [len(basis)], basis.contiguous(), self.mean, self.scale)
         residual: Tensor = (values.T - self.mean.T @ basis) / (self.scale.T @ basis)
         return residual.T
 
 
-class _Standardised(torch.autograd.Function):
-    """Values (V, B) less a mean, over a spread: sums of tables (nodes, V) with weights (nodes, B)."""
+class _Each(torch.autograd.Function):
+    """Values (V, B) that a kernel computes of numbers x (V, B), each of one number, with its slope.
+
+    Arguments are x, the name of the kernel, what comes before x beside its shape, and what comes after it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, basis: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, name: str, sizes: Sequence[float], rest: Sequence[Tensor]) -> Tensor:
         value = torch.empty_like(x)
         slope = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        run("standardised", *x.shape, len(basis), x, basis, mean, scale, value, slope)
+        run(name, *x.shape, *sizes, x, *rest, value, slope)
         if slope is not None:
             ctx.save_for_backward(slope)
         return value
@@ -160,59 +185,72 @@ class _Standardised(torch.autograd.Function):
         return grads[0] * ctx.saved_tensors[0], None, None, None
 
 
-class _Interpolated(torch.autograd.Function):
-    """Quantiles (V, B) of normal numbers z (V, B) at positions (B,) among the energies of a table (nodes, knots, V)."""
+def _each(name: str, x: Tensor, sizes: Sequence[float], *rest: Tensor) -> Tensor:
+    """Call `_Each` with (B, V) numbers, for (B, V) values."""
+    made: Tensor = _Each.apply(x.T.contiguous(), name, sizes, rest)  # type: ignore[no-untyped-call]
+    return made.T
 
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, position: Tensor, table: Tensor) -> Tensor:
-        value = torch.empty_like(z)
-        slope = torch.empty_like(z) if ctx.needs_input_grad[0] else None
-        run("interpolated", *z.shape, *table.shape[:2], KNOT_RANGE, z, position, table, value, slope)
-        if slope is not None:
-            ctx.save_for_backward(slope)
-        return value
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return grads[0] * ctx.saved_tensors[0], None, None
+def from_knot(x: Tensor, bend: float) -> Tensor:
+    """Part of the range of a table at which the point x of its knots (0 to 1) lies; denser at the beginning."""
+    return (1 - bend) * x + bend * x**2
+
+
+def to_knot(fraction: Tensor, bend: float) -> Tensor:
+    """The inverse of `from_knot`."""
+    return (torch.sqrt((1 - bend) ** 2 + 4 * bend * fraction) - (1 - bend)) / (2 * bend)
+
+
+def range_above(threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """First normal number and width of the range of a table of quantiles above a threshold."""
+    begin = threshold.clamp(min=-KNOT_RANGE)
+    return begin, (KNOT_RANGE - begin).clamp(min=_LEAST_SPAN)
 
 
 class ConditionalQuantile(nn.Module):
-    r"""Monotone map between variables and standard normal numbers, at every incident energy.
+    r"""Monotone map between variables and standard normal numbers, at every incident energy, with a sharp edge.
 
-    Quantiles :math:`Q(\Phi(z), E)` are tabulated on a grid of energies E and of normal numbers z, and interpolated
-    linearly in both. A point mass at the lower end `floor` (an empty cell) is treated as a censored value: if a share p
-    of the events is empty, normal numbers below :math:`\Phi^{-1}(p)` map to values below the floor, which the caller
-    cuts off.
+    A variable is at its lower end, the floor (an empty cell), in a share p of the events: where the normal number z
+    lies below the threshold :math:`z_0 = \Phi^{-1}(p)`. Above it, the value is a quantile of the part above the floor,
+    which begins at its smallest value: nothing lies between that edge and the floor. Thresholds are tabulated at a few
+    energies; quantiles at these energies and at `knots` points from the threshold (at least -4) to 4. Both are
+    interpolated linearly in log E, the quantiles also between the points. Point :math:`x \in [0, 1]` lies at the part
+    :math:`(1 - b) x + b x^2` of this range: evenly (b = 0) for a variable that is never at the floor, else denser near
+    the edge (b = `_BEND`).
+
+    Below the threshold the value is the floor and the (negative) distance from the threshold: the caller cuts it off,
+    but knows which empty cell was nearest to a deposit.
+
+    The derivative of the edge: a small change of z moves events across the threshold in proportion to their density
+    there. Above the threshold the height of the edge is therefore spread over `EDGE`, in the derivative only.
 
     Args:
         variables: Number of variables V.
         floor: Values at or below it are censored.
         nodes: Number of energies of the table.
-        knots: Number of normal numbers of the table, evenly spaced from -4 to 4.
+        knots: Number of points of the table.
+
+    Attributes:
+        threshold: (V, nodes).
+        table: (V, nodes, knots).
     """
 
-    table: Tensor  # (nodes, knots, V)
+    threshold: Tensor
+    table: Tensor
 
-    def __init__(self, variables: int, *, floor: float = 0.0, nodes: int = 9, knots: int = 17) -> None:
+    def __init__(self, variables: int, *, floor: float = 0.0, nodes: int = 16, knots: int = 29) -> None:
         super().__init__()
         self.nodes = EnergyNodes(nodes)
         self.floor = floor
         self.knots = knots
-        self.spacing = 2 * KNOT_RANGE / (knots - 1)
-        self.register_buffer("table", torch.zeros(nodes, knots, variables))
-
-    @property
-    def grid(self) -> Tensor:
-        """The normal numbers of the table, (knots,)."""
-        return torch.linspace(-KNOT_RANGE, KNOT_RANGE, self.knots)
+        self.register_buffer("threshold", torch.full((variables, nodes), -_NEVER))
+        self.register_buffer("table", torch.zeros(variables, nodes, knots))
 
     def fit(self, values: Tensor, incident_energy: Tensor, weights: Tensor) -> None:
-        """Tabulate the quantiles of the training events.
+        """Tabulate thresholds and quantiles of the training events.
 
-        Nodes with too few events copy their neighbours, so that a sample of a single energy works. Discrete energies
-        that fall between nodes are described only roughly; the network has to learn the rest.
+        Nodes with too few events copy their neighbours. A variable with few values above the floor at a node takes its
+        quantiles there from farther events, too.
 
         Args:
             values: (N, V).
@@ -224,14 +262,26 @@ class ConditionalQuantile(nn.Module):
         """
         self.nodes.fit(incident_energy)
         place = self.nodes.position(incident_energy)
-        grid = self.grid.double()
+        always = (values > self.floor).all(0)
         known = []
         with stage("fitting quantiles", total=self.nodes.nodes) as update:
             for k in range(self.nodes.nodes):
-                near = (place - k).abs() <= self.nodes.reach(k)
+                distance = place - k
+                reach = self.nodes.reach(k)
+                near = distance.abs() <= reach
                 if int(near.sum()) >= _FEWEST:
-                    moved = self._moved_to_node(values[near], (place - k)[near], weights[near])
-                    self.table[k] = self._column(moved, weights[near], grid).to(self.table)
+                    threshold = self._threshold(values[near], weights[near])
+                    self.threshold[:, k] = torch.where(always, -_NEVER, threshold).to(self.table)
+                    columns = torch.arange(values.shape[1], device=values.device)
+                    while len(columns):
+                        x = self._moved_to_node(values[near][:, columns], distance[near], weights[near])
+                        made = self._quantiles(x, weights[near], self.threshold[columns, k])
+                        self.table[columns, k] = made.T.to(self.table)
+                        if reach > self.nodes.nodes:
+                            break
+                        columns = columns[(x > self.floor).sum(0) < _FEWEST_DEPOSITS]
+                        reach = 2 * reach
+                        near = distance.abs() <= reach
                     known.append(k)
                 update(k + 1)
         if not known:
@@ -239,89 +289,107 @@ class ConditionalQuantile(nn.Module):
                 f"training events: expected at least {_FEWEST} of similar energy, got {len(values)} spread over "
                 f"{self.nodes.nodes} energies; give more events"
             )
-        self.table.copy_(self.nodes.filled(self.table, known))
+        for entry in (self.threshold, self.table):
+            entry.copy_(self.nodes.filled(entry.transpose(0, 1), known).transpose(0, 1))
+        self.threshold[~(values > self.floor).any(0)] = _NEVER
 
     def _moved_to_node(self, values: Tensor, distance: Tensor, weights: Tensor) -> Tensor:
         """Extrapolate (N, V) values from the energies of their events to the energy of the node, along a fitted line.
 
         Without it, the width of the energy window would smear every variable that depends on the energy. Values at the
-        floor stay there. The slope of a variable with few values above the floor is shrunk towards zero.
+        floor stay there, and none passes the smallest one above it. The slope of a variable with few values above the
+        floor is shrunk towards zero.
 
         Args:
             values: (N, V).
             distance: (N,) position of each event relative to the node, in nodes.
             weights: (N,).
         """
-        w = weights.clamp(min=0)[:, None] * (values > self.floor)
+        above = values > self.floor
+        w = weights.clamp(min=0)[:, None] * above
         number, d = w.sum(0).clamp(min=TINY), distance[:, None]
         centre, mean = (w * d).sum(0) / number, (w * values).sum(0) / number
         covariance = (w * (d - centre) * (values - mean)).sum(0)
         slope = covariance / ((w * (d - centre) ** 2).sum(0) + TINY) * number / (number + _SLOPE_EVENTS)
-        return torch.where(
-            values > self.floor, (values - slope * d).clamp(min=self.floor + _LEAST_DISTANCE), values
-        )
+        edge = torch.where(above, values, torch.inf).amin(0)
+        return torch.where(above, torch.maximum(values - slope * d, edge), values)
 
-    def _column(self, values: Tensor, weights: Tensor, grid: Tensor) -> Tensor:
-        """Quantiles (knots, V) of (N, V) values of one energy at the normal numbers `grid` (knots,)."""
-        quantiles = weighted_quantiles(values, weights, torch.special.ndtr(grid)).double()
+    def _threshold(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Normal numbers (V,) below which a variable is at the floor, from (N, V) values of one energy."""
         w = weights.double() / weights.double().sum()
-        empty = (w[:, None] * (values <= self.floor)).sum(0)
         limit = 1 / (2 * len(values))
-        threshold = torch.special.ndtri(empty.clamp(limit, 1 - limit))  # where the point mass ends
-        above = (grid[:, None] > threshold) & (quantiles > self.floor)
-        # the first tabulated point above the mass, and the line from the end of the mass to it
-        infinity = torch.tensor(torch.inf, dtype=torch.float64)
-        value = torch.where(above, quantiles, infinity).amin(0)
-        number = torch.where(above, grid[:, None], infinity).amin(0)
-        never = ~above.any(0)
-        value = torch.where(never, torch.full_like(value, self.floor + 1), value)
-        number = torch.where(never, torch.full_like(number, KNOT_RANGE + 1), number)
-        slope = (value - self.floor) / (number - threshold).clamp(min=_LEAST_INTERVAL)
-        line = self.floor - slope * (threshold - grid[:, None])
-        has_mass = empty > limit
-        table = torch.where(
-            above | ~has_mass, quantiles, torch.where(never, line.clamp(max=self.floor), line)
-        )
-        return table.cummax(0).values
+        empty = w @ (values <= self.floor).double()
+        number: Tensor = torch.special.ndtri(empty.clamp(limit, 1 - limit))
+        return number
+
+    def _quantiles(self, values: Tensor, weights: Tensor, threshold: Tensor) -> Tensor:
+        """Quantiles (knots, V) of the part above the floor of (N, V) values of one energy."""
+        above = values > self.floor
+        w = weights.double() / weights.double().sum()
+        empty = w @ (~above).double()
+        begin, width = range_above(threshold.double())
+        knot = torch.linspace(0, 1, self.knots, dtype=torch.float64, device=values.device)[:, None]
+        fraction = torch.where(threshold > -KNOT_RANGE, from_knot(knot, _BEND), knot)
+        tail = torch.special.ndtr(-(begin + fraction * width))
+        # the same share of the part above the floor, whose size at farther energies may be another
+        share = tail / torch.special.ndtr(-begin)
+        quantiles = weighted_quantiles(values, weights, 1 - share * (1 - empty).clamp(0, 1)).double()
+        edge = torch.where(above, values, torch.inf).amin(0).double()
+        edge = torch.where(above.any(0), edge, self.floor + 1.0)
+        return torch.maximum(quantiles, edge).cummax(0).values
 
     def from_normal(self, z: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) normal numbers at (B,) energies to (B, V) values, with the batch innermost in memory."""
+        if usable(z, self.table):
+            sizes = (*self.table.shape[1:], KNOT_RANGE, self.floor, _LEAST_SPAN, EDGE, _BEND)
+            position = self.nodes.position(incident_energy)
+            return _each("sharp_quantiles", z, sizes, position, self.threshold, self.table)
+        basis = self.nodes(incident_energy).T
+        place, over = self._place(z.T, basis)
         if is_exporting():
-            basis, place = self.nodes(incident_energy).T, self._place(z.T)
             value = torch.zeros_like(place)
             for k in range(self.knots):  # at most two terms are not zero, so rounding does not add up
-                value = value + (self.table[:, k].T @ basis) * torch.relu(1 - (place - k).abs())
-            return value.T
-        if usable(z, self.table):
-            position = self.nodes.position(incident_energy)
-            made: Tensor = _Interpolated.apply(z.T.contiguous(), position, self.table)  # type: ignore[no-untyped-call]
-            return made.T
-        basis, place = self.nodes(incident_energy), self._place(z)
-        table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, z.shape[1])
-        left = place.detach().floor().clamp(max=self.knots - 2)
-        index = left.long()[:, None]
-        low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
-        between: Tensor = low + (place - left) * (high - low)
-        return between
+                value = value + (self.table[:, :, k] @ basis) * torch.relu(1 - (place - k).abs())
+        else:
+            table = self.table.transpose(1, 2) @ basis  # (V, knots, B)
+            left = place.detach().floor().clamp(max=self.knots - 2)
+            index = left.long()[:, None]
+            low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
+            value = low + (place - left) * (high - low)
+            rising = (table[:, 0] - self.floor).clamp(min=0) * (over / EDGE).clamp(max=1)
+            value = value + torch.where(self._bent, rising - rising.detach(), 0.0)
+        return torch.where(over > 0, value, self.floor + over).T
 
-    def _place(self, z: Tensor) -> Tensor:
-        """Position of normal numbers among the knots, from 0 to knots - 1."""
-        place: Tensor = ((z + KNOT_RANGE) / self.spacing).clamp(0, self.knots - 1)
-        return place
+    def _place(self, z: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+        """Places among the knots and distances above the threshold of normal numbers, (V, B) each."""
+        threshold = self.threshold @ basis
+        begin, width = range_above(threshold)
+        fraction = ((z - begin) / width).clamp(0, 1)
+        place = torch.where(self._bent, to_knot(fraction, _BEND), fraction).clamp(min=0) * (self.knots - 1)
+        return place, z - threshold
+
+    @property
+    def _bent(self) -> Tensor:
+        """Variables with an edge, (V, 1)."""
+        return self.threshold[:, :1] > -KNOT_RANGE
 
     def to_normal(self, values: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) values at (B,) energies to (B, V) normal numbers: the inverse of `from_normal`.
 
-        Values at the floor give the normal number where the point mass ends.
+        Values at the floor give the threshold.
         """
         most = max(1, _MOST_NUMBERS // (self.knots * values.shape[1]))
         if len(values) > most:  # the tables of all events at once would not fit into memory
             parts = zip(*(torch.split(x, most) for x in (values, incident_energy)), strict=True)
             return torch.cat([self.to_normal(*part) for part in parts])
-        basis = self.nodes(incident_energy)
-        table = (basis @ self.table.flatten(1)).reshape(-1, self.knots, values.shape[1])
-        index = (table <= values[:, None]).sum(1, keepdim=True).sub(1).clamp(0, self.knots - 2)
+        basis = self.nodes(incident_energy).T
+        table = self.table.transpose(1, 2) @ basis  # (V, knots, B)
+        rows = values.T
+        index = (table <= rows[:, None]).sum(1, keepdim=True).sub(1).clamp(0, self.knots - 2)
         low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
-        fraction = ((values - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
-        z: Tensor = (index[:, 0] + fraction) * self.spacing - KNOT_RANGE
-        return z
+        fraction = ((rows - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
+        threshold = self.threshold @ basis
+        begin, width = range_above(threshold)
+        knot = (index[:, 0] + fraction) / (self.knots - 1)
+        z = begin + torch.where(self._bent, from_knot(knot, _BEND), knot) * width
+        return torch.where(rows > self.floor, z, threshold).T

@@ -28,7 +28,7 @@ def weighted_quantiles(values: Tensor, weights: Tensor, probabilities: Tensor) -
     Args:
         values: (N, V).
         weights: (N,).
-        probabilities: (P,) from 0 to 1.
+        probabilities: (P,) from 0 to 1, or (P, V) with those of each column.
 
     Returns:
         (P, V) quantiles.
@@ -42,10 +42,12 @@ def weighted_quantiles(values: Tensor, weights: Tensor, probabilities: Tensor) -
     ordered, order = values.sort(0)
     cumulative = (weights[order].cumsum(0) - 0.5 * weights[order]) / total  # middle of each event's step
     cumulative = cumulative.cummax(0).values
-    targets = probabilities.to(cumulative)[:, None].expand(-1, values.shape[1]).T.contiguous()
-    right = torch.searchsorted(cumulative.T.contiguous(), targets).T.clamp(1, len(values) - 1)
+    if probabilities.ndim == 1:
+        probabilities = probabilities[:, None].expand(-1, values.shape[1])
+    targets = probabilities.to(cumulative)
+    right = torch.searchsorted(cumulative.T.contiguous(), targets.T.contiguous()).T.clamp(1, len(values) - 1)
     low, high = cumulative.gather(0, right - 1), cumulative.gather(0, right)
-    fraction = ((probabilities.to(low)[:, None] - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
+    fraction = ((targets - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
     return ordered.gather(0, right - 1).lerp(ordered.gather(0, right), fraction.to(ordered))
 
 

@@ -16,7 +16,6 @@ from hepgan.models.feature_maps import Resample
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.network import Network, has_half, in_half
 from hepgan.models.spectral_norm import normalise_spectrum
-from hepgan.models.wiring import Wiring
 from hepgan.transforms.kernels import usable
 
 SIZES = {"width": 8, "depth": 1, "channels": 2, "critic_width": 8, "critic_channels": 2}
@@ -27,7 +26,7 @@ half = pytest.mark.skipif(not has_half(), reason="the processor has no half prec
 
 
 class Everything(nn.Module):
-    """A network with each kind of step: vector -> image -> average, gate -> image -> residual layer -> outputs."""
+    """A network with each kind of step: vector -> image -> average, gate -> image -> hidden layers -> outputs."""
 
     def __init__(self, channels):
         super().__init__()
@@ -39,8 +38,7 @@ class Everything(nn.Module):
         self.paint = LocallyConnected2d(channels + 1, channels, size=(3, 5), kernel_size=3, padding=1)
         self.gate = LocallyConnected2d(channels, channels, size=(2, 3), kernel_size=1)
         self.finish = LocallyConnected2d(channels, 1, size=(2, 3), kernel_size=3, padding=1, stride=(1, 2))
-        self.hidden = nn.Linear(4, 5)
-        self.residual = nn.Linear(5, 5)
+        self.hidden, self.second = nn.Linear(4, 5), nn.Linear(5, 5)
         self.last = nn.Linear(5, 3)
 
     def forward(self, x, image):
@@ -49,8 +47,7 @@ class Everything(nn.Module):
         carried = self.resample(maps)
         maps = self.finish(torch.sigmoid(self.gate(carried)) * carried, slope=0.3)
         h = self.hidden(maps.permute(0, 2, 3, 1).flatten(1))
-        h = h + leaky_relu(self.residual(h), 0.2)
-        return self.last(h)
+        return self.last(leaky_relu(self.second(h), 0.2))
 
     def draw(self, wiring):
         x, joined = wiring.numbers(7), wiring.numbers(3, 5, self.channels + self.channels % 2 + 1)
@@ -63,8 +60,7 @@ class Everything(nn.Module):
         gate, gated = wiring.apply(self.gate, carried, sigmoid=True), wiring.numbers(*carried.shape)
         wiring.product(gate, carried, to=gated)
         h = wiring.apply(self.hidden, wiring.apply(self.finish, gated, slope=0.3).ravel())
-        h = wiring.sum(h, wiring.apply(self.residual, h, slope=0.2))
-        wiring.output(wiring.apply(self.last, h))
+        wiring.output(wiring.apply(self.last, wiring.apply(self.second, h, slope=0.2)))
         wiring.input(x)
         wiring.input(image)
 
@@ -108,13 +104,6 @@ def test_half_precision_rounds_products_only(channels):
         assert 0 < float((a - b).norm()) < 0.03 * float(b.norm())
 
 
-def test_only_neighbours_can_be_added():
-    wiring = Wiring(2)
-    image, vector = wiring.numbers(2, 2, 1), wiring.numbers(4)
-    with pytest.raises(ValueError, match="neighbours"):
-        wiring.sum(vector, image.ravel())
-
-
 @compiled
 def test_results_do_not_depend_on_the_number_of_threads():
     layers, network, x, image = everything(4, 300)
@@ -127,6 +116,20 @@ def test_results_do_not_depend_on_the_number_of_threads():
         torch.set_num_threads(threads)
     for a, b in zip(one, two, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@compiled
+def test_many_events_are_computed_in_pieces_whose_memory_is_used_again():
+    _, network, x, image = everything(2, 1200)
+    expected = network(x, image)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, image), expected, rtol=0, atol=0)
+        for batch in range(1, 1200, 150):
+            network(x[:, :batch], image[:, :batch])
+    pool = network.precision().pool
+    assert 1 < len(pool) <= 4
+    assert max(pool) <= 19
+    assert all(len(free) <= 4 for free in pool.values())
 
 
 @compiled

@@ -72,7 +72,7 @@ def perturbed(generator):
 @pytest.mark.parametrize("model", [SMALL, CONVOLUTION], ids=lambda model: model.paint)
 def test_any_geometry_and_any_conditions(n_layers, overflow, conditions, model):
     data = tiny_config(n_layers, overflow=overflow, conditions=conditions)
-    events = toy_showers(data)
+    events = toy_showers(data, n=600)
     generator = perturbed(fitted(data, events, model))
     latent = torch.randn(50, generator.n_latent, generator=torch.Generator().manual_seed(2))
     cells, over = generator(events.condition[:50], latent)

@@ -38,7 +38,8 @@ def test_two_workers_take_the_steps_of_one(recipe, track_recipe, tmp_path, monke
     sizes = {"width": 8, "depth": 1, "hinges": 5, "critic_width": 8, "critic_depth": 1}
     tracks = track_recipe(threads=1)
     recipes = {
-        "showers": recipe(weight="w", batch_size=33, grad_clip=1.0),
+        "showers": recipe(weight="w", batch_size=33, grad_clip=1.0, precision="float32"),
+        "half": recipe(weight="w", batch_size=33, grad_clip=1.0),  # on processors that have it
         "tracks": with_model(tracks, "cramer", name="dll", latent=3, **sizes),
         "vae": with_model(tracks, "alpha-gan", name="vae", likelihood="synthetic", **sizes),
     }
@@ -60,13 +61,18 @@ def test_two_workers_take_the_steps_of_one(recipe, track_recipe, tmp_path, monke
                 for key in alone
                 if key.startswith(f"{name}.{part}.") and key.endswith(".0")
             ]
-            moved = max((alone[f"{key}.3"] - alone[f"{key}.0"]).abs().max().item() for key in keys)
-            apart = max((alone[f"{key}.3"] - first[f"{key}.3"]).abs().max().item() for key in keys)
-            assert apart < 1e-3 * moved
-        losses = [key for key in alone if key.startswith(name) and key.count(".") == 1]
+            moved, apart = (
+                torch.cat([(alone[f"{key}.3"] - other[f"{key}.{k}"]).flatten() for key in keys])
+                for other, k in ((alone, 0), (first, 3))
+            )
+            # Adam turns the rounding of a gradient near zero into a step of its own, so all weights count together;
+            # numbers at the edge between two of half precision may be rounded to either
+            assert apart.norm() < (1e-2 if name == "half" else 1e-4) * moved.norm()
+        losses = [key for key in alone if key.startswith(f"{name}.") and key.count(".") == 1]
         assert len(losses) >= 3
         for key in losses:
-            assert first[key].item() == pytest.approx(alone[key].item(), rel=1e-4, abs=1e-6)
+            near = 3e-3 if name == "half" else 1e-4
+            assert first[key].item() == pytest.approx(alone[key].item(), rel=near, abs=1e-6)
 
 
 def started(arguments, settings, tmp_path, run):

@@ -216,11 +216,23 @@ def test_a_finished_run_resumes_to_itself(plain_tracks, tmp_path):
 # -- files of version 0.1
 
 
-@pytest.fixture(params=["showers", "tracks"])
+@pytest.fixture(params=["tracks"])
 def old_run(request, tmp_path, monkeypatch):
     """Copy of a run folder that version 0.1 left after 20 of 20 steps; its data are named from the repository."""
     monkeypatch.chdir(ROOT)
     return Path(shutil.copytree(VERSION_0_1 / request.param, tmp_path / request.param))
+
+
+def test_showers_of_version_0_1_are_not_resumed_and_stay_as_they_are(tmp_path, monkeypatch):
+    """Their start had other tables."""
+    monkeypatch.chdir(ROOT)
+    run = Path(shutil.copytree(VERSION_0_1 / "showers", tmp_path / "showers"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(
+        ModelFileError, match=r"(?s)does not fit the model.*resume with the version of hepgan"
+    ):
+        train(config.load(run / "config.toml"), run, resume=True, progress=False)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_run_of_version_0_1_exports_the_same_generator(old_run, tmp_path):

@@ -1,5 +1,7 @@
 """Conditions as network inputs: standardised numbers, one-hot categories, tent functions."""
 
+import math
+
 import pytest
 import torch
 
@@ -58,3 +60,22 @@ def test_a_threshold_that_the_weights_hide_is_no_node():
     tents = Tents(1, nodes=3)
     tents.fit(x, (x[:, 0] > 0.5).float())
     assert tents.place[0, 1].item() == pytest.approx(0.75, abs=0.01)
+
+
+def test_angles_of_showers_enter_as_cosine_and_sine():
+    conditions = [
+        ConditionConfig(name="phi", unit="rad", transform="linear"),
+        ConditionConfig(name="incident_energy", unit="GeV", transform="log"),
+    ]
+    scaling = ConditionScaling(conditions, periodic=True)
+    rng = torch.Generator().manual_seed(0)
+    phi = math.pi * (2 * torch.rand(5000, generator=rng) - 1)
+    condition = torch.stack([phi, torch.exp(torch.rand(5000, generator=rng))], 1)
+    scaling.fit(condition, torch.ones(5000))
+    features = scaling(condition)
+    assert features.shape == (5000, scaling.n_features) == (5000, 3)
+    torch.testing.assert_close(features.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(features.std(0), torch.ones(3), atol=1e-3, rtol=0)
+    a_turn_more = scaling(condition + torch.tensor([2 * math.pi, 0]))
+    torch.testing.assert_close(a_turn_more, features, atol=1e-4, rtol=0)
+    assert ConditionScaling(conditions).n_features == 2  # of tracks, whose tents follow an angle as it is

@@ -10,7 +10,7 @@ from hepgan.transforms.energy import ConditionalMoments, ConditionalQuantile, En
 
 def test_energy_nodes_sum_to_one_and_interpolate_linearly_in_log_energy():
     nodes = EnergyNodes(4)
-    nodes.fit(torch.tensor([1.0, 1000.0]))
+    nodes.fit(torch.logspace(0, 3, 50))
     energy = torch.tensor([0.1, 1.0, 10.0, 31.6228, 1000.0, 5000.0])
     weights = nodes(energy)
     torch.testing.assert_close(weights.sum(1), torch.ones(6))
@@ -101,6 +101,66 @@ def test_test_beams_of_one_and_two_energies(energies):
         assert made.std().item() == pytest.approx(1, abs=0.1)
 
 
+def test_few_energies_are_met_exactly():
+    """The energies of the CaloChallenge: a width that differs from one to the next is not smeared by the table."""
+    rng = torch.Generator().manual_seed(0)
+    energies = 2.0 ** torch.arange(8, 23)
+    energy = energies.repeat_interleave(1000)
+    width = 1 + (torch.arange(15) % 2).repeat_interleave(1000)
+    x = 20 + 3 * torch.log(energy)[:, None] + (width * torch.randn(15_000, generator=rng))[:, None]
+    quantile = ConditionalQuantile(1)
+    quantile.fit(x, energy, torch.ones(15_000))
+    assert quantile.nodes.position(energies).tolist() == list(range(15))
+    made = quantile.from_normal(torch.randn(15_000, 1, generator=rng), energy)
+    for k, value in enumerate(energies):
+        there, here = x[energy == value], made[energy == value]
+        assert here.mean().item() == pytest.approx(there.mean().item(), abs=0.2)
+        assert here.std().item() == pytest.approx(there.std().item(), rel=0.1), k
+
+
+def test_nothing_lies_between_the_floor_and_the_smallest_deposit():
+    rng = torch.Generator().manual_seed(0)
+    n = 40_000
+    energy = torch.exp(torch.rand(n, generator=rng) * 3)
+    deposit = 0.7 + torch.exp(torch.randn(n, 2, generator=rng))  # a spectrum with an edge at 0.7
+    hit = torch.rand(n, 2, generator=rng) < torch.stack(
+        [energy / 30, torch.zeros(n)], 1
+    )  # the second cell is dead
+    x = torch.where(hit, deposit, 0.0)
+    quantile = ConditionalQuantile(2)
+    quantile.fit(x, energy, torch.ones(n))
+    made = quantile.from_normal(torch.randn(n, 2, generator=rng), energy)
+    assert (made[:, 1] < 0).all()
+    assert not ((made > 0) & (made < 0.699)).any()
+    for low, high in ((1, 2), (4, 6), (15, 20)):
+        near = (energy > low) & (energy < high)
+        data, share = (values[near, 0] > 0 for values in (x, made))
+        assert share.float().mean().item() == pytest.approx(data.float().mean().item(), abs=0.03)
+        for level in (0.02, 0.5, 0.9):
+            data, got = (values[near, 0][values[near, 0] > 0].quantile(level).item() for values in (x, made))
+            assert got == pytest.approx(data, rel=0.1)
+    z = quantile.to_normal(x, energy)
+    back = quantile.from_normal(z + 1e-5, energy)
+    inside = hit & (z < 3)
+    torch.testing.assert_close(back[inside], x[inside], rtol=2e-2, atol=1e-2)
+
+
+def test_the_derivative_counts_events_that_cross_the_edge():
+    """A shift of all normal numbers changes the mean as its derivative says, although most of it is a step."""
+    n = 200_000
+    rng = torch.Generator().manual_seed(0)
+    energy = torch.full((n,), 10.0)
+    x = torch.where(torch.rand(n, 1, generator=rng) < 0.3, 5 + torch.rand(n, 1, generator=rng), 0.0)
+    quantile = ConditionalQuantile(1)
+    quantile.fit(x[:20_000], energy[:20_000], torch.ones(20_000))
+    z = torch.randn(n, 1, generator=rng).requires_grad_()
+    deposits = torch.relu(quantile.from_normal(z, energy))
+    (slope,) = torch.autograd.grad(deposits.mean() * n, z)
+    with torch.no_grad():
+        more, less = (torch.relu(quantile.from_normal(z + d, energy)).mean() for d in (0.05, -0.05))
+    assert slope.mean().item() == pytest.approx((more - less).item() / 0.1, rel=0.15)
+
+
 def test_entries_without_events_lie_between_their_neighbours():
     nodes = EnergyNodes(5)
     table = torch.tensor([[9.0], [1.0], [9.0], [3.0], [9.0]])
@@ -110,5 +170,5 @@ def test_entries_without_events_lie_between_their_neighbours():
 
 def test_too_few_events_are_named():
     energy = torch.linspace(1, 1000, 20)
-    with pytest.raises(DataError, match=r"expected at least 30 of similar energy, got 20 spread over 9"):
+    with pytest.raises(DataError, match=r"expected at least 30 of similar energy, got 20 spread over 16"):
         ConditionalQuantile(1).fit(torch.randn(20, 1), energy, torch.ones(20))

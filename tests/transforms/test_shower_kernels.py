@@ -97,9 +97,12 @@ def test_empty_showers_have_finite_features():
 def test_interpolated_quantiles_and_their_slopes(batch, monkeypatch):
     quantile = ConditionalQuantile(5)
     torch.manual_seed(4)
-    quantile.table.copy_(torch.rand(quantile.table.shape).cumsum(1))
+    quantile.table.copy_(torch.rand(quantile.table.shape).cumsum(2))
+    quantile.threshold[:3] = torch.rand(3, 16) * torch.tensor(
+        [[-3.0], [1.0], [3.0]]
+    )  # two cells are never empty
     incident = 100 * torch.rand(batch) + 1
-    quantile.nodes.fit(torch.tensor([2.0, 80.0]))
+    quantile.nodes.fit(torch.linspace(2, 80, 50))
     z = 3 * torch.randn(batch, 5)
     got = in_precision(lambda x: (quantile.from_normal(x, incident),), torch.float32, z)
     monkeypatch.setattr(energy, "usable", lambda *_: False)

@@ -61,7 +61,7 @@ struct Step {
     float slope;
 };
 
-enum Kind { linear, sigmoid, average, product, product_slope, sum, masked };
+enum Kind { linear, sigmoid, average, product, product_slope };
 
 // Sums over events of products: so many vectors, whose first numbers are x[..], times the numbers g..g+numbers.
 struct Outer {
@@ -173,14 +173,13 @@ template <typename M> inline void step(const Program &p, const Pass &at, const S
             }
             store(x + to, M::join(total));
         });
-    case product:
-    case sum: {
+    case product: {
         const long a = p.runs[t.run].first * events, b = p.runs[t.run + 1].first * events;
         return words<M>(at, t, block, [&](float *x, const float *) {
             vector left[per], right[per];
             split(x + a, left);
             split(x + b, right);
-            for (int m = 0; m < per; m++) left[m] = t.kind == product ? left[m] * right[m] : left[m] + right[m];
+            for (int m = 0; m < per; m++) left[m] *= right[m];
             store(x + to, M::join(left));
         });
     }
@@ -198,16 +197,6 @@ template <typename M> inline void step(const Program &p, const Pass &at, const S
             }
             store(g + a, M::join(right));
             store(g + own, M::join(left));
-        });
-    }
-    case masked: {  // a copy, times the slope where the pass is negative
-        const long a = p.runs[t.run].first * events;
-        return words<M>(at, t, block, [&](float *g, const float *x) {
-            vector value[per], side[per];
-            split(g + a, value);
-            split(x + to, side);
-            for (int m = 0; m < per; m++) value[m] = side[m] > 0 ? value[m] : t.slope * value[m];
-            store(g + to, M::join(value));
         });
     }
     }
@@ -367,7 +356,7 @@ struct Tiles {
 template <typename M>
 void weights(const Outer *tasks, long n, const Tiles &tiles, long rows, long batch, const float *x, const float *g,
              float *turned_x, float *turned_g, float *to, float *biases, Parallel parallel, int threads) {
-    const float one = M::per == 1 ? 1.0f : [] { union { unsigned bits; float number; } both = {0x3f803f80u}; return both.number; }();
+    const union { unsigned bits; float number; } ones = {M::per == 1 ? 0x3f800000u : 0x3f803f80u};
     constexpr long some = 32;  // tasks at once
     for (long block = 0; block * events < batch; block++) {
         const bool first = block == 0;
@@ -391,7 +380,7 @@ void weights(const Outer *tasks, long n, const Tiles &tiles, long rows, long bat
             wide total = first ? wide{} : load<wide>(biases + k);
             const float *row = at_number<M>(turned_g, k);
             for (int e = 0; e < events / M::per; e++, row += pitch)
-                total = wide_product<M>(one, load<wide>(row), total);
+                total = wide_product<M>(ones.number, load<wide>(row), total);
             store(biases + k, total);
         }
     }
@@ -446,10 +435,11 @@ void network_pass(long half, const Program *program, const Pass *at, Parallel pa
     pass<Single>(*program, *at, parallel, threads);
 }
 
-// Gradients of all parameters, in their order: `index` has the place of each among the sums, -1 for none.
-void network_weights(long half, const Outer *tasks, long n, const Tiles *tiles, long rows, long batch, const float *x, const float *g,
-                     float *turned_x, float *turned_g, float *made, float *biases, const int *index,
-                     float *const *parameters, const long *sizes, long n_parameters, Parallel parallel, int threads) {
+// Gradients of all parameters, times a scale, in their order: `index` has the place of each among the sums, -1 for none.
+void network_weights(long half, const Outer *tasks, long n, const Tiles *tiles, long rows, long batch, const float *x,
+                     const float *g, float *turned_x, float *turned_g, float *made, float *biases, const int *index,
+                     float *const *parameters, const long *sizes, long n_parameters, float scale, Parallel parallel,
+                     int threads) {
 #ifdef __AVX512BF16__
     if (half)
         weights<Half>(tasks, n, *tiles, rows, batch, x, g, turned_x, turned_g, made, biases, parallel, threads);
@@ -457,6 +447,6 @@ void network_weights(long half, const Outer *tasks, long n, const Tiles *tiles, 
 #endif
         weights<Single>(tasks, n, *tiles, rows, batch, x, g, turned_x, turned_g, made, biases, parallel, threads);
     for (long k = 0; k < n_parameters; index += sizes[k++])
-        for (long j = 0; j < sizes[k]; j++) parameters[k][j] = index[j] < 0 ? 0 : made[index[j]];
+        for (long j = 0; j < sizes[k]; j++) parameters[k][j] = index[j] < 0 ? 0 : scale * made[index[j]];
 }
 }

@@ -1,9 +1,8 @@
-// Showers on CPUs: quantiles of normal numbers, energies of a shower from logarithms, and what a critic sees of a shower;
-// with their derivatives. The formulas are those of `ConditionalQuantile`, `ShowerScaling` and `ShowerShapes`; all the
-// numbers of a few events stay in the cache from the first step to the last. Arrays are (rows, B), the batch innermost.
+// Showers on CPUs: energies of a shower from logarithms, and what a critic sees of a shower; with their derivatives. The
+// formulas are those of `ShowerScaling` and `ShowerShapes`; all the numbers of a few events stay in the cache from the
+// first step to the last. Arrays are (rows, B), the batch innermost.
 
 #include <cmath>
-#include <vector>
 
 #include "vectors.hpp"
 
@@ -342,31 +341,6 @@ template <typename F> void each_event(long batch, Parallel parallel, int threads
 
 extern "C" {
 
-// Quantiles of normal numbers z (V, B): a table (nodes, knots, V), linear between energies and between normal numbers,
-// which are evenly spaced from -range to range. `slope`, if not null, gets the derivatives.
-void interpolated(long variables, long batch, long nodes, long knots, float range, const float *z,
-                  const float *position, const float *table, float *value, float *slope, Parallel parallel,
-                  int threads) {
-    const float step = (knots - 1) / (2 * range), most = float(knots - 1);
-    const int last = int(knots) - 2, final = int(nodes) - 2, energy = int(knots);
-    share(variables, parallel, threads, [&](long v) {
-        std::vector<float> column(nodes * knots);  // side by side, so that it stays in the cache
-        for (long k = 0; k < nodes * knots; k++) column[k] = table[k * variables + v];
-        for (long b = 0; b < batch; b++) {
-            const float place = (z[v * batch + b] + range) * step;
-            const float inside = place < 0 ? 0 : place > most ? most : place;
-            const int knot = int(inside) < last ? int(inside) : last;
-            const int node = int(position[b]) < final ? int(position[b]) : final;
-            const int at = node * energy + knot;
-            const float share_of_next = position[b] - float(node);
-            const float a = column[at], c = column[at + 1];
-            const float low = a + share_of_next * (column[at + energy] - a);
-            const float high = c + share_of_next * (column[at + energy + 1] - c);
-            value[v * batch + b] = low + (inside - float(knot)) * (high - low);
-            if (slope) slope[v * batch + b] = place < 0 || place > most ? 0 : step * (high - low);
-        }
-    });
-}
 void shower_energies(const Calorimeter *c, const float *logs, const float *incident, float *cells, float *overflow,
                      float *raw, float *factors, Parallel parallel, int threads) {
     each_event(c->batch, parallel, threads, [&](long b, auto kind) {

@@ -190,7 +190,7 @@ def energy_scores(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor, *,
         fake: (F, B) generated events.
         other: (F, B) generated events, independent of the first ones.
         weights: (B,) weights.
-        least: Added under each square root.
+        least: Squared distances up to it count as zero.
     """
     arguments = (x.contiguous() for x in (real, fake, other, weights))
     made: Tensor = _EnergyScores.apply(*arguments, least)  # type: ignore[no-untyped-call]

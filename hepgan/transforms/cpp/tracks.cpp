@@ -442,24 +442,25 @@ void whitened_gradient(long n, long batch, float most, const float *free, const 
 }
 
 // Energy score of each event times its weight, (B), of real and two generated events (n, B); if wanted (not null), its
-// derivatives by both generated ones. `least` is added under the square roots.
+// derivatives by both generated ones. Squared distances up to `least` count as zero.
 void energy_score(long n, long batch, float least, const float *real, const float *fake, const float *other,
                   const float *weights, float *scores, float *by_fake, float *by_other, Parallel parallel, int threads) {
     each_block(batch, parallel, threads, [&](long begin, long end) {
         vectors(begin, end, [&](long e, auto kind) {
             using V = decltype(kind);
             const auto at = [&](const float *array, long row) { return load<V>(array + row * batch + e); };
-            V a = V{} + least, b = a, c = a, each = {};
+            V a = {}, b = {}, c = {}, each = {};
             for (long k = 0; k < n; k++) {
                 const V x = at(real, k), y = at(fake, k), z = at(other, k);
                 a += (x - y) * (x - y), b += (x - z) * (x - z), c += (y - z) * (y - z);
                 each += magnitude(x - y) + magnitude(x - z) - magnitude(y - z);
             }
-            a = root(a), b = root(b), c = root(c);
+            const auto length = [&](V square) { return square > least ? root(square) : V{}; };
+            const auto inverse = [&](V square) { return square > least ? 1 / length(square) : V{}; };
             const V weight = load<V>(weights + e);
-            store(scores + e, weight * (a + b - c + each));
+            store(scores + e, weight * (length(a) + length(b) - length(c) + each));
             if (!by_fake) return;
-            a = 1 / a, b = 1 / b, c = 1 / c;
+            a = inverse(a), b = inverse(b), c = inverse(c);
             for (long k = 0; k < n; k++) {
                 const V x = at(real, k), y = at(fake, k), z = at(other, k);
                 const V apart = (y - z) * c + sign(y - z);

@@ -258,6 +258,11 @@ class DataConfig(Table):
     test: float = Field(
         0.1, ge=0, lt=1, description="fraction of the events for `hepgan evaluate`, not used in training"
     )
+    withheld: dict[str, tuple[float, float]] = Field(
+        {},
+        description="range of a condition, as in `{ theta = [0.15, 0.2] }`, of which neither training nor validation "
+        "sees an event; `hepgan evaluate` measures inside it how well the generator interpolates",
+    )
     test_files: tuple[str, ...] = Field(
         (),
         description="files for `hepgan evaluate`, instead of the test fraction; not trained on, even if a glob of "
@@ -297,6 +302,13 @@ class DataConfig(Table):
             )
         if self.calorimeter is not None:
             self._one_incident_energy(self.calorimeter.incident_energy, names)
+        for name, (low, high) in self.withheld.items():
+            if name not in names:
+                raise ValueError(f"withheld: expected conditions ({shown(names)}), got {name!r}; correct it")
+            if not low < high:
+                raise ValueError(
+                    f"withheld.{name}: expected a range [low, high], got [{low:g}, {high:g}]; swap its ends"
+                )
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
         return self

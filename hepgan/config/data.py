@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, get_args
 
 import numpy as np
@@ -35,6 +35,11 @@ class ConditionConfig(Table):
     )
     categories: dict[str, float] = Field(
         {}, description="category: the branch's value for each name, as in `{ pi = 211, K = 321 }`"
+    )
+    by_file: dict[str, float | str] = Field(
+        {},
+        description="value, or name of the category, in all events of a file, by the file's name or pattern, as in "
+        '`{ "eplus_*.root" = "e+", "gamma_*.root" = "gamma" }`; for files without the branch',
     )
     integer: bool = Field(
         False,
@@ -68,7 +73,19 @@ class ConditionConfig(Table):
             )
         if self.integer and self.transform == "category":
             raise ValueError("integer = true is for counts; a category is not dithered: leave it out")
+        for pattern, value in self.by_file.items():
+            expected = f"one of {_listed(self.categories)}" if self.categories else "a number"
+            known = [*self.categories, *self.categories.values()]
+            if (isinstance(value, str) or self.categories) and value not in known:
+                raise ValueError(f"by_file: {pattern!r}: expected {expected}, got {shown(value)}; correct it")
         return self
+
+    def of_file(self, path: str) -> float | None:
+        """The value that `by_file` gives to all events of a file; None if no pattern fits."""
+        for pattern, value in self.by_file.items():
+            if PurePath(path).match(pattern):
+                return self.categories[value] if isinstance(value, str) else value
+        return None
 
 
 class TargetConfig(Table):

@@ -57,7 +57,7 @@ _ETA = (r"(^|[_.])eta($|[_.])", "pseudorapidity", "eta$")
 _OCCUPANCY = ("ntracks", "nspdhits", "nvelotracks", r"(^|[_.])n\w*(tracks|hits|clusters|pvs)")
 _WEIGHTS = ("sweight", r"(^|[_.])sw($|[_.])", "weight")
 _MEV_MEAN = 500.0  # a mean momentum above this is in MeV/c, below in GeV/c
-_PDG = {11: "e", 13: "mu", 211: "pi", 321: "K", 2212: "p"}  # Particle Data Group
+_PDG = {11: "e", 13: "mu", 22: "gamma", 211: "pi", 321: "K", 2212: "p"}  # Particle Data Group
 
 
 def _toml(value: str | Sequence[str] | Mapping[str, str]) -> str:

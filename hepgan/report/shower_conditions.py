@@ -17,6 +17,8 @@ __all__ = ["condition_sections"]
 
 _LAYERS = 3  # with most energy, in the figure of a condition
 
+_WITHHELD = " The training saw no event between {:.4g} and {:.4g}."
+
 _TITLES = {
     "centre_x": "centre x [mm]",
     "centre_y": "centre y [mm]",
@@ -73,8 +75,14 @@ def condition_sections(
             Section(
                 f"condition-{axis.name}",
                 f"Showers against {axis.name}",
-                "Means in bins of this condition. Good: ratios in the blue bands, and differences of the shower's "
-                "centre at 0 within the errors; a slope below means that the sample does not follow the condition.",
+                "Means in bins of this condition. Good: ratios in the blue bands"
+                + (
+                    ", and differences of the shower's centre at 0 within the errors; a slope below means that the "
+                    "sample does not follow the condition."
+                    if values.centre
+                    else "."
+                )
+                + (_WITHHELD.format(*axis.withheld) if axis.withheld else ""),
                 plots.profiles(
                     axis.x,
                     panels,

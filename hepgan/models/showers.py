@@ -40,8 +40,9 @@ from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE
 from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
-from hepgan.transforms.energy import ConditionalQuantile, Separate
+from hepgan.transforms.energy import ConditionalQuantile
 from hepgan.transforms.exporting import is_exporting
+from hepgan.transforms.separate import Separate
 from hepgan.transforms.showers import ShowerScaling
 
 __all__ = ["PAINT", "CaloGenerator"]

@@ -6,7 +6,6 @@ spread, and `ConditionalQuantile` makes them standard normal with tabulated quan
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hepgan.errors import ConfigError, DataError
+from hepgan.errors import DataError
 from hepgan.progress import stage
 from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.kernels import run, usable
@@ -25,7 +24,6 @@ __all__ = [
     "ConditionalMoments",
     "ConditionalQuantile",
     "EnergyNodes",
-    "Separate",
     "from_knot",
     "range_above",
     "to_knot",
@@ -46,7 +44,6 @@ _FEWEST_DEPOSITS = (
 _BEND = (
     0.99  # of the knots of a variable with an edge: far denser there, where the spectrum has its structure
 )
-_LARGEST = 80.0  # logarithm of the largest number that tables are set apart by; single precision ends at 88
 EDGE = 0.5
 """Width in z above a threshold over which the derivative of the edge there is spread."""
 
@@ -59,7 +56,7 @@ class EnergyNodes(nn.Module):
     linear in log E between two of them, node k has the weight :math:`\max(0, 1 - |p - k|)`.
 
     Several tables, one a particle for example, stand one behind the other: the energies of table k are multiplied by
-    the k-th power of a factor that sets them apart (`Separate`).
+    the k-th power of a factor that sets them apart (`hepgan.transforms.separate`).
 
     Args:
         nodes: Number of energies at which each table has entries (>= 2).
@@ -133,58 +130,6 @@ class EnergyNodes(nn.Module):
     def forward(self, incident_energy: Tensor) -> Tensor:
         """Map (B,) energies to (B, nodes) interpolation weights, which are non-negative and sum to one."""
         return torch.relu(1 - (self.position(incident_energy)[:, None] - self.number).abs())
-
-
-class Separate(nn.Module):
-    """Incident energies as `EnergyNodes` takes them for several tables, one for each combination of categories.
-
-    Args:
-        sizes: Number of categories of each condition that has some.
-    """
-
-    lowest: Tensor
-    powers: Tensor
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.sizes, self.tables = list(sizes), math.prod(sizes)
-        if self.sizes:
-            self.register_buffer("lowest", torch.ones(()))
-            self.register_buffer("powers", torch.ones(sum(sizes)))  # the factor of each category
-
-    def fit(self, incident_energy: Tensor) -> None:
-        """Set the factors for (N,) energies.
-
-        Raises:
-            ConfigError: If there are too many tables for the range of energies.
-        """
-        if not self.sizes:
-            return
-        log_energy = torch.log(incident_energy.double())
-        width = float(log_energy.max() - log_energy.min())
-        apart = 2 * width + 1  # the space between tables is wider than any within one
-        if apart * self.tables > _LARGEST:
-            raise ConfigError(
-                f"data.conditions: expected at most {int(_LARGEST / apart)} combinations of categories at energies "
-                f"that span a factor {math.exp(width):.3g}, got {self.tables}; train them apart"
-            )
-        self.lowest.copy_(incident_energy.min())
-        strides = [math.prod(self.sizes[:k]) for k in range(len(self.sizes))]
-        exponents = [
-            apart * stride * value
-            for size, stride in zip(self.sizes, strides, strict=True)
-            for value in range(size)
-        ]
-        self.powers.copy_(torch.tensor(exponents, dtype=torch.float64).exp())
-
-    def forward(self, incident_energy: Tensor, indicators: Sequence[Tensor]) -> Tensor:
-        """Map (B,) energies and the one-hot codes (B, size) of each condition with categories to (B,) numbers."""
-        if not self.sizes:
-            return incident_energy
-        result = incident_energy / self.lowest
-        for code, powers in zip(indicators, torch.split(self.powers, self.sizes), strict=True):
-            result = result * (code * powers).sum(1)
-        return result
 
 
 class ConditionalMoments(nn.Module):

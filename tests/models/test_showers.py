@@ -6,7 +6,9 @@ import torch
 from hepgan.config import CaloModelConfig, parse
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
-from hepgan.errors import DataError
+from hepgan.errors import ConditionRangeError, DataError
+from hepgan.exporting.onnx import write
+from hepgan.inference.generator import Generator
 from hepgan.models import CaloCritic, CaloGenerator
 from hepgan.transforms.energy import ConditionalQuantile
 
@@ -173,7 +175,7 @@ def test_untrained_generator_has_response_and_fractions_of_geant4(geant):
         assert made == pytest.approx(data, rel=0.03)
 
 
-def test_each_particle_has_its_own_statistics():
+def test_each_particle_has_its_own_statistics(tmp_path):
     data, events = of_species(*(lambda d: (d, toy_showers(d)))(tiny_config(2, overflow=True)))
     generator = fitted(data, events)
     assert generator.start is None
@@ -187,6 +189,12 @@ def test_each_particle_has_its_own_statistics():
         assert got.nanmean().item() == pytest.approx(expected.nanmean().item(), rel=0.03)
     apart = [x[1::2, last].mean() / x[::2, last].mean() for x in (cells, events.outputs[0])]
     assert apart[0].item() == pytest.approx(apart[1].item(), rel=0.05)
+    write(generator, tmp_path / "m.onnx", data=data, provenance={}, metrics={})  # compares with torch
+    model = Generator(tmp_path / "m.onnx")
+    made = model.generate(incident_energy=5.0, particle=["e+", "gamma"], n=2, seed=1)
+    assert made["particle"].tolist() == [-11, 22]
+    with pytest.raises(ConditionRangeError, match=r"'particle': .*'mu'"):
+        model.generate(incident_energy=5.0, particle="mu")
 
 
 def test_a_category_without_events_is_refused():

@@ -372,7 +372,7 @@ class ConditionalQuantile(nn.Module):
         place, over = self._place(z.T, basis)
         if is_exporting():
             value = torch.zeros_like(place)
-            for some in torch.arange(self.knots).split(_TOGETHER):
+            for some in torch.split(torch.arange(self.knots), _TOGETHER):
                 heights = (self.table[:, :, some].permute(2, 0, 1).flatten(0, 1) @ basis).reshape(
                     len(some), len(place), -1
                 )

@@ -8,15 +8,23 @@ from torch import Tensor, nn
 from hepgan.geometry import CaloLayer
 from hepgan.transforms.quantiles import TINY
 
-__all__ = ["Cells", "Frame", "Network", "positive"]
+__all__ = ["Cells", "Edges", "Frame", "Network", "positive"]
 
+Edges = tuple[Tensor, Tensor]
+"""Edges of columns (n_x, 6, B) and rows (n_y, 6, B) as seen from points on the axis: lower ones, then upper ones."""
+
+_BEND = 0.22  # of `positive`: its values, steps between quantiles, are 0.01 to 1
+_POINTS = 3  # on the axis of the shower, in each layer
+_SHARP = (
+    2.0  # spread of the first weights of what depends on places; with less, edges of cells are learned slowly
+)
 _RIDGE = 1e-4  # of the regression of the centres, relative to its data
 _TURNS = 3  # of that regression, with far cells weighing less each time
 
 
 def positive(x: Tensor) -> Tensor:
-    """A smooth positive function that costs a square root: about x for large x, 0.5 at zero, 1 / (4 |x|) far below."""
-    return (x + torch.sqrt(x.square() + 1)) / 2
+    """A smooth positive function that costs a square root: about x for large x, `_BEND`^2 / (4 |x|) far below zero."""
+    return (x + torch.sqrt(x.square() + _BEND**2)) / 2
 
 
 class Network(nn.Module):
@@ -37,7 +45,7 @@ class Network(nn.Module):
 
     def __init__(self, own: int, common: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.register_buffer("own", 0.7 * torch.randn(hidden, own))
+        self.register_buffer("own", _SHARP * 0.7 * torch.randn(hidden, own))
         self.register_buffer("common", 0.5 * torch.randn(hidden, common))
         self.register_buffer("bias", torch.randn(hidden))
         self.register_buffer("weight", 0.5 * torch.randn(outputs, hidden) / hidden**0.5)
@@ -55,7 +63,6 @@ class Cells(nn.Module):
     """Numbers of the cells of a layer that are linear in products of a function of x and one of y.
 
     Args:
-        layer: The layer.
         common: Inputs C of the event.
         shapes: Number R of products.
         hidden: Hidden units.
@@ -66,50 +73,65 @@ class Cells(nn.Module):
     offset: Tensor
     root: Tensor
 
-    def __init__(self, layer: CaloLayer, common: int, shapes: int, hidden: int, outputs: int) -> None:
+    def __init__(self, common: int, shapes: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.cells = layer.n_cells
-        self.columns = Network(2, common, hidden, shapes)
-        self.rows = Network(2, common, hidden, shapes)
+        self.columns = Network(2 * _POINTS, common, hidden, shapes)
+        self.rows = Network(2 * _POINTS, common, hidden, shapes)
         self.register_buffer("read", 0.1 * torch.randn(outputs, shapes))
         self.register_buffer("offset", torch.zeros(outputs, 1))
         self.register_buffer("root", torch.eye(shapes))  # of the sum of squares of the outputs
 
     def products(self, x: Tensor, y: Tensor, common: Tensor) -> Tensor:
-        """Map edges (n_x, 2, B), (n_y, 2, B) and (C, B) to (n_cells, R, B)."""
+        """Map edges (n_x, 6, B), (n_y, 6, B) and (C, B) to (n_x n_y, R, B)."""
         product = self.columns(x, common)[:, None] * self.rows(y, common)
-        flat: Tensor = product.reshape(self.cells, product.shape[2], -1)
+        flat: Tensor = product.reshape(len(x) * len(y), product.shape[2], -1)
         return flat
 
     def forward(self, x: Tensor, y: Tensor, common: Tensor) -> Tensor:
-        """The numbers (n_cells, P, B); arguments as in `products`."""
+        """The numbers (n_x n_y, P, B); arguments as in `products`."""
         return torch.matmul(self.read, self.products(x, y, common)) + self.offset
 
 
 class Frame(nn.Module):
-    """Distances of the edges of a layer's cells from the expected centre of the shower.
+    """Distances of the edges of a layer's cells from points on the expected axis of the shower.
 
     Args:
         layer: The layer.
         terms: Number T of terms of the polynomial.
+        part: Half of its thickness, relative to the distance of the last layer from the first.
+
+    Attributes:
+        unit: Length (mm) that distances are measured in.
+        centre: (2, T) coefficients of the expected centre, in that unit.
+        points: (3,) places of the points on the axis, from the expected centre on, in units of the tilt.
+        stretch: (2, 1) of the distances, before logarithms are taken.
     """
 
     x: Tensor
     y: Tensor
+    unit: Tensor
     centre: Tensor
-    width: Tensor
+    points: Tensor
+    stretch: Tensor
 
-    def __init__(self, layer: CaloLayer, terms: int) -> None:
+    def __init__(self, layer: CaloLayer, terms: int, part: float) -> None:
         super().__init__()
         self.moves = layer.coordinates != "polar"
-        pitch = torch.tensor([(e[-1] - e[0]) / (len(e) - 1) for e in (layer.x, layer.y)])
         self.register_buffer("x", torch.tensor(layer.x), persistent=False)
         self.register_buffer("y", torch.tensor(layer.y), persistent=False)
+        self.pitch = [(e[-1] - e[0]) / (len(e) - 1) for e in (layer.x, layer.y)]
+        self.register_buffer("unit", torch.tensor(min(self.pitch)))
         self.register_buffer("centre", torch.zeros(2, terms))
-        self.register_buffer("width", pitch)
+        self.register_buffer("points", torch.linspace(-part, part, _POINTS))
+        self.register_buffer("stretch", torch.ones(2, 1))
 
-    def fit(self, cells: Tensor, terms: Tensor, weights: Tensor) -> float:
-        """Fit the centre to (N, n) energies of the cells with (T, N) terms; returns the size of the shower."""
+    @property
+    def fitted(self) -> list[Tensor]:
+        """The buffers that are fitted together with the networks."""
+        return [self.centre, self.points, self.stretch] if self.moves else []
+
+    def fit(self, cells: Tensor, terms: Tensor, weights: Tensor) -> None:
+        """Fit the centre to (N, n) energies of the cells with (T, N) terms, and set the unit."""
         middle = [(edges[1:] + edges[:-1]) / 2 for edges in (self.x, self.y)]
         size = cells.reshape(-1, len(middle[0]), len(middle[1]))
         projected = [size.sum(2), size.sum(1)]
@@ -119,23 +141,32 @@ class Frame(nn.Module):
         gram = gram + _RIDGE * gram.diagonal().mean() * torch.eye(len(terms))
         widths = []
         for axis, (place, energy) in enumerate(zip(middle, projected, strict=True)):
-            reach = float(place[-1] - place[0]) + float(self.width[axis])
+            reach = float(place[-1] - place[0]) + self.pitch[axis]
             near = energy
             for _ in range(_TURNS):
                 mean = (near @ place) / near.sum(1).clamp(min=TINY)
                 self.centre[axis] = torch.linalg.solve(gram, terms @ (w * mean))
                 distance = (place - (self.centre[axis] @ terms)[:, None]).abs()
-                widths.append(float((energy * distance).sum() / energy.sum().clamp(min=TINY)))
                 near = energy / (1 + (distance / (0.25 * reach)) ** 2)
-        # along an axis of large cells all energy seems to lie in the middle of one
-        return max(widths[_TURNS - 1], widths[-1])
+            widths.append(float((energy * distance).sum() / energy.sum().clamp(min=TINY)))
+        self.unit.fill_(max(min(widths) / 2, 0.1 * min(self.pitch)))
+        self.centre /= self.unit
 
-    def forward(self, terms: Tensor) -> tuple[Tensor, Tensor]:
-        """Edges of the columns (n_x, 2, B) and rows (n_y, 2, B) as seen from the shower, from (T, B) terms."""
+    def forward(self, terms: Tensor, tilt: Tensor) -> Edges:
+        """Edges of the columns (n_x, 6, B) and rows (n_y, 6, B) as seen from points on the axis.
+
+        Args:
+            terms: (T, B).
+            tilt: (2, B), how far the axis moves from the first layer to the last (mm).
+        """
         found = []
-        for edges, row, width in zip((self.x, self.y), torch.split(self.centre, 1), self.width, strict=True):
-            distance = (edges[:, None] - torch.matmul(row, terms)) / width
+        rows = zip(
+            (self.x, self.y), *(torch.split(x, 1) for x in (self.centre, tilt, self.stretch)), strict=True
+        )
+        for edges, row, moved, stretch in rows:
+            place = torch.matmul(row, terms) + self.points[:, None] * (moved / self.unit)
+            distance = (edges[:, None, None] / self.unit - place) * stretch
             size = distance.abs()
             squashed = torch.log(size + torch.sqrt(size.square() + 1)) * (distance / (size + TINY)) / 2
-            found.append(torch.stack([squashed[:-1], squashed[1:]], 1))
+            found.append(torch.cat([squashed[:-1], squashed[1:]], 1))
         return found[0], found[1]

@@ -38,6 +38,7 @@ from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE
+from hepgan.models.start_fit import fit_start
 from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
 from hepgan.transforms.energy import ConditionalQuantile
@@ -196,8 +197,7 @@ class CaloGenerator(nn.Module):
         if by_cell and self.n_conditions > 1 + len(categories):
             self.separate = Separate([])
             self.start = ConditionalStart(
-                self.calorimeter,
-                n_global=n_global,
+                self.scaling,
                 features=self.condition_scaling.n_features,
                 factors=self.n_shared,
             )
@@ -251,7 +251,9 @@ class CaloGenerator(nn.Module):
             variables = self.scaling(cells, overflow, energy)
             if self.start is not None:
                 features = self.condition_scaling(condition)
-                self.start.fit(cells, variables, features, energy, weights, rng=rng)
+                fit_start(
+                    self.start, cells, variables, features, energy, weights, scaling=self.scaling, rng=rng
+                )
                 return
             self.separate.fit(energy)
             energy = self._tabled(condition)
@@ -315,33 +317,29 @@ class CaloGenerator(nn.Module):
         Returns:
             Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the unit of the calorimeter.
         """
-        energy, (features, inputs) = self.incident_energy(condition), self._seen(condition)
-        tabled = self._tabled(condition)
-        z = self._normal(tabled, features, inputs, latent)
+        energy = self.incident_energy(condition)
+        z, inputs = self._normal(condition, energy, latent)
         if self.start is not None and inputs is not None:
             variables = self.start.from_normal(z, inputs, energy)
         else:
-            variables = self.quantile.from_normal(z, tabled)
+            variables = self.quantile.from_normal(z, self._tabled(condition))
         return self.scaling.inverse(variables, energy)
 
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
-        return self._normal(self._tabled(condition), *self._seen(condition), latent)
+        return self._normal(condition, self.incident_energy(condition), latent)[0]
 
-    def _seen(self, condition: Tensor) -> tuple[Tensor, Inputs | None]:
-        """Features (B, C) of the conditions, and what the start that follows all of them, if it is that one, sees."""
+    def _normal(self, condition: Tensor, energy: Tensor, latent: Tensor) -> tuple[Tensor, Inputs | None]:
+        """Normal numbers (B, n_variables), and what the start that follows all conditions, if it is that one, sees."""
         features = self.condition_scaling(condition)
-        return features, None if self.start is None else self.start.inputs(features)
-
-    def _normal(self, energy: Tensor, features: Tensor, inputs: Inputs | None, latent: Tensor) -> Tensor:
         variables, n_global = self.scaling.n_variables, self.scaling.n_global
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
-        base = own[0]
-        if self.start is not None and inputs is not None:
-            base = self.start(shared, base, inputs)
+        base, inputs = own[0], None
+        if self.start is not None:
+            base, inputs = self.start(shared, base, features, energy, self.scaling)
         elif self.copula is not None:
-            base = self.copula(shared, base, energy)
+            base = self.copula(shared, base, self._tabled(condition))
         # split, not sliced: the derivative of a slice is a copy of the whole
         sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
         noise, *noises = torch.split(own, sizes, 1)
@@ -354,12 +352,12 @@ class CaloGenerator(nn.Module):
             cells, numbers = (torch.split(x, [n_global, x.shape[-2] - n_global], -2)[1] for x in (base, own))
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.in_half):
                 parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
-            return torch.cat(parts).T
+            return torch.cat(parts).T, inputs
         maps: Tensor | None = None
         for stream, image, noise in zip(self.streams, bases, noises, strict=True):
             correction, maps = stream(trunk, image, noise, maps)
             parts.append(image + correction)
-        return torch.cat(parts).T
+        return torch.cat(parts).T, inputs
 
     @cached_property
     def network(self) -> Network | None:

@@ -128,7 +128,35 @@ class ShowerScaling(nn.Module):
             )
             inside, outside = energies(variables.T, incident_energy, settings)
             return inside.T, outside.T
-        layers, n_global, rows = self.calorimeter.n_layers, self.n_global, variables.T
+        n_global, rows = self.n_global, variables.T
+        within, overflow = self._within(rows, incident_energy)
+        cells = []
+        for inside, s in zip(within, self.calorimeter.slices(), strict=True):
+            logs = rows[n_global:][s]
+            # if all cells of a layer are below the floor, raise them until the brightest one can take the energy
+            logs = logs - torch.clamp(logs.amax(0, keepdim=True) - _LEAST, max=0)
+            raw = torch.relu(torch.exp(logs) - 1)
+            cells.append(raw * (inside / (raw.sum(0, keepdim=True) + TINY)))
+        return torch.cat(cells).T, overflow.T
+
+    def layer_logs(self, variables: Tensor, incident_energy: Tensor) -> Tensor:
+        r"""Map the first variables to :math:`\log(1 + E/\epsilon)` of the layers and the particle.
+
+        The energy E of a layer is that of all its cells together.
+
+        Args:
+            variables: (B, n_global or more).
+            incident_energy: (B,).
+
+        Returns:
+            (n_layers + 1, B), the incident energy last.
+        """
+        within, _ = self._within(variables.T, incident_energy)
+        return torch.log(torch.cat([*within, incident_energy[None]]) / self.offset + 1)
+
+    def _within(self, rows: Tensor, incident_energy: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Energies (1, B) that the cells of each layer hold together, and overflow (n_overflow, B)."""
+        layers, n_global = self.calorimeter.n_layers, self.n_global
         total = torch.relu(rows[:1]) * incident_energy
         parts = torch.relu(torch.exp(rows[1:n_global]) - 1) * self.offset
         energy: list[Tensor] = [total] * layers
@@ -140,15 +168,10 @@ class ShowerScaling(nn.Module):
         overflow = parts[layers - 1 :]
         if self.n_overflow:
             overflow = torch.minimum(overflow, torch.cat(energy))
-        cells = []
-        for layer, s in enumerate(self.calorimeter.slices()):
-            inside = energy[layer] - overflow[layer : layer + 1] if self.n_overflow else energy[layer]
-            logs = rows[n_global:][s]
-            # if all cells of a layer are below the floor, raise them until the brightest one can take the energy
-            logs = logs - torch.clamp(logs.amax(0, keepdim=True) - _LEAST, max=0)
-            raw = torch.relu(torch.exp(logs) - 1)
-            cells.append(raw * (inside / (raw.sum(0, keepdim=True) + TINY)))
-        return torch.cat(cells).T, overflow.T
+            energy = [
+                inside - outside for inside, outside in zip(energy, torch.split(overflow, 1), strict=True)
+            ]
+        return energy, overflow
 
     def get_extra_state(self) -> Tensor:
         """Order of the layers, saved with the weights."""

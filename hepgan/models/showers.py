@@ -8,7 +8,7 @@ layers, and each stream passes information on to the next. Differences from Calo
 - The network works on variables that `ConditionalQuantile` has made standard normal at every energy. Before any
   training the generator is a Gaussian copula (`FactorCopula`), with the right spectra, occupancy and linear
   correlations. The streams start at zero and learn from the critic what the copula lacks. With more conditions than the
-  energy, `ConditionalStart` is both.
+  energy, `ConditionalStart` is both; in calorimeters of many cells around the axis, `RingStart` has the spectra.
 - The critic is that of `hepgan.models.shower_critic`.
 
 Two options remove the dependence on cell positions, to measure its benefit: convolutions in place of locally
@@ -36,6 +36,7 @@ from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE
+from hepgan.models.ring_start import RingStart
 from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
 from hepgan.transforms.energy import ConditionalQuantile
@@ -157,7 +158,7 @@ class CaloGenerator(nn.Module):
         calorimeter: The geometry; by default the one of `data`.
 
     Attributes:
-        n_latent: Number of latent numbers of a shower: n_shared, and n_own for each variable of `scaling`.
+        n_latent: Number of latent numbers of a shower: n_shared, and n_own for each of n_variables.
         in_half: Whether the streams, if they are a compiled function, compute in half precision; trainings set it.
         condition_range: (n_conditions, 2) smallest and largest value of each condition in the training events.
     """
@@ -179,13 +180,17 @@ class CaloGenerator(nn.Module):
         self.energy_unit = energy_factor(data.conditions[self.energy_index].unit or calo.unit, calo.unit)
         self.condition_scaling = ConditionScaling(data.conditions, periodic=True)
         self.scaling = ShowerScaling(self.calorimeter, n_overflow=self.n_overflow)
-        variables = self.scaling.n_variables
+        self.rings: RingStart | None = None
+        if model.statistics == "rings":
+            self.rings = RingStart(self.calorimeter, n_overflow=self.n_overflow)
+        self.n_global = (self.rings or self.scaling).n_global
+        self.n_variables = variables = self.n_global + self.calorimeter.n_cells
         self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
 
         self.n_shared, self.n_own = model.latent, model.cell_latent
         self.painted, self.trunk_width = model.paint, model.width
         self.n_latent = self.n_shared + self.n_own * variables
-        n_global = self.scaling.n_global
+        n_global = self.n_global
         by_cell = model.statistics == "cells"
         self.start: ConditionalStart | None = None
         if by_cell and self.n_conditions > 1:
@@ -195,8 +200,9 @@ class CaloGenerator(nn.Module):
                 features=self.condition_scaling.n_features,
                 factors=self.n_shared,
             )
-        self.quantile = ConditionalQuantile(variables if self.start is None else 0)
-        self.copula = FactorCopula(variables, self.n_shared) if by_cell and self.start is None else None
+        self.quantile = ConditionalQuantile(0 if self.start or self.rings else variables)
+        correlated = (by_cell and self.start is None) or self.rings is not None
+        self.copula = FactorCopula(variables, self.n_shared) if correlated else None
         first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
         sizes = [first] + [model.width] * model.depth
         trunk: list[nn.Module] = []
@@ -238,6 +244,10 @@ class CaloGenerator(nn.Module):
                     response,
                     self.energy_name,
                 )
+            if self.rings is not None and self.copula is not None:
+                z, censored = self.rings.fit(cells, overflow, energy, weights, offset=self.scaling.offset)
+                self.copula.fit(z, censored, energy, weights, rng=rng)
+                return
             variables = self.scaling(cells, overflow, energy)
             if self.start is not None:
                 features = self.condition_scaling(condition)
@@ -281,6 +291,9 @@ class CaloGenerator(nn.Module):
         """
         energy, (features, inputs) = self.incident_energy(condition), self._seen(condition)
         z = self._normal(energy, features, inputs, latent)
+        if self.rings is not None:
+            made: tuple[Tensor, Tensor] = self.rings.from_normal(z, energy)
+            return made
         if self.start is not None and inputs is not None:
             variables = self.start.from_normal(z, inputs, energy)
         else:
@@ -297,7 +310,7 @@ class CaloGenerator(nn.Module):
         return features, None if self.start is None else self.start.inputs(features)
 
     def _normal(self, energy: Tensor, features: Tensor, inputs: Inputs | None, latent: Tensor) -> Tensor:
-        variables, n_global = self.scaling.n_variables, self.scaling.n_global
+        variables, n_global = self.n_variables, self.n_global
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
         base = own[0]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hepgan.progress import duration, stage
 from hepgan.transforms.energy import EnergyNodes
 
-__all__ = ["FactorCopula", "censored_factor_model", "factor_model"]
+__all__ = ["FactorCopula", "below", "censored_factor_model", "events_near", "factor_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +111,31 @@ def factor_model(
     return loadings.float(), variance.sqrt().float()
 
 
+def below(limit: Tensor, mean: Tensor | float, spread: Tensor | float, rng: torch.Generator) -> Tensor:
+    """Draw (N, V) values below limits (N, V) from normal distributions; mean and spread broadcast to (N, V)."""
+    share = torch.rand(limit.shape, generator=rng) * torch.special.ndtr((limit - mean) / spread)
+    drawn: Tensor = mean + spread * torch.special.ndtri(share.clamp(_TINY, 1 - _TINY))
+    return drawn
+
+
+def events_near(
+    nodes: EnergyNodes, node: int, incident_energy: Tensor, weights: Tensor, *, rng: torch.Generator
+) -> Tensor | None:
+    """Indices of events to fit an energy node to, in proportion to their weights; None if they are too few.
+
+    Events of negative weight cannot be drawn and are left out.
+    """
+    place = nodes.position(incident_energy)
+    near = torch.nonzero(((place - node).abs() <= nodes.reach(node)) & (weights > 0))[:, 0]
+    if len(near) < _FEWEST:
+        return None
+    near = near[:_MULTINOMIAL]
+    if len(near) > _MOST_EVENTS or bool((weights[near] != weights[near[0]]).any()):
+        count = min(len(near), _MOST_EVENTS)
+        near = near[torch.multinomial(weights[near], count, replacement=True, generator=rng)]
+    return near
+
+
 def censored_factor_model(
     z: Tensor,
     censored: Tensor,
@@ -141,13 +166,7 @@ def censored_factor_model(
         Celeux and Diebolt, Computational Statistics Quarterly 2 (1985) 73 (the SEM algorithm).
     """
 
-    def below(mean: Tensor | float, spread: Tensor | float) -> Tensor:
-        """Draw (N, V) values below z from normal distributions with mean and spread that broadcast to (N, V)."""
-        share = torch.rand(z.shape, generator=rng) * torch.special.ndtr((z - mean) / spread)
-        drawn: Tensor = mean + spread * torch.special.ndtri(share.clamp(_TINY, 1 - _TINY))
-        return drawn
-
-    drawn = torch.where(censored, below(0.0, 1.0), z)
+    drawn = torch.where(censored, below(z, 0.0, 1.0, rng), z)
     loadings, noise = factor_model(drawn, factors)
     for sweep in range(sweeps if bool(censored.any()) else 0):
         tell(1 + sweep)
@@ -155,7 +174,7 @@ def censored_factor_model(
         covariance = torch.linalg.inv(torch.eye(factors) + loadings.T @ weighted)
         shared = drawn @ weighted @ covariance
         shared = shared + torch.randn(shared.shape, generator=rng) @ torch.linalg.cholesky(covariance).T
-        drawn = torch.where(censored, below(shared @ loadings.T, noise), z)
+        drawn = torch.where(censored, below(z, shared @ loadings.T, noise, rng), z)
         loadings, noise = factor_model(drawn, factors, noise=noise, iterations=2)
     tell(1 + sweeps)
     scale = (loadings.square().sum(1) + noise**2).sqrt()
@@ -246,13 +265,9 @@ class FactorCopula(nn.Module):
         fits = 1 + _SWEEPS
         with stage("fitting correlations", total=fits * self.nodes.nodes) as update:
             for k in range(self.nodes.nodes):
-                near = torch.nonzero(((place - k).abs() <= self.nodes.reach(k)) & (weights > 0))[:, 0]
-                if len(near) < _FEWEST:
+                near = events_near(self.nodes, k, incident_energy, weights, rng=rng)
+                if near is None:
                     continue
-                near = near[:_MULTINOMIAL]
-                if len(near) > _MOST_EVENTS or bool((weights[near] != weights[near[0]]).any()):
-                    count = min(len(near), _MOST_EVENTS)
-                    near = near[torch.multinomial(weights[near], count, replacement=True, generator=rng)]
                 loadings, noise = censored_factor_model(
                     z[near],
                     censored[near],

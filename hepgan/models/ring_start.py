@@ -2,16 +2,16 @@ r"""Statistical start of showers in calorimeters of many cells around the axis o
 
 With thousands of cells most are empty, and a table of each cell against the incident energy has few deposits to learn
 from. A particle along the axis gives a second help: the calorimeter looks the same from all sides, so the cells of a
-ring (one radius, all angles) have the same spectrum. This start therefore has one table for each ring, and it is a table
-against the energy of the **layer**:
+ring (one radius, all angles) have the same spectrum. This start therefore has one table for each ring, and it follows
+the energy of the **layer**:
 
-- Response :math:`E_{tot} / E_{inc}`, logarithms of the energies of the layers and of the overflow have quantiles given
-  the incident energy (`hepgan.transforms.energy.ConditionalQuantile`). The energies of the layers are scaled to the sum
-  that the response gives.
-- A cell is empty below a threshold; above it, its deposit is a quantile of the ring, given the energy that the cells of
-  its layer have together. So the number of hit cells follows the energy of the layer, and single hits have the energies
-  of single hits. The cells are then scaled to the energy of the layer.
-- How the cells fluctuate together, and where a shower leans to, is left to `hepgan.models.copula`.
+- Response :math:`E_{tot} / E_{inc}`, logarithms of the energy in the cells of each layer and of its overflow have
+  quantiles given the incident energy (`hepgan.transforms.energy.ConditionalQuantile`). The energies are scaled to the
+  sum that the response gives.
+- A cell is empty below a threshold; above it, its deposit is a quantile of the ring, given the incident energy and the
+  energy that the cells of its layer have together. So the number of hit cells follows the energy of the layer, and
+  single hits have the energies of single hits. The cells are then scaled to the energy of the layer.
+- How the cells fluctuate together, and where a shower leans to, is left to `hepgan.models.ring_copula`.
 
 The symmetry is an assumption, which the user makes with ``model.statistics = "rings"``; `RingStart.fit` warns if the
 sample contradicts it.
@@ -30,17 +30,18 @@ from torch import Tensor, nn
 from hepgan.errors import ConfigError, DataError
 from hepgan.geometry import Calorimeter
 from hepgan.progress import stage
-from hepgan.transforms.energy import EDGE, ConditionalQuantile, from_knot, range_above, to_knot
+from hepgan.transforms.energy import EDGE, ConditionalQuantile, EnergyNodes, from_knot, range_above, to_knot
 from hepgan.transforms.quantiles import KNOT_RANGE, TINY
 
 __all__ = ["RingStart"]
 
 logger = logging.getLogger(__name__)
 
-_NODES = 12  # energies of a layer at which its rings have a table
+_INCIDENT, _INSIDE = 6, 6  # incident energies, and energies of a layer, at which its rings have a table
+_NODES = _INCIDENT * _INSIDE
 _KNOTS = 16  # quantiles of a ring
 _BEND = 0.9  # of the knots, denser at the edge of the spectrum
-_LOWEST = 0.002  # share of the events whose energy of a layer lies below the first node
+_LOWEST = 0.005  # share of the events whose energy of a layer lies below the first node, or above the last one
 _FEWEST = 30  # fewest deposits of a ring at a node; with fewer, farther events are taken
 _SLOPE_EVENTS = 100.0  # number of deposits at which a fitted slope in energy is halved
 _RIDGE = 1e-3  # ridge of the regression of the hit cells, relative to the sum of weights
@@ -55,14 +56,16 @@ Array = NDArray[np.float64]
 class RingStart(nn.Module):
     """Normal numbers to the energies of a shower, and back; one table for all cells of a ring.
 
-    The variables are the response, logarithms of the energies of all layers and of their overflow, then the cells.
+    The variables are the response, logarithms of the energies in the cells of all layers and of their overflow, then the
+    cells. A table of a ring has entries (nodes) at some incident energies and, for each of them, at some energies of the
+    layer, from the lowest to the highest that occur there; in between, it is linear in both logarithms.
 
     Args:
         calorimeter: The geometry; all layers are polar.
         n_overflow: Number of overflow energies: one a layer, or 0.
 
     Attributes:
-        place: (L, nodes) logarithm of the energy in the cells of a layer at each node.
+        ends: (2, L, E nodes) smallest and largest logarithm of the energy of a layer at each incident energy.
         threshold: (R, nodes) of each ring of each layer; layers one after the other.
         table: (R, nodes, knots): edge of the spectrum, then steps from quantile to quantile.
 
@@ -71,7 +74,7 @@ class RingStart(nn.Module):
     """
 
     offset: Tensor
-    place: Tensor
+    ends: Tensor
     threshold: Tensor
     table: Tensor
     number: Tensor
@@ -93,10 +96,11 @@ class RingStart(nn.Module):
         self.slices = [slice(a, b) for a, b in zip(np.cumsum([0, *rings]), np.cumsum(rings), strict=False)]
         self.blocks = [(len([*same]), shape) for shape, same in groupby(calorimeter.shapes)]
         self.register_buffer("offset", torch.ones(()))
-        self.register_buffer("place", torch.arange(float(_NODES)).expand(len(layers), -1).clone())
+        self.energies = EnergyNodes(_INCIDENT)
+        self.register_buffer("ends", torch.zeros(2, len(layers), _INCIDENT))
         self.register_buffer("threshold", torch.zeros(sum(rings), _NODES))
         self.register_buffer("table", torch.zeros(sum(rings), _NODES, _KNOTS))
-        self.register_buffer("number", torch.arange(float(_NODES))[:, None], persistent=False)
+        self.register_buffer("number", torch.arange(float(_INSIDE))[:, None], persistent=False)
 
     # -- energies from normal numbers
 
@@ -112,7 +116,7 @@ class RingStart(nn.Module):
         """
         first, cells = torch.split(z.T, [self.n_global, self.calorimeter.n_cells])
         inside, overflow = self._layers(first, incident_energy)
-        basis = self._basis(torch.log(inside + TINY))
+        basis = self._basis(torch.log(inside + TINY), incident_energy)
         made, layer = [], 0
         sizes = [count * shape[0] * shape[1] for count, shape in self.blocks]
         for (count, shape), rows in zip(self.blocks, torch.split(cells, sizes), strict=True):
@@ -132,23 +136,24 @@ class RingStart(nn.Module):
         """Energies in the cells of each layer (L, B), and overflow (n_overflow, B), from (G, B) normal numbers."""
         rows = self.first.from_normal(z.T, incident_energy).T
         response, logs = torch.split(rows, [1, self.n_global - 1])
-        parts = torch.relu(torch.exp(logs) - 1)
-        share, outside = torch.split(parts, [self.calorimeter.n_layers, self.n_overflow])
-        total = torch.relu(response) * incident_energy
-        energy = total * share / (share.sum(0, keepdim=True) + TINY)
-        if not self.n_overflow:
-            return energy, outside
-        overflow = torch.minimum(outside * self.offset, energy)
-        return energy - overflow, overflow
+        share = torch.relu(torch.exp(logs) - 1)
+        energy = torch.relu(response) * incident_energy * share / (share.sum(0, keepdim=True) + TINY)
+        inside, overflow = torch.split(energy, [self.calorimeter.n_layers, self.n_overflow])
+        return inside, overflow
 
-    def _position(self, log_energy: Tensor) -> Tensor:
-        """Positions (L, B) among the nodes of each layer, for logarithms of energies (L, B)."""
-        low, high = self.place[:, :1], self.place[:, -1:]
-        return ((log_energy - low) * ((_NODES - 1) / (high - low))).clamp(0, _NODES - 1)
+    def _positions(self, log_inside: Tensor, weights: Tensor) -> Tensor:
+        """Positions (L, B) of logarithms of energies of layers (L, B) among those of the table.
 
-    def _basis(self, log_energy: Tensor) -> Tensor:
+        `weights` (E nodes, B) are those of the incident energies.
+        """
+        low, high = torch.matmul(self.ends, weights)
+        return ((log_inside - low) / (high - low)).clamp(0, 1) * (_INSIDE - 1)
+
+    def _basis(self, log_inside: Tensor, incident_energy: Tensor) -> Tensor:
         """Weights (L, nodes, B) of the nodes of each layer."""
-        return torch.relu(1 - (self._position(log_energy)[:, None] - self.number).abs())
+        weights = self.energies(incident_energy).T
+        tents = torch.relu(1 - (self._positions(log_inside, weights)[:, None] - self.number).abs())
+        return (weights[:, None] * tents[:, None]).reshape(len(log_inside), _NODES, -1)
 
     def _values(self, z: Tensor, basis: Tensor, ring: slice) -> Tensor:
         """Logarithms of the deposits of layers of one shape, below 0 for empty cells, as z (L, A, R, B)."""
@@ -194,10 +199,8 @@ class RingStart(nn.Module):
         self.offset.copy_(offset)
         slices, layers = self.calorimeter.slices(), self.calorimeter.layers
         inside = torch.stack([cells[:, s].sum(1) for s in slices])
-        energy = inside + overflow.T if self.n_overflow else inside
-        first = torch.cat(
-            [energy.sum(0, keepdim=True) / incident_energy, torch.log1p(torch.cat([energy, overflow.T]) / offset)]
-        )
+        energies = torch.cat([inside, overflow.T])
+        first = torch.cat([energies.sum(0, keepdim=True) / incident_energy, torch.log1p(energies / offset)])
         self.first.fit(first.T, incident_energy, weights)
         z = first.new_empty(self.n_variables, len(cells))
         censored = torch.zeros_like(z, dtype=torch.bool)
@@ -205,41 +208,55 @@ class RingStart(nn.Module):
         censored[1 : self.n_global] = first[1:] <= 0
         self._warn_of_asymmetry(cells, weights)
         positive = weights.clamp(min=0).double().numpy()
+        self.energies.fit(incident_energy)
+        log_inside = torch.log(inside + TINY)
+        self._fit_ends(log_inside, inside > 0, incident_energy)
+        basis = self._basis(log_inside, incident_energy)
         with stage("fitting rings", total=len(layers)) as update:
             for k, (layer, s) in enumerate(zip(layers, slices, strict=True)):
                 deposits = cells[:, s].reshape(-1, *layer.shape)
                 rows = slice(self.n_global + s.start, self.n_global + s.stop)
-                z[rows], censored[rows] = self._fit_layer(k, deposits, inside[k], positive)
+                z[rows], censored[rows] = self._fit_layer(k, deposits, inside[k] > 0, basis[k], positive)
                 update(k + 1)
         return z.T, censored.T
 
-    def _fit_layer(self, k: int, deposits: Tensor, inside: Tensor, weights: Array) -> tuple[Tensor, Tensor]:
-        """Fit the rings of layer k to (N, A, R) deposits in events with (N,) energies in its cells.
+    def _fit_ends(self, log_inside: Tensor, used: Tensor, incident_energy: Tensor) -> None:
+        """Find the range of the logarithms (L, N) of the energies of each layer at each incident energy."""
+        position = self.energies.position(incident_energy)
+        levels = torch.tensor([_LOWEST, 1 - _LOWEST])
+        for k, (name, x, use) in enumerate(zip(self.calorimeter.names, log_inside, used, strict=True)):
+            if int(use.sum()) < _FEWEST:
+                raise DataError(
+                    f"training events: expected at least {_FEWEST} with energy in layer {name!r}, got {int(use.sum())}; "
+                    "give more events, or leave the layer out"
+                )
+            for node in range(_INCIDENT):
+                distance = (position - node).abs() + 1e9 * ~use
+                near = distance <= max(0.5, float(distance.kthvalue(_FEWEST).values))
+                low, high = torch.quantile(x[near], levels)
+                self.ends[:, k, node] = torch.stack([low, torch.maximum(high, low + _LEAST_STEP)])
+
+    def _fit_layer(
+        self, k: int, deposits: Tensor, used: Tensor, basis: Tensor, weights: Array
+    ) -> tuple[Tensor, Tensor]:
+        """Fit the rings of layer k to (N, A, R) deposits in events with weights (nodes, N) of the nodes.
 
         Returns:
             Normal numbers (A * R, N) of the deposits, thresholds for empty cells, and which cells are empty.
         """
-        used = (inside.numpy() > 0) & (weights > 0)
-        if used.sum() < _FEWEST:
-            raise DataError(
-                f"training events: expected at least {_FEWEST} with energy in layer "
-                f"{self.calorimeter.names[k]!r}, got {used.sum()}; give more events, or leave the layer out"
-            )
-        log_energy = torch.log(inside + TINY)
-        ends = np.quantile(log_energy.numpy()[used], [_LOWEST, 1.0])
-        ends[1] = max(ends[1], ends[0] + _LEAST_STEP * (_NODES - 1))
-        self.place[k] = torch.linspace(float(ends[0]), float(ends[1]), _NODES)
-        basis = self._basis(log_energy.expand(len(self.place), -1))[k]
-        position = (self.number.T @ basis)[0].double().numpy()
+        both = basis.reshape(_INCIDENT, _INSIDE, -1).double()
+        steps = torch.arange(float(max(_INCIDENT, _INSIDE))).double()
+        position = torch.stack([steps[:_INCIDENT] @ both.sum(1), steps[:_INSIDE] @ both.sum(0)]).numpy()
+        weights = weights * used.numpy()
         hit = deposits > 0
         ring = self.slices[k]
-        self._fit_thresholds(ring, hit.double().mean(1).numpy(), basis.double().numpy(), weights * used, hit.shape[1])
+        self._fit_thresholds(ring, hit.double().mean(1).numpy(), basis.double().numpy(), weights, hit.shape[1])
         logs = torch.log1p(deposits / self.offset)
         for j in range(hit.shape[2]):
-            event, angle = torch.nonzero(hit[:, :, j] & torch.from_numpy(used)[:, None], as_tuple=True)
+            event, angle = torch.nonzero(hit[:, :, j], as_tuple=True)
             table = _tables(
                 logs[event, angle, j].double().numpy(),
-                position[event.numpy()],
+                position[:, event.numpy()],
                 weights[event.numpy()],
                 self.threshold[ring.start + j],
             )
@@ -262,10 +279,10 @@ class RingStart(nn.Module):
         threshold = (self.threshold[ring] @ basis).T  # (N, R)
         z = threshold[:, None].expand_as(logs).clone()
         event, _, j = torch.nonzero(hit, as_tuple=True)
-        left = (self.number.T @ basis)[0].clamp(max=_NODES - 1 - 1e-4)
-        node, fraction = left.long()[event], left.frac()[event][:, None]
-        tables = self.table[ring]
-        table = torch.lerp(tables[j, node], tables[j, node + 1], fraction)  # (hits, knots)
+        tables = self.table[ring].flatten(2)  # (R, nodes, knots)
+        table = torch.empty(len(j), _KNOTS)
+        for k in range(len(tables)):
+            table[j == k] = basis.T[event[j == k]] @ tables[k]
         edge, steps = table[:, :1], table[:, 1:].clamp(min=TINY)
         below = torch.cat([edge, edge + steps.cumsum(1)[:, :-1]], 1)
         place = ((logs[hit][:, None] - below) / steps).clamp(0, 1).sum(1)
@@ -298,34 +315,35 @@ def _tables(logs: Array, position: Array, weights: Array, threshold: Tensor) -> 
 
     Args:
         logs: (n,) logarithms of deposits.
-        position: (n,) of their events among the nodes.
+        position: (2, n) of their events among the nodes, in incident energy and in energy of the layer.
         weights: (n,).
         threshold: (nodes,) of the ring.
     """
-    made = np.ones((_NODES, _KNOTS))
-    made[:, 1:] = TINY
+    made = np.full((_NODES, _KNOTS), TINY)
+    made[:, 0] = 1.0
     if not len(logs):
         return made
-    order = np.argsort(position, kind="stable")
-    logs, position, weights = logs[order], position[order], weights[order]
+    order = np.argsort(logs)  # of the deposits: those of a node are nearly in order, too
+    logs, position, weights = logs[order], position[:, order], weights[order]
     begin, width = (x.double()[:, None] for x in range_above(threshold))
     knots = begin + from_knot(torch.linspace(0, 1, _KNOTS).double(), _BEND) * width
     levels = (1 - torch.special.ndtr(-knots) / torch.special.ndtr(-begin)).numpy()  # (nodes, knots)
-    for k in range(_NODES):
-        reach = 0.5
-        while True:
-            near = slice(*np.searchsorted(position, [k - reach, k + reach]))
-            if near.stop - near.start >= min(_FEWEST, len(logs)) or reach > _NODES:
-                break
-            reach *= 1.5
-        x, d, w = logs[near], position[near] - k, weights[near]
+    wanted = min(_FEWEST, len(logs))
+    for node in range(_NODES):
+        away = position - np.array(divmod(node, _INSIDE))[:, None]
+        distance = np.abs(away).max(0)
+        near = distance <= 0.5
+        if near.sum() < wanted:
+            near = distance <= np.partition(distance, wanted - 1)[wanted - 1]
+        x, d, w = logs[near], away[:, near], weights[near]
         total = w.sum()
-        centre, mean = (w @ d) / total, (w @ x) / total
-        slope = (w * (d - centre)) @ (x - mean) / (w @ (d - centre) ** 2 + TINY) * len(x) / (len(x) + _SLOPE_EVENTS)
-        moved = np.maximum(x - slope * d, x.min())
+        off = d - (d @ w)[:, None] / total
+        gram = (off * w) @ off.T + _RIDGE * total * np.eye(2)
+        slope = np.linalg.solve(gram, (off * w) @ (x - (w @ x) / total)) * len(x) / (len(x) + _SLOPE_EVENTS)
+        moved = np.maximum(x - slope @ d, x[0])
         order = np.argsort(moved)
         cumulative = np.cumsum(w[order])
-        quantiles = np.interp(levels[k] * total, cumulative - 0.5 * w[order], moved[order])
+        quantiles = np.interp(levels[node] * total, cumulative - 0.5 * w[order], moved[order])
         quantiles[0] = moved[order[0]]
-        made[k] = np.diff(quantiles, prepend=0.0)
+        made[node] = np.diff(quantiles, prepend=0.0)
     return made

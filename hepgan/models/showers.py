@@ -36,6 +36,7 @@ from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE
+from hepgan.models.ring_copula import RingCopula
 from hepgan.models.ring_start import RingStart
 from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
@@ -201,8 +202,11 @@ class CaloGenerator(nn.Module):
                 factors=self.n_shared,
             )
         self.quantile = ConditionalQuantile(0 if self.start or self.rings else variables)
-        correlated = (by_cell and self.start is None) or self.rings is not None
-        self.copula = FactorCopula(variables, self.n_shared) if correlated else None
+        self.copula: FactorCopula | RingCopula | None = None
+        if self.rings is not None:
+            self.copula = RingCopula(self.calorimeter, n_global, self.n_shared)
+        elif by_cell and self.start is None:
+            self.copula = FactorCopula(variables, self.n_shared)
         first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
         sizes = [first] + [model.width] * model.depth
         trunk: list[nn.Module] = []

@@ -20,6 +20,7 @@ from itertools import groupby
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hepgan.geometry import Calorimeter
 from hepgan.models.copula import below, events_near, factor_model
@@ -55,7 +56,7 @@ class RingCopula(nn.Module):
         self.blocks = [(len([*same]), shape) for shape, same in groupby(self.shapes)]
         self.nodes = EnergyNodes(_NODES)
         most = max(shape[0] for shape in self.shapes)
-        pairs = [factors * n // _OF for m, n in enumerate(_PAIRS, 1) if 2 * m < most]
+        pairs = [factors * n // _OF for m, n in enumerate(_PAIRS, 1) if 2 * m < most and factors * n >= _OF]
         self.sizes = [factors - 2 * sum(pairs), *pairs]
         self.n_rings = sum(shape[1] for shape in self.shapes)
         rows = [n_global + self.n_rings] + [self.n_rings] * len(pairs)
@@ -90,7 +91,8 @@ class RingCopula(nn.Module):
         ring_sizes = [count * shape[1] for count, shape in self.blocks]
         cell_sizes = [count * shape[0] * shape[1] for count, shape in self.blocks]
         own_first, *own_cells = torch.split(own, [self.n_global, *cell_sizes])
-        made = [first + noise_first * own_first]
+        size_first, size = torch.split(self._size(basis), [self.n_global, self.n_rings])
+        made = [(first + noise_first * own_first) * size_first]
         for k, (count, (angles, radii)) in enumerate(self.blocks):
             here = slice(sum(ring_sizes[:k]), sum(ring_sizes[: k + 1]))
             wave: Tensor = getattr(self, f"waves_{k}")
@@ -98,8 +100,16 @@ class RingCopula(nn.Module):
             z = torch.matmul(wave, turned).reshape(count, angles, radii, -1)
             spread = noise[here].reshape(count, 1, radii, -1)
             z = z + spread * own_cells[k].reshape(count, angles, radii, -1)
-            made.append(z.reshape(len(own_cells[k]), -1))
+            made.append((z * size[here].reshape(count, 1, radii, -1)).reshape(len(own_cells[k]), -1))
         return torch.cat(made)
+
+    def _size(self, basis: Tensor) -> Tensor:
+        """Factors (G + R, B) that make the variances exactly one, also between the nodes with weights (nodes, B)."""
+        around = [functional.pad(part, (0, 0, self.n_global, 0)) for part in self.loadings[1:]]
+        parts = torch.cat([self.loadings[0], *around, self.noise[..., None]], 2)  # (nodes, G + R, K + 1)
+        own, neighbours = parts.square().sum(2), (parts[1:] * parts[:-1]).sum(2)
+        variance = torch.matmul(own.T, basis * basis) + 2 * torch.matmul(neighbours.T, basis[1:] * basis[:-1])
+        return 1 / torch.sqrt(variance)
 
     # -- fit
 
@@ -160,7 +170,9 @@ class RingCopula(nn.Module):
             scale = x.std(0).clamp(min=1e-6)
             fitted, _ = factor_model(x / scale, self.sizes[m], iterations=_ITERATIONS if last is None else 3)
             loadings.append(fitted * scale[:, None])
-        variance = torch.cat([first.var(0), self._ring_mean((drawn - drawn.mean(0)).square().mean(0)[self.n_global :])])
+        variance = torch.cat(
+            [first.var(0), self._ring_mean((drawn - drawn.mean(0)).square().mean(0)[self.n_global :])]
+        )
         shared = loadings[0].square().sum(1)
         for part in loadings[1:]:
             shared[self.n_global :] += part.square().sum(1)

@@ -41,7 +41,9 @@ _INCIDENT, _INSIDE = 6, 6  # incident energies, and energies of a layer, at whic
 _NODES = _INCIDENT * _INSIDE
 _KNOTS = 16  # quantiles of a ring
 _BEND = 0.9  # of the knots, denser at the edge of the spectrum
-_LOWEST = 0.005  # share of the events whose energy of a layer lies below the first node, or above the last one
+_LOWEST = (
+    0.005  # share of the events whose energy of a layer lies below the first node, or above the last one
+)
 _FEWEST = 30  # fewest deposits of a ring at a node; with fewer, farther events are taken
 _SLOPE_EVENTS = 100.0  # number of deposits at which a fitted slope in energy is halved
 _RIDGE = 1e-3  # ridge of the regression of the hit cells, relative to the sum of weights
@@ -158,7 +160,9 @@ class RingStart(nn.Module):
     def _values(self, z: Tensor, basis: Tensor, ring: slice) -> Tensor:
         """Logarithms of the deposits of layers of one shape, below 0 for empty cells, as z (L, A, R, B)."""
         layers, _, rings, _ = z.shape
-        tables = torch.cat([self.threshold[ring][..., None], self.table[ring]], 2)  # (L * R, nodes, 1 + knots)
+        tables = torch.cat(
+            [self.threshold[ring][..., None], self.table[ring]], 2
+        )  # (L * R, nodes, 1 + knots)
         tables = tables.reshape(layers, rings, _NODES, -1).transpose(2, 3).flatten(1, 2)
         # what each ring has in this event, (L, 1, R, B) for each number of the table
         entries = torch.matmul(tables, basis).reshape(layers, rings, 1 + _KNOTS, -1)
@@ -250,7 +254,9 @@ class RingStart(nn.Module):
         weights = weights * used.numpy()
         hit = deposits > 0
         ring = self.slices[k]
-        self._fit_thresholds(ring, hit.double().mean(1).numpy(), basis.double().numpy(), weights, hit.shape[1])
+        self._fit_thresholds(
+            ring, hit.double().mean(1).numpy(), basis.double().numpy(), weights, hit.shape[1]
+        )
         logs = torch.log1p(deposits / self.offset)
         for j in range(hit.shape[2]):
             event, angle = torch.nonzero(hit[:, :, j], as_tuple=True)

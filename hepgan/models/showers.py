@@ -96,8 +96,9 @@ class _Stream(nn.Module):
         self.gate = (
             local(2 * channels, channels, size=layer.shape, kernel_size=1) if previous is not None else None
         )
-        self.paint = local(incoming, channels, size=layer.shape, kernel_size=3, padding=1)
-        self.finish = local(channels, 1, size=layer.shape, kernel_size=3, padding=1)
+        around = {"size": layer.shape, "kernel_size": 3, "padding": 1, "wrap": layer.wraps}
+        self.paint = local(incoming, channels, **around)
+        self.finish = local(channels, 1, **around)
         for parameter in self.finish.parameters():
             nn.init.zeros_(parameter)
 

@@ -165,7 +165,6 @@ def censored_factor_model(
     References:
         Celeux and Diebolt, Computational Statistics Quarterly 2 (1985) 73 (the SEM algorithm).
     """
-
     drawn = torch.where(censored, below(z, 0.0, 1.0, rng), z)
     loadings, noise = factor_model(drawn, factors)
     for sweep in range(sweeps if bool(censored.any()) else 0):

@@ -365,7 +365,7 @@ class LocallyConnected2d(nn.Module):
         """The parts of an input, with rows of the other end if H is a circle."""
         return [wrapped(part, self.wrapped) for part in ([x] if isinstance(x, Tensor) else x)]
 
-    def _steps(self) -> dict[str, Pair]:
+    def _steps(self) -> dict[str, Any]:
         """Steps of the window, and zeros around the image."""
         return {"stride": self.stride, "padding": (self.padding[0] - self.wrapped, self.padding[1])}
 

@@ -1,10 +1,10 @@
 r"""Gaussian copula of a calorimeter that looks the same from all sides of the axis of the shower.
 
-Turned around the axis, a shower is as probable as before. Then only waves of the same number m of periods around the axis
-are correlated, :math:`\cos m\alpha` with :math:`\cos m\alpha` and sine with sine, alike: a factor model for m = 0 (how wide
-and how deep the shower is, together with the energies of the layers), one for m = 1 (where it leans to, from layer to
-layer), and so on. Each has one number a ring instead of one a cell, so that a few thousand showers determine it, without a
-covariance of all cells.
+Turned around the axis, a shower is as probable as before. Then only waves of the same number m of periods around the
+axis are correlated, cosine with cosine and sine with sine, alike: a factor model for m = 0 (how wide and how deep the
+shower is, together with the energies of the layers), one for m = 1 (where it leans to, from layer to layer), and so on.
+Each has one number a ring instead of one a cell, so that a few thousand showers determine it, without a covariance of
+all cells.
 
 .. math::
     z_{\alpha r} = \sum_k \Lambda^0_{r k}\,g_k + \sum_{m \ge 1, k} \Lambda^m_{r k}
@@ -68,7 +68,7 @@ class RingCopula(nn.Module):
             self.register_buffer(f"waves_{k}", self._waves(angles), persistent=False)
 
     def _waves(self, angles: int) -> Tensor:
-        """Constant, then cosine and sine of each number of periods, (A, C) at the cells of a ring; mean square 1 together."""
+        """Constant, then cosine and sine of each number of periods, (A, C) at the cells of a ring."""
         alpha = 2 * math.pi * (torch.arange(angles) + 0.5) / angles - math.pi
         columns = [torch.ones(angles)]
         for m in range(1, len(self.sizes)):
@@ -207,7 +207,7 @@ class RingCopula(nn.Module):
     ) -> Tensor:
         """Draw the shared numbers given the last draw, then each censored value given these, for (N, V) values."""
         waves = [getattr(self, f"waves_{k}") for k in range(len(self.blocks))]
-        g, r = loadings[0].split([self.n_global, self.n_rings])
+        g, r = torch.split(loadings[0], [self.n_global, self.n_rings])
         columns = [self._of_cells(r, [wave[:, 0] for wave in waves])]
         for m, part in enumerate(loadings[1:], 1):
             columns += [self._of_cells(part, [wave[:, c] for wave in waves]) for c in (2 * m - 1, 2 * m)]

@@ -31,7 +31,7 @@ from hepgan.errors import ConfigError, DataError
 from hepgan.geometry import Calorimeter
 from hepgan.progress import stage
 from hepgan.transforms.energy import EDGE, ConditionalQuantile, EnergyNodes, from_knot, range_above, to_knot
-from hepgan.transforms.quantiles import KNOT_RANGE, TINY
+from hepgan.transforms.quantiles import TINY
 
 __all__ = ["RingStart"]
 
@@ -58,9 +58,9 @@ Array = NDArray[np.float64]
 class RingStart(nn.Module):
     """Normal numbers to the energies of a shower, and back; one table for all cells of a ring.
 
-    The variables are the response, logarithms of the energies in the cells of all layers and of their overflow, then the
-    cells. A table of a ring has entries (nodes) at some incident energies and, for each of them, at some energies of the
-    layer, from the lowest to the highest that occur there; in between, it is linear in both logarithms.
+    The variables are the response, logarithms of the energies in the cells of all layers and of their overflow, then
+    the cells. A table of a ring has entries (nodes) at some incident energies and, for each of them, at some energies
+    of the layer, from the lowest to the highest that occur there; in between, it is linear in both logarithms.
 
     Args:
         calorimeter: The geometry; all layers are polar.
@@ -87,8 +87,8 @@ class RingStart(nn.Module):
         other = [layer.name for layer in layers if layer.coordinates != "polar"]
         if other:
             raise ConfigError(
-                f'model.statistics: expected layers of coordinates "polar" for "rings", got others: {", ".join(other)}; '
-                'use "cells", or give the layers angles and radii'
+                f'model.statistics: expected layers of coordinates "polar" for "rings", got others: '
+                f'{", ".join(other)}; use "cells", or give the layers angles and radii'
             )
         self.calorimeter, self.n_overflow = calorimeter, n_overflow
         self.n_global = 1 + calorimeter.n_layers + n_overflow
@@ -149,13 +149,15 @@ class RingStart(nn.Module):
         `weights` (E nodes, B) are those of the incident energies.
         """
         low, high = torch.matmul(self.ends, weights)
-        return ((log_inside - low) / (high - low)).clamp(0, 1) * (_INSIDE - 1)
+        position: Tensor = ((log_inside - low) / (high - low)).clamp(0, 1) * (_INSIDE - 1)
+        return position
 
     def _basis(self, log_inside: Tensor, incident_energy: Tensor) -> Tensor:
         """Weights (L, nodes, B) of the nodes of each layer."""
         weights = self.energies(incident_energy).T
         tents = torch.relu(1 - (self._positions(log_inside, weights)[:, None] - self.number).abs())
-        return (weights[:, None] * tents[:, None]).reshape(len(log_inside), _NODES, -1)
+        basis: Tensor = (weights[:, None] * tents[:, None]).reshape(len(log_inside), _NODES, -1)
+        return basis
 
     def _values(self, z: Tensor, basis: Tensor, ring: slice) -> Tensor:
         """Logarithms of the deposits of layers of one shape, below 0 for empty cells, as z (L, A, R, B)."""
@@ -231,8 +233,8 @@ class RingStart(nn.Module):
         for k, (name, x, use) in enumerate(zip(self.calorimeter.names, log_inside, used, strict=True)):
             if int(use.sum()) < _FEWEST:
                 raise DataError(
-                    f"training events: expected at least {_FEWEST} with energy in layer {name!r}, got {int(use.sum())}; "
-                    "give more events, or leave the layer out"
+                    f"training events: expected at least {_FEWEST} with energy in layer {name!r}, got "
+                    f"{int(use.sum())}; give more events, or leave the layer out"
                 )
             for node in range(_INCIDENT):
                 distance = (position - node).abs() + 1e9 * ~use
@@ -270,7 +272,7 @@ class RingStart(nn.Module):
         return self._to_normal(ring, logs, hit, basis)
 
     def _fit_thresholds(self, ring: slice, share: Array, basis: Array, weights: Array, angles: int) -> None:
-        """Fit thresholds of the rings to shares (N, R) of hit cells, with least squares in (nodes, N) weights of nodes."""
+        """Fit thresholds of rings to shares (N, R) of hit cells, by least squares in weights (nodes, N) of nodes."""
         total = weights.sum()
         mean = (weights @ share) / total
         gram = (basis * weights) @ basis.T + _RIDGE * total * np.eye(_NODES) / _NODES
@@ -308,8 +310,8 @@ class RingStart(nn.Module):
             error = float(lean.std()) / max(float(total**2 / weights.square().sum()), 1.0) ** 0.5
             if abs(mean) > max(_ASYMMETRY, _SIGNIFICANT * error):
                 logger.warning(
-                    'the mean shower leans to %s = %+.3f of the radius (uncertain by %.3f), but model.statistics = "rings" '
-                    'takes it as symmetric around the axis; use "cells", or check the conditions',
+                    "the mean shower leans to %s = %+.3f of the radius (uncertain by %.3f), but model.statistics = "
+                    '"rings" takes it as symmetric around the axis; use "cells", or check the conditions',
                     name,
                     mean,
                     error,

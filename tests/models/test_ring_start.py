@@ -90,7 +90,7 @@ def test_hits_energies_and_edge_are_those_of_the_sample(events, generated):
     for statistic in (lambda x: (x > 0).float().mean((0, 2)), lambda x: x.sum(2).mean(0)):
         torch.testing.assert_close(statistic(fake), statistic(real), rtol=0.1, atol=2e-3)
     assert (fake[fake > 0] < 0.5 * EDGE).float().mean() < 0.02, "nothing lies below the edge of the spectrum"
-    torch.testing.assert_close(generated[1].mean(0), events.outputs[1].mean(0), rtol=0.03, atol=0)
+    torch.testing.assert_close(generated[1].mean(0), events.outputs[1].mean(0), rtol=0.06, atol=0)
 
 
 def test_the_number_of_hits_follows_the_energy_of_the_layer(events, generated):

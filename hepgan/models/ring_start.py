@@ -331,24 +331,27 @@ def _tables(logs: Array, position: Array, weights: Array, threshold: Tensor) -> 
     made[:, 0] = 1.0
     if not len(logs):
         return made
-    order = np.argsort(logs)  # of the deposits: those of a node are nearly in order, too
+    order = np.argsort(position[0])
     logs, position, weights = logs[order], position[:, order], weights[order]
     begin, width = (x.double()[:, None] for x in range_above(threshold))
     knots = begin + from_knot(torch.linspace(0, 1, _KNOTS).double(), _BEND) * width
     levels = (1 - torch.special.ndtr(-knots) / torch.special.ndtr(-begin)).numpy()  # (nodes, knots)
     wanted = min(_FEWEST, len(logs))
-    for node in range(_NODES):
-        away = position - np.array(divmod(node, _INSIDE))[:, None]
+    for node, (incident, inner) in enumerate(np.ndindex(_INCIDENT, _INSIDE)):
+        strip = slice(*np.searchsorted(position[0], [incident - 0.5, incident + 0.5]))
+        if strip.stop - strip.start < wanted:
+            strip = slice(None)
+        away = position[:, strip] - np.array([[incident], [inner]])
         distance = np.abs(away).max(0)
         near = distance <= 0.5
         if near.sum() < wanted:
             near = distance <= np.partition(distance, wanted - 1)[wanted - 1]
-        x, d, w = logs[near], away[:, near], weights[near]
+        x, d, w = logs[strip][near], away[:, near], weights[strip][near]
         total = w.sum()
         off = d - (d @ w)[:, None] / total
         gram = (off * w) @ off.T + _RIDGE * total * np.eye(2)
         slope = np.linalg.solve(gram, (off * w) @ (x - (w @ x) / total)) * len(x) / (len(x) + _SLOPE_EVENTS)
-        moved = np.maximum(x - slope @ d, x[0])
+        moved = np.maximum(x - slope @ d, x.min())
         order = np.argsort(moved)
         cumulative = np.cumsum(w[order])
         quantiles = np.interp(levels[node] * total, cumulative - 0.5 * w[order], moved[order])

@@ -77,6 +77,7 @@ AXES: dict[Coordinates, Axes] = {
 
 _MOST_CELLS = 100_000_000  # of a layer; more is a mistake, and would end without memory
 _SAME = 1e-6  # of the extent of an axis; a file may hold its edges in single precision
+_TURN = 1e-3  # what may be missing of a full turn (rad)
 _FARTHEST = 1e12  # largest coordinate (mm)
 
 
@@ -144,6 +145,11 @@ class CaloLayer:
     def depth(self) -> float:
         """Centre of the layer along the shower axis (mm)."""
         return 0.5 * (self.z[0] + self.z[1])
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the first axis is a full turn around the axis of the shower, so that its ends are neighbours."""
+        return self.coordinates == "polar" and abs(self.x[-1] - self.x[0] - 2 * np.pi) < _TURN
 
     @cached_property
     def cell_centres(self) -> NDArray[np.float64]:

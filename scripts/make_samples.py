@@ -3,9 +3,10 @@
 Usage:
     python scripts/make_samples.py SOURCE_FOLDER [OUT_FOLDER]
 
-SOURCE_FOLDER holds ``eplus_train.root``, ``eplus_test.root``, ``eplus_hits.root`` and ``eplus_angle_train.root``. The
-first events of each file are copied with all branches and compressed with LZMA, which gives the smallest files that the
-standard builds of Python and ROOT can read. The size and the sha256 of each file are printed for ``data/README.md``.
+SOURCE_FOLDER holds ``eplus_train.root``, ``eplus_test.root``, ``eplus_hits.root``, ``eplus_angle_train.root`` and
+``wsi_train.root``. The first events of each file are copied with all branches and compressed with LZMA, which gives the
+smallest files that the standard builds of Python and ROOT can read. The size and the sha256 of each file are printed
+for ``data/README.md``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SAMPLES = (  # source, result, number of events, title of the tree (the units)
         4_000,
         "e+ showers: incident_energy GeV, theta and phi rad, x0 and y0 mm, layers and overflow MeV",
     ),
+    ("wsi_train.root", "wsi.root", 850, "e- shower hits: incident_energy GeV, hit_energy and overflow MeV"),
 )
 BASKET = 3_000  # events in a basket; a reader of a few events need not decompress all
 HIT = "hit"  # prefix of hit_layer, hit_ix, ..., which share the counter branch nhit

@@ -41,10 +41,12 @@ class CaloModelConfig(Table):
         description="layers that produce and judge images: windows with separate weights at each cell, or with shared "
         "weights (DCGAN, arXiv:1511.06434)",
     )
-    statistics: Literal["cells", "layers"] = Field(
+    statistics: Literal["cells", "layers", "rings"] = Field(
         "cells",
-        description="statistics that the generator starts from: quantiles of each cell and correlations of all cells, "
-        "or quantiles of each layer without positions and correlations",
+        description="statistics that the generator starts from: quantiles of each cell and correlations of all cells; "
+        "`rings`: quantiles of each ring of polar layers given the energy of its layer, and correlations of all cells "
+        "(thousands of cells around the axis of the particle); `layers`: quantiles of each layer, without positions "
+        "and correlations",
     )
     critic_width: int = Field(128, gt=0, description="units of each dense layer of the critic")
     critic_depth: int = Field(3, gt=0, description="dense layers of the critic")

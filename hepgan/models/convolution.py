@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from hepgan.geometry import CaloLayer
-from hepgan.models.feature_maps import Resample, images, stack
+from hepgan.models.feature_maps import Resample, images, stack, wrapped
 from hepgan.models.piecewise import SLOPE, sloped
 
 __all__ = ["Convolution2d", "Enlarge", "coarser"]
@@ -43,6 +43,7 @@ class Convolution2d(nn.Conv2d):
         kernel_size: Height and width of the window.
         stride: Step of the window, along both axes or along H and W.
         padding: Number of zeros added on all sides.
+        wrap: Whether H is a circle; its padding are then the rows of the other end.
 
     Attributes:
         output_size: (H_out, W_out).
@@ -57,8 +58,11 @@ class Convolution2d(nn.Conv2d):
         kernel_size: int = 3,
         stride: int | tuple[int, int] = 1,
         padding: int = 0,
+        wrap: bool = False,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+        self.wrapped = padding if wrap else 0
+        zeros = (padding - self.wrapped, padding)
+        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=zeros)
         steps = (stride, stride) if isinstance(stride, int) else stride
         self.output_size = (
             (size[0] + 2 * padding - kernel_size) // steps[0] + 1,
@@ -67,18 +71,18 @@ class Convolution2d(nn.Conv2d):
 
     def forward(self, x: Tensor | Sequence[Tensor], *, slope: float = 1.0) -> Tensor:
         """Map (B, C_in, H, W), or the parts of its channels, to (B, C_out, H_out, W_out); see there for the slope."""
-        y = super().forward(x if isinstance(x, Tensor) else stack(x))
+        y = super().forward(wrapped(x if isinstance(x, Tensor) else stack(x), self.wrapped))
         return functional.leaky_relu(y, slope) if slope != 1 else y
 
     def derivative(self, x: Tensor, *, slope: float, sign: Tensor) -> Tensor:
         """Derivative of the layer and its leaky ReLU along x, (B, C_in, H, W), where its output is `sign`."""
-        y = functional.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
+        y = functional.conv2d(wrapped(x, self.wrapped), self.weight, stride=self.stride, padding=self.padding)
         return sloped(y, sign, slope)
 
     def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
         """Derivative by the weight of sum(g * layer(x)), for x (B, C_in, H, W) and g (B, C_out, H_out, W_out)."""
         shape = self.weight.shape
-        made: Tensor = conv2d_weight(x, shape, g, self.stride, self.padding)  # type: ignore[no-untyped-call]
+        made: Tensor = conv2d_weight(wrapped(x, self.wrapped), shape, g, self.stride, self.padding)  # type: ignore[no-untyped-call]
         return made
 
 
@@ -118,7 +122,7 @@ class Enlarge(nn.Module):
         self.first = nn.Linear(width, counts[0] * grids[0].n_cells)
         self.enlarge = nn.ModuleList(Resample(a, b) for a, b in pairwise(grids))
         self.convolve = nn.ModuleList(
-            Convolution2d(a, b, size=grid.shape, padding=1)
+            Convolution2d(a, b, size=grid.shape, padding=1, wrap=grid.wraps)
             for (a, b), grid in zip(pairwise(counts), grids[1:], strict=True)
         )
 

@@ -12,15 +12,13 @@ import logging
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from hepgan.progress import duration, stage
 from hepgan.transforms.energy import EnergyNodes
 
-__all__ = ["FactorCopula", "censored_factor_model", "factor_model"]
+__all__ = ["FactorCopula", "below", "censored_factor_model", "events_near", "factor_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,57 +27,59 @@ _MOST_EVENTS = 7_000  # most events of an energy node; correlations are then kno
 _SWEEPS = 5  # draws of the censored values; more change the loadings by less than their uncertainty
 _FEWEST = 100  # fewest events of an energy node; with fewer, correlations are unknown
 _MULTINOMIAL = 2**24  # largest number of categories of torch.multinomial
-_MANY = 1_000  # variables from which on only the leading eigenvectors are computed, which takes a tenth of the time
-_BLOCK = 256  # columns of a covariance at once: a second or so, so that Ctrl-C need not wait long
+_MANY = 1_000  # variables from which on only the leading eigenvectors are computed, without the covariance
+_MORE = 8  # directions beside those that are wanted
+_FIRST_ROUNDS, _ROUNDS = 6, 1  # of the subspace iteration: at the start, and from the last result on
 _PRODUCT = 512  # rows of the matrix product that measures how fast this machine is
 _LONG = 30.0  # seconds of a fit that are announced
 _LARGE = 2e9  # bytes of a fit that are announced
 _TINY = 1e-6  # distance of probabilities from 0 and 1: keeps the normal quantile finite
 
 
-def _covariance(z: Tensor) -> Tensor:
-    """Covariance (V, V) of an (N, V) sample."""
-    if z.shape[1] <= _MANY:
-        return torch.cov(z.T).reshape(z.shape[1], z.shape[1])
-    z = z - z.mean(0)
-    return torch.cat([part.T @ z for part in torch.split(z, _BLOCK, 1)]) / (len(z) - 1)
-
-
 def _spectrum(z: Tensor, used: int) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """Prepare the leading eigenvectors of the covariance of an (N, V) sample, for any scales of the variables.
 
-    With many variables and fewer events, they follow from those of the (N, N) matrix of scalar products, which has the
-    same eigenvalues.
+    With many variables the covariance is never made: the subspace of the leading vectors follows from products with the
+    sample (subspace iteration), and each call begins where the last one ended. Memory and time grow like N V.
 
     Args:
-        z: (N, V) in double precision.
+        z: (N, V) in single precision.
         used: Number K of eigenvectors, at most N and V.
 
     Returns:
         The variances (V,), and a function from scales (V,) to the K largest eigenvalues (K,) of the covariance divided
-        by the scales, and their vectors (V, K); the largest first.
+        by the scales, and their vectors (V, K); the largest first. All in double precision.
+
+    References:
+        Halko, Martinsson and Tropp, SIAM Review 53 (2011) 217 (algorithm 4.4).
     """
-    if len(z) < z.shape[1] and z.shape[1] > _MANY:
-        centred = (z - z.mean(0)) / (len(z) - 1) ** 0.5
+    if z.shape[1] <= _MANY:
+        covariance = torch.cov(z.double().T).reshape(z.shape[1], z.shape[1])
 
-        def dual(scale: Tensor) -> tuple[Tensor, Tensor]:
-            x = centred / scale
-            values, vectors = (part[..., -used:].flip(-1) for part in torch.linalg.eigh(x @ x.T))
-            return values, x.T @ vectors / values.clamp(min=_TINY).sqrt()
+        def primal(scale: Tensor) -> tuple[Tensor, Tensor]:
+            values, vectors = torch.linalg.eigh(covariance / scale / scale[:, None])
+            return values[-used:].flip(0), vectors[:, -used:].flip(1)
 
-        return centred.square().sum(0), dual
-    covariance = _covariance(z)
+        return covariance.diagonal(), primal
+    centred = (z - z.mean(0)) / (len(z) - 1) ** 0.5
+    wide = min(used + _MORE, *z.shape)
+    begin = torch.Generator().manual_seed(0)  # any directions, but the same each time
+    last = torch.randn(z.shape[1], wide, generator=begin)
+    rounds = _FIRST_ROUNDS
 
-    def primal(scale: Tensor) -> tuple[Tensor, Tensor]:
-        whitened = covariance / scale / scale[:, None]
-        if len(whitened) <= _MANY or 3 * used > len(whitened):
-            values, vectors = torch.linalg.eigh(whitened)
-        else:
-            begin = np.ones(len(whitened))  # any, but the same each time
-            values, vectors = map(torch.from_numpy, eigsh(whitened.numpy(), k=used, v0=begin))
-        return values[-used:].flip(0), vectors[:, -used:].flip(1)
+    def iterated(scale: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal last, rounds
+        inverse = (1 / scale).to(centred)[:, None]
+        for _ in range(rounds):
+            basis = torch.linalg.qr(last)[0]
+            last = inverse * (centred.T @ (centred @ (inverse * basis)))
+        rounds = _ROUNDS
+        basis = torch.linalg.qr(last)[0]
+        _, sizes, turn = torch.linalg.svd(centred @ (inverse * basis), full_matrices=False)
+        last = basis @ turn.T
+        return sizes[:used].double() ** 2, last[:, :used].double()
 
-    return covariance.diagonal(), primal
+    return centred.square().sum(0).double(), iterated
 
 
 def factor_model(
@@ -100,7 +100,7 @@ def factor_model(
         Loadings (V, K) and noise standard deviations (V,).
     """
     used = min(factors, *z.shape)
-    diagonal, leading = _spectrum(z.double(), used)
+    diagonal, leading = _spectrum(z, used)
     variance = 0.5 * diagonal.clamp(min=_NOISE_FLOOR) if noise is None else noise.double() ** 2
     loadings = torch.zeros(len(diagonal), factors, dtype=torch.float64)
     for _ in range(iterations):
@@ -109,6 +109,31 @@ def factor_model(
         loadings[:, :used] = scale[:, None] * vectors * (values - 1).clamp(min=0).sqrt()
         variance = (diagonal - loadings.square().sum(1)).clamp(min=_NOISE_FLOOR)
     return loadings.float(), variance.sqrt().float()
+
+
+def below(limit: Tensor, mean: Tensor | float, spread: Tensor | float, rng: torch.Generator) -> Tensor:
+    """Draw (N, V) values below limits (N, V) from normal distributions; mean and spread broadcast to (N, V)."""
+    share = torch.rand(limit.shape, generator=rng) * torch.special.ndtr((limit - mean) / spread)
+    drawn: Tensor = mean + spread * torch.special.ndtri(share.clamp(_TINY, 1 - _TINY))
+    return drawn
+
+
+def events_near(
+    nodes: EnergyNodes, node: int, incident_energy: Tensor, weights: Tensor, *, rng: torch.Generator
+) -> Tensor | None:
+    """Indices of events to fit an energy node to, in proportion to their weights; None if they are too few.
+
+    Events of negative weight cannot be drawn and are left out.
+    """
+    place = nodes.position(incident_energy)
+    near = torch.nonzero(((place - node).abs() <= nodes.reach(node)) & (weights > 0))[:, 0]
+    if len(near) < _FEWEST:
+        return None
+    near = near[:_MULTINOMIAL]
+    if len(near) > _MOST_EVENTS or bool((weights[near] != weights[near[0]]).any()):
+        count = min(len(near), _MOST_EVENTS)
+        near = near[torch.multinomial(weights[near], count, replacement=True, generator=rng)]
+    return near
 
 
 def censored_factor_model(
@@ -140,14 +165,7 @@ def censored_factor_model(
     References:
         Celeux and Diebolt, Computational Statistics Quarterly 2 (1985) 73 (the SEM algorithm).
     """
-
-    def below(mean: Tensor | float, spread: Tensor | float) -> Tensor:
-        """Draw (N, V) values below z from normal distributions with mean and spread that broadcast to (N, V)."""
-        share = torch.rand(z.shape, generator=rng) * torch.special.ndtr((z - mean) / spread)
-        drawn: Tensor = mean + spread * torch.special.ndtri(share.clamp(_TINY, 1 - _TINY))
-        return drawn
-
-    drawn = torch.where(censored, below(0.0, 1.0), z)
+    drawn = torch.where(censored, below(z, 0.0, 1.0, rng), z)
     loadings, noise = factor_model(drawn, factors)
     for sweep in range(sweeps if bool(censored.any()) else 0):
         tell(1 + sweep)
@@ -155,7 +173,7 @@ def censored_factor_model(
         covariance = torch.linalg.inv(torch.eye(factors) + loadings.T @ weighted)
         shared = drawn @ weighted @ covariance
         shared = shared + torch.randn(shared.shape, generator=rng) @ torch.linalg.cholesky(covariance).T
-        drawn = torch.where(censored, below(shared @ loadings.T, noise), z)
+        drawn = torch.where(censored, below(z, shared @ loadings.T, noise, rng), z)
         loadings, noise = factor_model(drawn, factors, noise=noise, iterations=2)
     tell(1 + sweeps)
     scale = (loadings.square().sum(1) + noise**2).sqrt()
@@ -165,11 +183,10 @@ def censored_factor_model(
 def _cost(events: int, variables: int) -> tuple[float, float]:
     """Multiplications and bytes of `censored_factor_model`, roughly, measured on one core."""
     n, v = events, variables
-    products, eigen = 1.0 + _SWEEPS, 10.0 + 2 * _SWEEPS  # of matrices of events; of eigenvectors
-    if n < v and v > _MANY:
-        return eigen * (2.0 * n**2 * v + 10.0 * n**3), 8.0 * (2 * n**2 + 4 * n * v)
-    vectors = 30.0 * v**3 if v <= _MANY else 15_000.0 * v**2
-    return products * 2.0 * n * v**2 + eigen * vectors, 8.0 * (3 * v**2 + 4 * n * v)
+    if v <= _MANY:
+        products, eigen = 1.0 + _SWEEPS, 10.0 + 2 * _SWEEPS  # of matrices of events; of eigenvectors
+        return products * 2.0 * n * v**2 + eigen * 30.0 * v**3, 8.0 * (3 * v**2 + 4 * n * v)
+    return 1.5e4 * n * v, 32.0 * n * v
 
 
 def _announce(events: list[int], variables: int) -> None:
@@ -249,13 +266,9 @@ class FactorCopula(nn.Module):
         fits = 1 + _SWEEPS
         with stage("fitting correlations", total=fits * self.nodes.nodes) as update:
             for k in range(self.nodes.nodes):
-                near = torch.nonzero(((place - k).abs() <= self.nodes.reach(k)) & (weights > 0))[:, 0]
-                if len(near) < _FEWEST:
+                near = events_near(self.nodes, k, incident_energy, weights, rng=rng)
+                if near is None:
                     continue
-                near = near[:_MULTINOMIAL]
-                if len(near) > _MOST_EVENTS or bool((weights[near] != weights[near[0]]).any()):
-                    count = min(len(near), _MOST_EVENTS)
-                    near = near[torch.multinomial(weights[near], count, replacement=True, generator=rng)]
                 loadings, noise = censored_factor_model(
                     z[near],
                     censored[near],

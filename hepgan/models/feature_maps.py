@@ -13,9 +13,17 @@ from torch import Tensor, nn
 
 from hepgan.geometry import CaloLayer
 
-__all__ = ["Resample", "images", "numbers", "stack"]
+__all__ = ["Resample", "images", "numbers", "stack", "wrapped"]
 
 _LEAST_OVERLAP = 1e-9  # in the unit of length; makes 0/0 zero
+
+
+def wrapped(x: Tensor, rows: int) -> Tensor:
+    """Maps (B, C, H, W) with `rows` further rows on both sides of H, as if its ends were joined (circular padding)."""
+    if not rows:
+        return x
+    inner = x.permute(2, 3, 1, 0)  # as in memory
+    return torch.cat([inner[-rows:], inner, inner[:rows]]).permute(3, 2, 0, 1)
 
 
 def images(values: Tensor, channels: int, shape: tuple[int, int]) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hepgan.models.feature_maps import wrapped
 from hepgan.models.piecewise import sloped
 from hepgan.transforms.exporting import is_exporting
 from hepgan.transforms.kernels import addresses, run, usable
@@ -274,7 +275,8 @@ class LocallyConnected2d(nn.Module):
     .. math::
         y_{b,o,h,w} = \beta_{o,h,w} + \sum_{i,j,c} W_{h,i,w,o,j,c}\; x_{b,\,c,\,h s_h + i - p_h,\,w s_w + j - p_w}
 
-    It works on images of one size, and has derivatives of any order (a gradient penalty needs the second).
+    It works on images of one size, and has derivatives of any order (a gradient penalty needs the second). With `wrap`,
+    the first axis is a circle, as the angle of polar layers: the row before the first one is the last.
 
     Args:
         in_channels: Number C_in of channels of the input.
@@ -284,6 +286,7 @@ class LocallyConnected2d(nn.Module):
         stride: Step of the window along H and W.
         padding: Number of zeros added on both sides of H and W.
         bias: Whether each filter has a bias at each position.
+        wrap: Whether H is a circle; its padding are then the rows of the other end.
 
     Attributes:
         output_size: (H_out, W_out).
@@ -307,6 +310,7 @@ class LocallyConnected2d(nn.Module):
         stride: int | Pair = 1,
         padding: int | Pair = 0,
         bias: bool = True,
+        wrap: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.size = in_channels, out_channels, size
@@ -318,6 +322,11 @@ class LocallyConnected2d(nn.Module):
                 "make the kernel smaller or the padding larger"
             )
         self.output_size: Pair = (free[0] // self.stride[0] + 1, free[1] // self.stride[1] + 1)
+        self.wrapped = self.padding[0] if wrap else 0
+        if self.wrapped > size[0]:
+            raise ValueError(
+                f"padding: expected at most the {size[0]} rows of a circle, got {self.wrapped}; make it smaller"
+            )
         height, width = self.output_size
         self.weight = nn.Parameter(
             torch.empty(height, self.kernel_size[0], width, out_channels, self.kernel_size[1], in_channels)
@@ -337,22 +346,28 @@ class LocallyConnected2d(nn.Module):
         The channels of the input may be split over several tensors, which spares their concatenation.
         """
         self._check(x)
-        return locally_connected2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, slope=slope
-        )
+        return locally_connected2d(self._around(x), self.weight, self.bias, **self._steps(), slope=slope)
 
     def derivative(self, x: Tensor, *, slope: float, sign: Tensor) -> Tensor:
         """Derivative of the layer and its leaky ReLU along x, (B, C_in, H, W), where its output is `sign`."""
         self._check(x)
-        return locally_connected2d(
-            x, self.weight, stride=self.stride, padding=self.padding, slope=slope, sign=sign
-        )
+        return locally_connected2d(self._around(x), self.weight, **self._steps(), slope=slope, sign=sign)
 
     def weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
         """Derivative by the weight of sum(g * layer(x)), for x (B, C_in, H, W) and g (B, C_out, H_out, W_out)."""
-        at = _Geometry(self.stride, self.padding, self.size, (self.in_channels,))
+        size = (self.size[0] + 2 * self.wrapped, self.size[1])
+        at = _Geometry(**self._steps(), size=size, parts=(self.in_channels,))
+        x = wrapped(x, self.wrapped)
         inner = [a.permute(2, 3, 1, 0).to(self.weight.dtype).contiguous() for a in (g, x)]
         return _apply(_WeightGradient, inner[0], tuple(self.weight.shape), at, inner[1])
+
+    def _around(self, x: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """The parts of an input, with rows of the other end if H is a circle."""
+        return [wrapped(part, self.wrapped) for part in ([x] if isinstance(x, Tensor) else x)]
+
+    def _steps(self) -> dict[str, Any]:
+        """Steps of the window, and zeros around the image."""
+        return {"stride": self.stride, "padding": (self.padding[0] - self.wrapped, self.padding[1])}
 
     def _check(self, x: Tensor | Sequence[Tensor]) -> None:
         """Check the shape of an input."""
@@ -369,6 +384,7 @@ class LocallyConnected2d(nn.Module):
         return (
             f"{self.in_channels}, {self.out_channels}, size={self.size}, kernel_size={self.kernel_size}, "
             f"stride={self.stride}, padding={self.padding}, bias={self.bias is not None}"
+            + (", wrap=True" if self.wrapped else "")
         )
 
 

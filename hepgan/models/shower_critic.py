@@ -117,9 +117,8 @@ class CaloCritic(nn.Module):
             steps: list[nn.Module] = []
             for _ in range(2):
                 stride = (2 if size[0] >= _LONG else 1, 2 if size[1] >= _LONG else 1)
-                step = local(
-                    channels, model.critic_channels, size=size, kernel_size=3, stride=stride, padding=1
-                )
+                around = {"size": size, "kernel_size": 3, "stride": stride, "padding": 1, "wrap": layer.wraps}
+                step = local(channels, model.critic_channels, **around)
                 steps.append(step)
                 size, channels = step.output_size, model.critic_channels
             streams.append(nn.ModuleDict(_numbered(steps)))

@@ -8,7 +8,7 @@ layers, and each stream passes information on to the next. Differences from Calo
 - The network works on variables that `ConditionalQuantile` has made standard normal at every energy. Before any
   training the generator is a Gaussian copula (`FactorCopula`), with the right spectra, occupancy and linear
   correlations. The streams start at zero and learn from the critic what the copula lacks. With more conditions than the
-  energy, `ConditionalStart` is both.
+  energy, `ConditionalStart` is both; in calorimeters of many cells around the axis, `RingStart` has the spectra.
 - The critic is that of `hepgan.models.shower_critic`.
 
 Two options remove the dependence on cell positions, to measure its benefit: convolutions in place of locally
@@ -38,6 +38,8 @@ from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE
+from hepgan.models.ring_copula import RingCopula
+from hepgan.models.ring_start import RingStart
 from hepgan.models.start_fit import fit_start
 from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
@@ -98,8 +100,9 @@ class _Stream(nn.Module):
         self.gate = (
             local(2 * channels, channels, size=layer.shape, kernel_size=1) if previous is not None else None
         )
-        self.paint = local(incoming, channels, size=layer.shape, kernel_size=3, padding=1)
-        self.finish = local(channels, 1, size=layer.shape, kernel_size=3, padding=1)
+        around = {"size": layer.shape, "kernel_size": 3, "padding": 1, "wrap": layer.wraps}
+        self.paint = local(incoming, channels, **around)
+        self.finish = local(channels, 1, **around)
         for parameter in self.finish.parameters():
             nn.init.zeros_(parameter)
 
@@ -161,7 +164,7 @@ class CaloGenerator(nn.Module):
         calorimeter: The geometry; by default the one of `data`.
 
     Attributes:
-        n_latent: Number of latent numbers of a shower: n_shared, and n_own for each variable of `scaling`.
+        n_latent: Number of latent numbers of a shower: n_shared, and n_own for each of n_variables.
         in_half: Whether the streams, if they are a compiled function, compute in half precision; trainings set it.
         condition_range: (n_conditions, 2) smallest and largest value of each condition in the training events.
     """
@@ -183,13 +186,17 @@ class CaloGenerator(nn.Module):
         self.energy_unit = energy_factor(data.conditions[self.energy_index].unit or calo.unit, calo.unit)
         self.condition_scaling = ConditionScaling(data.conditions, periodic=True)
         self.scaling = ShowerScaling(self.calorimeter, n_overflow=self.n_overflow)
-        variables = self.scaling.n_variables
+        self.rings: RingStart | None = None
+        if model.statistics == "rings":
+            self.rings = RingStart(self.calorimeter, n_overflow=self.n_overflow)
+        self.n_global = (self.rings or self.scaling).n_global
+        self.n_variables = variables = self.n_global + self.calorimeter.n_cells
         self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
 
         self.n_shared, self.n_own = model.latent, model.cell_latent
         self.painted, self.trunk_width = model.paint, model.width
         self.n_latent = self.n_shared + self.n_own * variables
-        n_global = self.scaling.n_global
+        n_global = self.n_global
         by_cell = model.statistics == "cells"
         self.start: ConditionalStart | None = None
         categories = self.condition_scaling.categories.values()
@@ -202,10 +209,12 @@ class CaloGenerator(nn.Module):
                 factors=self.n_shared,
             )
         tables = self.separate.tables
-        self.quantile = ConditionalQuantile(variables if self.start is None else 0, tables=tables)
-        self.copula = (
-            FactorCopula(variables, self.n_shared, tables=tables) if by_cell and self.start is None else None
-        )
+        self.quantile = ConditionalQuantile(0 if self.start or self.rings else variables, tables=tables)
+        self.copula: FactorCopula | RingCopula | None = None
+        if self.rings is not None:
+            self.copula = RingCopula(self.calorimeter, n_global, self.n_shared)
+        elif by_cell and self.start is None:
+            self.copula = FactorCopula(variables, self.n_shared, tables=tables)
         first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
         sizes = [first] + [model.width] * model.depth
         trunk: list[nn.Module] = []
@@ -248,6 +257,10 @@ class CaloGenerator(nn.Module):
                     response,
                     self.energy_name,
                 )
+            if self.rings is not None and self.copula is not None:
+                z, censored = self.rings.fit(cells, overflow, energy, weights, offset=self.scaling.offset)
+                self.copula.fit(z, censored, energy, weights, rng=rng)
+                return
             variables = self.scaling(cells, overflow, energy)
             if self.start is not None:
                 features = self.condition_scaling(condition)
@@ -319,6 +332,9 @@ class CaloGenerator(nn.Module):
         """
         energy = self.incident_energy(condition)
         z, inputs = self._normal(condition, energy, latent)
+        if self.rings is not None:
+            made: tuple[Tensor, Tensor] = self.rings.from_normal(z, energy)
+            return made
         if self.start is not None and inputs is not None:
             variables = self.start.from_normal(z, inputs, energy)
         else:
@@ -332,7 +348,7 @@ class CaloGenerator(nn.Module):
     def _normal(self, condition: Tensor, energy: Tensor, latent: Tensor) -> tuple[Tensor, Inputs | None]:
         """Normal numbers (B, n_variables), and what the start that follows all conditions, if it is that one, sees."""
         features = self.condition_scaling(condition)
-        variables, n_global = self.scaling.n_variables, self.scaling.n_global
+        variables, n_global = self.n_variables, self.n_global
         shared = latent[:, : self.n_shared]
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
         base, inputs = own[0], None

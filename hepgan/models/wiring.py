@@ -61,6 +61,7 @@ class Layer:
         shape = tuple(layer.weight.shape)
         h, i, v, o, j, c = np.indices(shape, sparse=True)
         row = h * layer.stride[0] + i - layer.padding[0]
+        row = row % layer.size[0] if layer.wrapped else row
         column = v * layer.stride[1] + j - layer.padding[1]
         inside = (row >= 0) & (row < layer.size[0]) & (column >= 0) & (column < layer.size[1])
         inside = np.broadcast_to(inside, shape)

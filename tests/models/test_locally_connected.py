@@ -34,6 +34,7 @@ def naive(layer, x):
         total = layer.bias[h, w, o].clone() if layer.bias is not None else torch.zeros((), dtype=x.dtype)
         for i, j, c in itertools.product(*map(range, layer.kernel_size), range(layer.in_channels)):
             r, s = h * sh + i - ph, w * sw + j - pw
+            r = r % x.shape[2] if layer.wrapped else r
             if 0 <= r < x.shape[2] and 0 <= s < x.shape[3]:
                 total = total + layer.weight[h, i, w, o, j, c] * x[b, c, r, s]
         y[b, o, h, w] = total
@@ -59,6 +60,33 @@ def test_first_and_second_derivatives(size, kernel, stride, padding):
 
     assert torch.autograd.gradcheck(function, (x, layer.weight, layer.bias))
     assert torch.autograd.gradgradcheck(function, (x, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize(("rows", "stride"), [(6, 1), (6, 2), (1, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # with kernels, without
+def test_the_ends_of_a_circle_are_neighbours(rows, stride, dtype):
+    size, steps = (rows, 4), {"kernel_size": 3, "stride": (stride, 1), "padding": 1}
+    layer = LocallyConnected2d(2, 3, size=size, wrap=True, **steps).to(dtype)
+    x = torch.randn(5, 2, *size, dtype=dtype, requires_grad=True)
+    y = layer(x, slope=0.1)
+    expected = torch.nn.functional.leaky_relu(naive(layer, x), 0.1)
+    torch.testing.assert_close(y, expected)
+    g = torch.randn_like(y)
+    mine = torch.autograd.grad(y, (x, layer.weight), g)
+    torch.testing.assert_close(mine, torch.autograd.grad(expected, (x, layer.weight), g))
+    with torch.no_grad():
+        torch.testing.assert_close(layer.weight_gradient(x, g * torch.where(y > 0, 1, 0.1)), mine[1])
+        along = torch.where(y > 0, 1, 0.1) * (naive(layer, x) - layer.bias.permute(2, 0, 1))
+        torch.testing.assert_close(layer.derivative(x, slope=0.1, sign=y), along)
+
+
+def test_turning_the_input_of_a_circle_turns_its_output():
+    layer = LocallyConnected2d(1, 1, size=(6, 3), kernel_size=3, padding=1, wrap=True)
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight[:1].expand_as(layer.weight))
+        layer.bias.copy_(layer.bias[:1].expand_as(layer.bias))
+        x = torch.randn(2, 1, 6, 3)
+        torch.testing.assert_close(layer(x.roll(2, 2)), layer(x).roll(2, 2))
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding"), GEOMETRIES)

@@ -35,7 +35,9 @@ class Everything(nn.Module):
         fine = CaloLayer((3, 5), x=edges[0], y=edges[1], z=(0.0, 1.0))
         self.channels, self.resample = channels, Resample(fine, coarse)
         self.spread = nn.Linear(7, 15 * channels)
-        self.paint = LocallyConnected2d(channels + 1, channels, size=(3, 5), kernel_size=3, padding=1)
+        self.paint = LocallyConnected2d(
+            channels + 1, channels, size=(3, 5), kernel_size=3, padding=1, wrap=True
+        )
         self.gate = LocallyConnected2d(channels, channels, size=(2, 3), kernel_size=1)
         self.finish = LocallyConnected2d(channels, 1, size=(2, 3), kernel_size=3, padding=1, stride=(1, 2))
         self.hidden, self.second = nn.Linear(4, 5), nn.Linear(5, 5)
@@ -101,7 +103,7 @@ def test_half_precision_rounds_products_only(channels):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         made = derivatives(network, layers, x, image, cotangent=torch.ones_like)
     for a, b in zip(made[:-1], expected[:-1], strict=True):  # the last bias counts events
-        assert 0 < float((a - b).norm()) < 0.03 * float(b.norm())
+        assert 0 < float((a - b).norm()) < 0.06 * float(b.norm())
 
 
 @compiled

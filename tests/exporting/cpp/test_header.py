@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from cpp import ROOT, compiler, run
+from ring_showers import DATA, ring_generator
+from ring_showers import showers as ring_showers
 from tiny_generator import TinyGenerator, tiny_data, tracks_config, tracks_generator
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,6 +38,7 @@ DRIVER = """
 #include "showers.hpp"
 #include "tracks.hpp"  // a second model in the same program
 #include "operators.hpp"
+#include "rings.hpp"
 
 #include <cstdio>
 #include <fstream>
@@ -66,6 +69,7 @@ int main(int, char** arguments) {
   const std::string name = arguments[1];
   const auto call = name == "showers"  ? run<hepgan::showers::Generator>
                     : name == "tracks" ? run<hepgan::tracks::Generator>
+                    : name == "rings"  ? run<hepgan::rings::Generator>
                                         : run<hepgan::operators::Generator>;
   return call(arguments[2], arguments[3], arguments[4]);
 }
@@ -111,7 +115,7 @@ class Operators(TinyGenerator):
 
 @pytest.fixture(scope="module")
 def folder(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """NAME.onnx, NAME.hpp, NAME.bin of showers, tracks and operators."""
+    """NAME.onnx, NAME.hpp, NAME.bin of showers, tracks, operators and showers from rings."""
     events = read(sample_config.model_copy(update={"max_events": 1500}))
     with torch.random.fork_rng():
         torch.manual_seed(1)  # of the weights: tests must not depend on their order
@@ -121,6 +125,9 @@ def folder(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) 
         torch.manual_seed(2)
         for parameter in showers.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
+    rings = ring_generator(ring_showers(1500))
+    for stream in rings.streams:
+        torch.nn.init.constant_(stream.finish.weight, 0.01)
     tracks = tracks_config()
     tiny = tiny_data()
     path = tmp_path_factory.mktemp("cpp")
@@ -128,6 +135,7 @@ def folder(sample_config: DataConfig, tmp_path_factory: pytest.TempPathFactory) 
         ("showers", showers, sample_config),
         ("tracks", tracks_generator(tracks), tracks.data),
         ("operators", Operators(tiny), tiny),
+        ("rings", rings, DATA),
     ):
         described: dict[str, Any] = {"data": data, "provenance": {}, "metrics": {}}
         write(generator, path / f"{name}.onnx", **described)
@@ -152,7 +160,7 @@ def rows_of(model: Generator) -> tuple[np.ndarray, np.ndarray]:
     return condition.astype(np.float32), rng.standard_normal((ROWS, model.n_latent), dtype=np.float32)
 
 
-@pytest.mark.parametrize("name", ["showers", "tracks", "operators"])
+@pytest.mark.parametrize("name", ["showers", "tracks", "operators", "rings"])
 def test_numbers_are_those_of_the_onnx_file(name: str, program: Path, folder: Path, tmp_path: Path) -> None:
     model = Generator(folder / f"{name}.onnx")
     condition, latent = rows_of(model)

@@ -62,7 +62,7 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
     generator_class, critic_class = MODELS[config.model.name]
     generator = generator_class(config.data, config.model)
     generator.in_half = torch.is_autocast_enabled("cpu")
-    generator.quantile.table.copy_(torch.linspace(-3, 3, generator.quantile.knots))
+    generator.start.quantile.table.copy_(torch.linspace(-3, 3, generator.start.quantile.knots))
     critic = critic_class(generator, config.model)
     n_cells = generator.calorimeter.n_cells
     condition = 10 ** (2 * torch.rand(4 * batch, 1))
@@ -76,8 +76,8 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
     energy = generator.incident_energy(first.condition)
     with torch.no_grad():
         normal = generator.normal(first.condition, latent)
-        logs = generator.quantile.from_normal(normal, energy)
-        showers = generator.scaling.inverse(logs, energy)
+        logs = generator.start.quantile.from_normal(normal, energy)
+        showers = generator.start.scaling.inverse(logs, energy)
         fake = view.fake(latent)
     both = torch.cat([view.real.T, fake.T], 1).T
     context = view.context.repeat(2, 1)
@@ -115,11 +115,16 @@ def parts(layers: list[dict[str, object]], batch: int) -> list[Part]:
         ),
         (
             "its quantiles",
-            quiet(lambda: generator.quantile.from_normal(normal, energy)),
+            quiet(lambda: generator.start.quantile.from_normal(normal, energy)),
             12 * shower,
             2 * shower,
         ),
-        ("its energies", quiet(lambda: generator.scaling.inverse(logs, energy)), 25 * shower, 2 * shower),
+        (
+            "its energies",
+            quiet(lambda: generator.start.scaling.inverse(logs, energy)),
+            25 * shower,
+            2 * shower,
+        ),
         (
             "what the critic sees",
             quiet(lambda: critic.representation(*showers, energy)),

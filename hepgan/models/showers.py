@@ -5,10 +5,9 @@ layers, and each stream passes information on to the next. Differences from Calo
 
 - Every cell has its own latent number beside the shared ones. Cells of an electromagnetic shower fluctuate almost
   independently, which a short latent vector cannot produce.
-- The network works on variables that `ConditionalQuantile` has made standard normal at every energy. Before any
-  training the generator is a Gaussian copula (`FactorCopula`), with the right spectra, occupancy and linear
-  correlations. The streams start at zero and learn from the critic what the copula lacks. With more conditions than the
-  energy, `ConditionalStart` is both; in calorimeters of many cells around the axis, `RingStart` has the spectra.
+- The network works on variables that are standard normal at every condition. Before any training the generator is a
+  statistical model (`hepgan.models.starts`), with the right spectra, occupancy and linear correlations. The streams
+  start at zero and learn from the critic what it lacks.
 - The critic is that of `hepgan.models.shower_critic`.
 
 Two options remove the dependence on cell positions, to measure its benefit: convolutions in place of locally
@@ -31,22 +30,15 @@ from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.errors import DataError
 from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
-from hepgan.models.conditional_start import ConditionalStart, Inputs
 from hepgan.models.convolution import Convolution2d, Enlarge
-from hepgan.models.copula import FactorCopula
 from hepgan.models.feature_maps import Resample, images, numbers
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.network import Network
 from hepgan.models.piecewise import SLOPE
-from hepgan.models.ring_copula import RingCopula
-from hepgan.models.ring_start import RingStart
-from hepgan.models.start_fit import fit_start
+from hepgan.models.starts import STARTS, Given, Sizes, Start, kind_of_start
 from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
-from hepgan.transforms.energy import ConditionalQuantile
 from hepgan.transforms.exporting import is_exporting
-from hepgan.transforms.separate import Separate
-from hepgan.transforms.showers import ShowerScaling
 
 __all__ = ["PAINT", "CaloGenerator"]
 
@@ -185,40 +177,21 @@ class CaloGenerator(nn.Module):
         self.energy_index = names.index(self.energy_name)
         self.energy_unit = energy_factor(data.conditions[self.energy_index].unit or calo.unit, calo.unit)
         self.condition_scaling = ConditionScaling(data.conditions, periodic=True)
-        self.scaling = ShowerScaling(self.calorimeter, n_overflow=self.n_overflow)
-        self.rings: RingStart | None = None
-        if model.statistics == "rings":
-            self.rings = RingStart(self.calorimeter, n_overflow=self.n_overflow)
-        self.n_global = (self.rings or self.scaling).n_global
-        self.n_variables = variables = self.n_global + self.calorimeter.n_cells
+        categories = [len(values) for values in self.condition_scaling.categories.values()]
+        kind = kind_of_start(model.statistics, conditions=self.n_conditions, categories=len(categories))
+        features = self.condition_scaling.n_features
+        sizes = Sizes(self.calorimeter, self.n_overflow, features, categories, model.latent)
+        self.start: Start = STARTS[kind](sizes)
+        self.n_global = n_global = self.start.n_global
+        self.n_variables = self.n_global + self.calorimeter.n_cells
         self.register_buffer("condition_range", torch.zeros(self.n_conditions, 2))
 
         self.n_shared, self.n_own = model.latent, model.cell_latent
         self.painted, self.trunk_width = model.paint, model.width
-        self.n_latent = self.n_shared + self.n_own * variables
-        n_global = self.n_global
-        by_cell = model.statistics == "cells"
-        self.start: ConditionalStart | None = None
-        categories = self.condition_scaling.categories.values()
-        self.separate = Separate([len(values) for values in categories] if by_cell else [])
-        if by_cell and self.n_conditions > 1 + len(categories):
-            self.separate = Separate([])
-            self.start = ConditionalStart(
-                self.scaling,
-                features=self.condition_scaling.n_features,
-                factors=self.n_shared,
-            )
-        tables = self.separate.tables
-        self.quantile = ConditionalQuantile(0 if self.start or self.rings else variables, tables=tables)
-        self.copula: FactorCopula | RingCopula | None = None
-        if self.rings is not None:
-            self.copula = RingCopula(self.calorimeter, n_global, self.n_shared)
-        elif by_cell and self.start is None:
-            self.copula = FactorCopula(variables, self.n_shared, tables=tables)
-        first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
-        sizes = [first] + [model.width] * model.depth
+        self.n_latent = self.n_shared + self.n_own * self.n_variables
+        widths = [features + self.n_shared + self.n_own * n_global] + [model.width] * model.depth
         trunk: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
+        for fan_in, fan_out in pairwise(widths):
             trunk += [nn.Linear(fan_in, fan_out), nn.SiLU()]
         self.trunk = nn.Sequential(*trunk)
         self.energies = nn.Linear(model.width, n_global)
@@ -248,7 +221,6 @@ class CaloGenerator(nn.Module):
             self.condition_range.copy_(torch.stack([condition.amin(0), condition.amax(0)], 1))
             self._check_categories(condition)
             self.condition_scaling.fit(condition, weights)
-            self.scaling.fit(cells, overflow, weights)
             energy = self.incident_energy(condition)
             response = float((weights * (cells.sum(1) + overflow.sum(1))).sum() / (weights * energy).sum())
             if response > _MOST_RESPONSE:
@@ -257,33 +229,13 @@ class CaloGenerator(nn.Module):
                     response,
                     self.energy_name,
                 )
-            if self.rings is not None and self.copula is not None:
-                z, censored = self.rings.fit(cells, overflow, energy, weights, offset=self.scaling.offset)
-                self.copula.fit(z, censored, energy, weights, rng=rng)
-                return
-            variables = self.scaling(cells, overflow, energy)
-            if self.start is not None:
-                features = self.condition_scaling(condition)
-                fit_start(
-                    self.start, cells, variables, features, energy, weights, scaling=self.scaling, rng=rng
-                )
-                return
-            self.separate.fit(energy)
-            energy = self._tabled(condition)
-            self.quantile.fit(variables, energy, weights)
-            if self.copula is None:
-                self._pool(variables, energy, weights)
-                return
-            z = self.quantile.to_normal(variables, energy)
-            censored = variables <= self.quantile.floor
-            self.copula.fit(z, censored, energy, weights, rng=rng)
+            self.start.fit(cells, overflow, self._given(condition), weights, rng=rng)
 
-    def _tabled(self, condition: Tensor) -> Tensor:
-        """Incident energies (B,) for the tables, of which each combination of categories has its own."""
-        energy = self.incident_energy(condition)
-        indicators = self.condition_scaling.indicators(condition) if self.separate.sizes else []
-        tabled: Tensor = self.separate(energy, indicators)
-        return tabled
+    def _given(self, condition: Tensor) -> Given:
+        """What is known of events with (B, n_conditions) conditions before their showers."""
+        scaling = self.condition_scaling
+        indicators = scaling.indicators(condition) if self.start.by_category else []
+        return Given(self.incident_energy(condition), scaling(condition), indicators)
 
     def _check_categories(self, condition: Tensor) -> None:
         """Check that each category, or each combination of them that has a table, has events.
@@ -292,7 +244,7 @@ class CaloGenerator(nn.Module):
             DataError: If one has none.
         """
         columns = list(self.condition_scaling.categories)
-        together = [columns] if self.separate.sizes else [[column] for column in columns]
+        together = [columns] if self.start.by_category else [[column] for column in columns]
         for group in together:
             expected = math.prod(len(self.condition_scaling.categories[column]) for column in group)
             found = torch.unique(condition[:, group], dim=0)
@@ -301,24 +253,6 @@ class CaloGenerator(nn.Module):
                     f"training events: expected some of each of {expected} categories, or combinations of them, got "
                     f"only those with {found.tolist()}; remove the others from data.conditions, or add files"
                 )
-
-    def _pool(self, values: Tensor, energy: Tensor, weights: Tensor) -> None:
-        """Give all cells of a layer the same quantiles, those of all its cells together.
-
-        Args:
-            values: (N, n_variables).
-            energy: (N,) incident energies.
-            weights: (N,).
-        """
-        for s in self.calorimeter.slices():
-            place = slice(self.scaling.n_global + s.start, self.scaling.n_global + s.stop)
-            cells = values[:, place]
-            together = ConditionalQuantile(1)
-            together.fit(
-                cells.reshape(-1, 1), *(x.repeat_interleave(cells.shape[1]) for x in (energy, weights))
-            )
-            self.quantile.table[place] = together.table
-            self.quantile.threshold[place] = together.threshold
 
     def forward(self, condition: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Generate showers.
@@ -330,50 +264,38 @@ class CaloGenerator(nn.Module):
         Returns:
             Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the unit of the calorimeter.
         """
-        energy = self.incident_energy(condition)
-        z, inputs = self._normal(condition, energy, latent)
-        if self.rings is not None:
-            made: tuple[Tensor, Tensor] = self.rings.from_normal(z, energy)
-            return made
-        if self.start is not None and inputs is not None:
-            variables = self.start.from_normal(z, inputs, energy)
-        else:
-            variables = self.quantile.from_normal(z, self._tabled(condition))
-        return self.scaling.inverse(variables, energy)
+        given = self._given(condition)
+        z, seen = self._normal(given, latent)
+        return self.start.showers(z, given, seen)
 
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
-        return self._normal(condition, self.incident_energy(condition), latent)[0]
+        return self._normal(self._given(condition), latent)[0]
 
-    def _normal(self, condition: Tensor, energy: Tensor, latent: Tensor) -> tuple[Tensor, Inputs | None]:
-        """Normal numbers (B, n_variables), and what the start that follows all conditions, if it is that one, sees."""
-        features = self.condition_scaling(condition)
-        variables, n_global = self.n_variables, self.n_global
+    def _normal(self, given: Given, latent: Tensor) -> tuple[Tensor, Any]:
+        """Normal numbers (B, n_variables), and what the start needs to make showers of them."""
+        n_global = self.n_global
         shared = latent[:, : self.n_shared]
-        own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
-        base, inputs = own[0], None
-        if self.start is not None:
-            base, inputs = self.start(shared, base, features, energy, self.scaling)
-        elif self.copula is not None:
-            base = self.copula(shared, base, self._tabled(condition))
+        own = latent[:, self.n_shared :].T.reshape(self.n_own, self.n_variables, -1)
+        base, seen = self.start(shared, own[0], given)
         # split, not sliced: the derivative of a slice is a copy of the whole
         sizes = [n_global, *(layer.n_cells for layer in self.calorimeter.layers)]
         noise, *noises = torch.split(own, sizes, 1)
         first, *bases = torch.split(base, sizes)
         small = noise.reshape(self.n_own * n_global, -1).T
-        trunk = self.trunk(torch.cat([features, shared, small], 1))
+        trunk = self.trunk(torch.cat([given.features, shared, small], 1))
         parts = [first + self.energies(trunk).T]
         network = None if is_exporting() else self.network
         if network is not None and network.usable(trunk):
             cells, numbers = (torch.split(x, [n_global, x.shape[-2] - n_global], -2)[1] for x in (base, own))
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.in_half):
                 parts.append(cells + network(trunk.T, cells, *numbers.unbind(0)))
-            return torch.cat(parts).T, inputs
+            return torch.cat(parts).T, seen
         maps: Tensor | None = None
         for stream, image, noise in zip(self.streams, bases, noises, strict=True):
             correction, maps = stream(trunk, image, noise, maps)
             parts.append(image + correction)
-        return torch.cat(parts).T, inputs
+        return torch.cat(parts).T, seen
 
     @cached_property
     def network(self) -> Network | None:

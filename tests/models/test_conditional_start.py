@@ -69,7 +69,7 @@ def pair(generator):
 
 def test_the_frame_moves_with_the_shower(generator):
     """The expected centre is x0 + depth * tan(theta) * cos(phi), although nobody has said so."""
-    events, start = toy_showers(1500), generator.start
+    events, start = toy_showers(1500), generator.start.functions
     condition = torch.tensor([[5.0, 0.3, 0.0, 10.0], [5.0, 0.3, math.pi / 2, -10.0], [5.0, 0.0, 1.0, 0.0]])
     given, terms = (start.terms(generator.condition_scaling(c)) for c in (events.condition, condition))
     centres = []
@@ -106,18 +106,22 @@ def known(generator, pair):
     """Variables of showers, what the start sees of them, and their incident energies."""
     events, _ = pair
     energy = generator.incident_energy(events.condition)
-    variables = generator.scaling(*events.outputs, energy)
-    logs = generator.scaling.layer_logs(variables, energy)
-    return variables, generator.start.inputs(generator.condition_scaling(events.condition), logs), energy
+    variables = generator.start.scaling(*events.outputs, energy)
+    logs = generator.start.scaling.layer_logs(variables, energy)
+    return (
+        variables,
+        generator.start.functions.inputs(generator.condition_scaling(events.condition), logs),
+        energy,
+    )
 
 
 def test_nothing_lies_far_below_the_edge_of_the_spectrum(generator, known):
     """The variables of the cells, before they are scaled to the energy of their layer."""
     _, inputs, energy = known
-    z = torch.randn(3000, generator.scaling.n_variables, generator=torch.Generator().manual_seed(3))
+    z = torch.randn(3000, generator.n_variables, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        variables = generator.start.from_normal(z, inputs, energy)[:, generator.scaling.n_global :]
-    edge = math.log1p(1 / generator.scaling.offset.item())
+        variables = generator.start.functions.from_normal(z, inputs, energy)[:, generator.n_global :]
+    edge = math.log1p(1 / generator.start.scaling.offset.item())
     hit = variables[variables > 0]
     assert (hit < 0.8 * edge).float().mean().item() < 0.03
 
@@ -125,12 +129,12 @@ def test_nothing_lies_far_below_the_edge_of_the_spectrum(generator, known):
 def test_normal_numbers_of_a_shower_give_it_back(generator, known):
     variables, inputs, energy = known
     with torch.no_grad():
-        z = generator.start.to_normal(variables, inputs, energy)
-        back = generator.start.from_normal(z, inputs, energy)
-    n = generator.scaling.n_global
+        z = generator.start.functions.to_normal(variables, inputs, energy)
+        back = generator.start.functions.from_normal(z, inputs, energy)
+    n = generator.n_global
     inside = (variables > 0) & (z < 3)
     inside[:, :n] = False
-    lower = generator.start._all_numbers(inputs)[1].T  # deposits below the edge become the edge
+    lower = generator.start.functions._all_numbers(inputs)[1].T  # deposits below the edge become the edge
     inside[:, n:] &= variables[:, n:] > lower
     assert inside.sum() > 10_000
     torch.testing.assert_close(back[inside], variables[inside], atol=5e-3, rtol=5e-3)
@@ -142,13 +146,13 @@ def test_correlated_numbers_are_normal(generator):
     rng = torch.Generator().manual_seed(4)
     condition = torch.tensor([[5.0, 0.3, 1.0, 10.0]]).expand(20_000, -1)
     features, energy = generator.condition_scaling(condition), generator.incident_energy(condition)
-    n, start = generator.scaling.n_global, generator.start
-    own = torch.randn(generator.scaling.n_variables, 20_000, generator=rng)
+    n, start = generator.n_global, generator.start.functions
+    own = torch.randn(generator.n_variables, 20_000, generator=rng)
     own[:n] = own[:n, :1]
     shared = torch.randn(20_000, 4, generator=rng)
     shared[:, : start.factors[0]] = shared[:1, : start.factors[0]]
     with torch.no_grad():
-        z, inputs = start(shared, own, features, energy, generator.scaling)
+        z, inputs = start(shared, own, features, energy, generator.start.scaling)
     loadings = torch.cat(
         [net.products(*edges, inputs.common)[:, :, 0] @ net.read.T
          for net, edges in zip(start.loadings, inputs.edges, strict=True)]
@@ -163,16 +167,16 @@ def test_correlated_numbers_are_normal(generator):
 def test_energies_are_normal_before_their_tables(generator):
     rng = torch.Generator().manual_seed(6)
     condition = torch.tensor([[5.0, 0.3, 1.0, 10.0]]).expand(20_000, -1)
-    own = torch.randn(generator.scaling.n_variables, 20_000, generator=rng)
+    own = torch.randn(generator.n_variables, 20_000, generator=rng)
     with torch.no_grad():
-        z, _ = generator.start(
+        z, _ = generator.start.functions(
             torch.randn(20_000, 4, generator=rng),
             own,
             generator.condition_scaling(condition),
             generator.incident_energy(condition),
-            generator.scaling,
+            generator.start.scaling,
         )
-    first = z[: generator.scaling.n_global]
+    first = z[: generator.n_global]
     torch.testing.assert_close(first.std(1), torch.ones(len(first)), atol=0.03, rtol=0)
 
 

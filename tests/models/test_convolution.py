@@ -9,6 +9,7 @@ from tiny_generator import tiny_calo_generator, tiny_data, tiny_showers
 from hepgan.config import CaloModelConfig
 from hepgan.geometry import CaloLayer
 from hepgan.models.convolution import Convolution2d, Enlarge, coarser
+from hepgan.models.copula import FactorCopula
 from hepgan.models.locally_connected import LocallyConnected2d
 from hepgan.models.shower_critic import CaloCritic
 from hepgan.models.showers import CaloGenerator
@@ -86,7 +87,7 @@ def test_statistics_of_layers_know_no_position(events, generator):
     assert not any("copula" in name for name, _ in generator.named_parameters())
     fresh = CaloGenerator(tiny_data(), MODEL)
     fresh.fit(events, rng=torch.Generator())
-    table = fresh.quantile.table[fresh.scaling.n_global :]
+    table = fresh.start.quantile.table[fresh.n_global :]
     for s in fresh.calorimeter.slices():
         assert (table[s] == table[s][:1]).all()
     latent = torch.randn(len(events), fresh.n_latent, generator=torch.Generator().manual_seed(1))
@@ -107,9 +108,9 @@ def test_statistics_of_cells_know_positions(events):
         MODEL.model_copy(update={"statistics": "cells"}),
     )
     by_cell.fit(replace(events, condition=events.condition[:, :1]), rng=torch.Generator().manual_seed(0))
-    table = by_cell.quantile.table[by_cell.scaling.n_global :]
+    table = by_cell.start.quantile.table[by_cell.n_global :]
     assert (table.mean((1, 2)).diff() > 0).sum() >= 8  # the mean quantile follows the place
-    assert by_cell.copula is not None
+    assert isinstance(by_cell.start.copula, FactorCopula)
 
 
 def test_penalty_of_a_convolutional_critic_trains_it(events, generator, rng):

@@ -74,7 +74,7 @@ def test_normal_numbers_are_inverted(generator, events):
     energy = events.condition[:200, 0]
     start = RingStart(CALORIMETER, n_overflow=LAYERS)
     z, censored = start.fit(
-        *events.outputs, events.condition[:, 0], events.weights, offset=generator.scaling.offset
+        *events.outputs, events.condition[:, 0], events.weights, offset=generator.start.scaling.offset
     )
     again, outside = start.from_normal(torch.where(censored, z - 1e-3, z)[:200], energy)
     used = (cells.reshape(200, LAYERS, -1).sum(2) > 0).all(1)
@@ -92,7 +92,7 @@ def test_a_layer_of_cells_below_their_thresholds_gives_its_energy_to_one_of_them
     z = torch.zeros(5, generator.n_variables)
     z[:, generator.n_global :] = -8.0
     z[:, generator.n_global + 3] = -7.0
-    cells, _ = generator.rings.from_normal(z, events.condition[:5, 0])
+    cells, _ = generator.start.rings.from_normal(z, events.condition[:5, 0])
     assert ((cells[:, : ANGLES * 3] > 0).sum(1) == 1).all()
     assert (cells[:, 3] > 0).all()
 
@@ -100,7 +100,7 @@ def test_a_layer_of_cells_below_their_thresholds_gives_its_energy_to_one_of_them
 def test_gradients_reach_every_normal_number(generator, events):
     rng = torch.Generator().manual_seed(3)
     z = torch.randn(50, generator.n_variables, generator=rng, requires_grad=True)
-    cells, overflow = generator.rings.from_normal(z, events.condition[:50, 0])
+    cells, overflow = generator.start.rings.from_normal(z, events.condition[:50, 0])
     (cells.square().sum() + overflow.square().sum()).backward()
     assert torch.isfinite(z.grad).all()
     reached = z.grad.abs().sum(0) > 0

@@ -121,12 +121,10 @@ def test_layers_are_handed_on(model):
     first, second = generator.calorimeter.slices()
     latent = torch.zeros(1, generator.n_latent)
     changed = latent.clone()
-    changed[0, generator.n_shared + generator.scaling.n_global] = (
-        2.0  # own noise of the first cell of layer 0
-    )
+    changed[0, generator.n_shared + generator.n_global] = 2.0  # own noise of the first cell of layer 0
     condition = events.condition[:1]
     a, b = generator.normal(condition, latent), generator.normal(condition, changed)
-    n = generator.scaling.n_global
+    n = generator.n_global
     assert (a[:, n:][:, second] != b[:, n:][:, second]).any()
     later = latent.clone()
     later[0, generator.n_shared + n + second.start] = 2.0
@@ -178,8 +176,8 @@ def test_untrained_generator_has_response_and_fractions_of_geant4(geant):
 def test_each_particle_has_its_own_statistics(tmp_path):
     data, events = of_species(*(lambda d: (d, toy_showers(d)))(tiny_config(2, overflow=True)))
     generator = fitted(data, events)
-    assert generator.start is None
-    assert generator.quantile.table.shape[1] == 2 * ConditionalQuantile(1).table.shape[1]
+    assert generator.start.by_category
+    assert generator.start.quantile.table.shape[1] == 2 * ConditionalQuantile(1).table.shape[1]
     latent = torch.randn(len(events), generator.n_latent, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         cells, _ = generator(events.condition, latent)

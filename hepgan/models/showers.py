@@ -18,6 +18,7 @@ connected layers (`hepgan.models.convolution`), and statistics of whole layers i
 from __future__ import annotations
 
 import logging
+import math
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, cast
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
+from hepgan.errors import ConfigError, DataError
 from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
 from hepgan.models.conditional_start import ConditionalStart, Inputs
 from hepgan.models.convolution import Convolution2d, Enlarge
@@ -42,6 +44,7 @@ from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
 from hepgan.transforms.energy import ConditionalQuantile
 from hepgan.transforms.exporting import is_exporting
+from hepgan.transforms.separate import Separate
 from hepgan.transforms.showers import ShowerScaling
 
 __all__ = ["PAINT", "CaloGenerator"]
@@ -184,6 +187,11 @@ class CaloGenerator(nn.Module):
         self.scaling = ShowerScaling(self.calorimeter, n_overflow=self.n_overflow)
         self.rings: RingStart | None = None
         if model.statistics == "rings":
+            if self.n_conditions > 1:
+                raise ConfigError(
+                    'model.statistics: expected the incident energy as the only condition for "rings", got '
+                    f'{", ".join(names)}; use "cells", which follows all of them, or leave the others out'
+                )
             self.rings = RingStart(self.calorimeter, n_overflow=self.n_overflow)
         self.n_global = (self.rings or self.scaling).n_global
         self.n_variables = variables = self.n_global + self.calorimeter.n_cells
@@ -195,19 +203,23 @@ class CaloGenerator(nn.Module):
         n_global = self.n_global
         by_cell = model.statistics == "cells"
         self.start: ConditionalStart | None = None
-        if by_cell and self.n_conditions > 1:
+        categories = self.condition_scaling.categories.values()
+        self.separate = Separate([len(values) for values in categories] if by_cell else [])
+        if by_cell and self.n_conditions > 1 + len(categories):
+            self.separate = Separate([])
             self.start = ConditionalStart(
                 self.calorimeter,
                 n_global=n_global,
                 features=self.condition_scaling.n_features,
                 factors=self.n_shared,
             )
-        self.quantile = ConditionalQuantile(0 if self.start or self.rings else variables)
+        tables = self.separate.tables
+        self.quantile = ConditionalQuantile(0 if self.start or self.rings else variables, tables=tables)
         self.copula: FactorCopula | RingCopula | None = None
         if self.rings is not None:
             self.copula = RingCopula(self.calorimeter, n_global, self.n_shared)
         elif by_cell and self.start is None:
-            self.copula = FactorCopula(variables, self.n_shared)
+            self.copula = FactorCopula(variables, self.n_shared, tables=tables)
         first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
         sizes = [first] + [model.width] * model.depth
         trunk: list[nn.Module] = []
@@ -239,6 +251,7 @@ class CaloGenerator(nn.Module):
         (cells, overflow), condition, weights = events.outputs, events.condition, events.weights
         with torch.no_grad():
             self.condition_range.copy_(torch.stack([condition.amin(0), condition.amax(0)], 1))
+            self._check_categories(condition)
             self.condition_scaling.fit(condition, weights)
             self.scaling.fit(cells, overflow, weights)
             energy = self.incident_energy(condition)
@@ -258,6 +271,8 @@ class CaloGenerator(nn.Module):
                 features = self.condition_scaling(condition)
                 self.start.fit(cells, variables, features, energy, weights, rng=rng)
                 return
+            self.separate.fit(energy)
+            energy = self._tabled(condition)
             self.quantile.fit(variables, energy, weights)
             if self.copula is None:
                 self._pool(variables, energy, weights)
@@ -265,6 +280,30 @@ class CaloGenerator(nn.Module):
             z = self.quantile.to_normal(variables, energy)
             censored = variables <= self.quantile.floor
             self.copula.fit(z, censored, energy, weights, rng=rng)
+
+    def _tabled(self, condition: Tensor) -> Tensor:
+        """Incident energies (B,) for the tables, of which each combination of categories has its own."""
+        energy = self.incident_energy(condition)
+        indicators = self.condition_scaling.indicators(condition) if self.separate.sizes else []
+        tabled: Tensor = self.separate(energy, indicators)
+        return tabled
+
+    def _check_categories(self, condition: Tensor) -> None:
+        """Check that each category, or each combination of them that has a table, has events.
+
+        Raises:
+            DataError: If one has none.
+        """
+        columns = list(self.condition_scaling.categories)
+        together = [columns] if self.separate.sizes else [[column] for column in columns]
+        for group in together:
+            expected = math.prod(len(self.condition_scaling.categories[column]) for column in group)
+            found = torch.unique(condition[:, group], dim=0)
+            if len(found) < expected:
+                raise DataError(
+                    f"training events: expected some of each of {expected} categories, or combinations of them, got "
+                    f"only those with {found.tolist()}; remove the others from data.conditions, or add files"
+                )
 
     def _pool(self, values: Tensor, energy: Tensor, weights: Tensor) -> None:
         """Give all cells of a layer the same quantiles, those of all its cells together.
@@ -295,19 +334,20 @@ class CaloGenerator(nn.Module):
             Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the unit of the calorimeter.
         """
         energy, (features, inputs) = self.incident_energy(condition), self._seen(condition)
-        z = self._normal(energy, features, inputs, latent)
+        tabled = self._tabled(condition)
+        z = self._normal(tabled, features, inputs, latent)
         if self.rings is not None:
             made: tuple[Tensor, Tensor] = self.rings.from_normal(z, energy)
             return made
         if self.start is not None and inputs is not None:
             variables = self.start.from_normal(z, inputs, energy)
         else:
-            variables = self.quantile.from_normal(z, energy)
+            variables = self.quantile.from_normal(z, tabled)
         return self.scaling.inverse(variables, energy)
 
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
-        return self._normal(self.incident_energy(condition), *self._seen(condition), latent)
+        return self._normal(self._tabled(condition), *self._seen(condition), latent)
 
     def _seen(self, condition: Tensor) -> tuple[Tensor, Inputs | None]:
         """Features (B, C) of the conditions, and what the start that follows all of them, if it is that one, sees."""

@@ -5,10 +5,12 @@ import math
 
 import pytest
 import torch
-from ring_showers import ANGLES, CALORIMETER, EDGE, LAYERS, ring_generator, showers
+from ring_showers import ANGLES, CALORIMETER, DATA, EDGE, LAYERS, ring_generator, showers
 
+from hepgan.config import CaloModelConfig
 from hepgan.errors import ConfigError, DataError
 from hepgan.geometry import Calorimeter
+from hepgan.models import CaloGenerator
 from hepgan.models.ring_copula import RingCopula
 from hepgan.models.ring_start import RingStart
 
@@ -114,6 +116,14 @@ def test_other_layers_and_samples_without_energy_are_refused():
         ConfigError, match='expected layers of coordinates "polar" for "rings", got others: layer_0'
     ):
         RingStart(Calorimeter.from_dicts([layer]), n_overflow=0)
+    theta = DATA.conditions[0].model_copy(update={"name": "theta", "unit": "rad"})
+    with pytest.raises(
+        ConfigError, match='the only condition for "rings", got incident_energy, theta; use "cells"'
+    ):
+        CaloGenerator(
+            DATA.model_copy(update={"conditions": (*DATA.conditions, theta)}),
+            CaloModelConfig(statistics="rings"),
+        )
     cells, overflow = showers(1000).outputs
     cells[:, : ANGLES * 3] = 0
     with pytest.raises(DataError, match="expected at least 30 with energy in layer 'layer_0', got 0"):

@@ -168,15 +168,26 @@ class ConditionalStart(nn.Module):
         """
         first, cells = torch.split(z.T, [self.n_global, self.calorimeter.n_cells])
         made = self._energies(first, inputs.early, incident_energy)
-        threshold, edge, rest = self._all_numbers(inputs)
-        begin, width = range_above(threshold)
-        over = cells - threshold
-        place = to_knot(((cells - begin) / width).clamp(0, 1), KNOT_BEND).clamp(0, 1) * (_KNOTS - 1)
-        value = edge + (rest * (place[:, None] - self.steps).clamp(0, 1)).sum(1)
-        if torch.is_grad_enabled():  # the derivative of the edge, as in ConditionalQuantile
-            rising = edge * (over / EDGE).clamp(max=1)
-            value = value + rising - rising.detach()
-        return torch.cat([made, torch.where(over > 0, value, over)]).T
+        with torch.no_grad():  # all but the normal numbers is fixed: derivatives by them are enough
+            threshold, edge, rest = self._all_numbers(inputs)
+            begin, width = range_above(threshold)
+            over = cells - threshold
+            knot = to_knot(((cells - begin) / width).clamp(0, 1), KNOT_BEND).clamp(0, 1)
+            place = knot * (_KNOTS - 1)
+            value = edge + (rest * (place[:, None] - self.steps).clamp(0, 1)).sum(1)
+            value = torch.where(over > 0, value, over)
+        if cells.requires_grad:
+            value = value + self._slope(over, width, knot, edge, rest) * (cells - cells.detach())
+        return torch.cat([made, value]).T
+
+    @torch.no_grad()
+    def _slope(self, over: Tensor, width: Tensor, knot: Tensor, edge: Tensor, rest: Tensor) -> Tensor:
+        """Derivatives (n_cells, B) of values by normal numbers; that of the edge is as in ConditionalQuantile."""
+        index = (knot * (_KNOTS - 1)).long().clamp(max=_KNOTS - 2)
+        step = rest.gather(1, index[:, None])[:, 0] * (_KNOTS - 1)
+        slope = step / (((1 - KNOT_BEND) + 2 * KNOT_BEND * knot) * width)
+        slope = torch.where(knot < 1, slope, 0.0) + torch.where(over < EDGE, edge / EDGE, 0.0)
+        return torch.where(over > 0, slope, 1.0)
 
     def to_normal(self, variables: Tensor, inputs: Inputs, incident_energy: Tensor) -> Tensor:
         """The inverse of `from_normal`, (B, V); thresholds for empty cells. `inputs` are those of the variables."""

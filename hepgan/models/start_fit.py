@@ -27,7 +27,7 @@ _LEAST_SPREAD = 0.05  # of a cell, in the logarithm of its energy
 _BATCH = 128
 _MOST_STEPS = 2000  # of the quantiles; half as many of the correlations
 _EPOCHS = 24.0  # of a small sample
-_RATE = 1e-2  # of Adam at the start; it falls like a cosine
+_RATE = 1e-2  # of Adam at the start, half of it for the correlations; it falls like a cosine
 _HIGHEST = 3.5  # threshold whose tail is known in single precision
 _LEVELS = 0.002, 0.9998  # of the pinball loss: beyond them a sample knows nothing
 _WARM = 50  # steps in which the rate rises
@@ -98,17 +98,17 @@ class _Fit:
         return self.start.inputs(self.features[index], self.logs[:, index])
 
     def descend(
-        self, name: str, most: int, fitted: Sequence[Tensor], loss: Callable[[Tensor], Tensor]
+        self, name: str, most: int, rate: float, fitted: Sequence[Tensor], loss: Callable[[Tensor], Tensor]
     ) -> None:
         """Minimise the mean of a loss over batches of events, given by their indices, with Adam."""
         count = int(min(most, _EPOCHS * len(self.features) / _BATCH + 1))
-        optimizer = torch.optim.Adam(fitted, _RATE, betas=(0.9, 0.99))
+        optimizer = torch.optim.Adam(fitted, rate, betas=(0.9, 0.99))
         with torch.enable_grad(), stage(name, total=count) as update:
             for buffer in fitted:
                 buffer.requires_grad_()
             for k in range(count):
                 warm = min(1.0, (k + 1) / _WARM)
-                optimizer.param_groups[0]["lr"] = _RATE * warm * (1 + math.cos(math.pi * k / count)) / 2
+                optimizer.param_groups[0]["lr"] = rate * warm * (1 + math.cos(math.pi * k / count)) / 2
                 optimizer.zero_grad()
                 share = torch.rand(_BATCH, generator=self.rng, dtype=torch.float64) * self.cumulative[-1]
                 index = torch.searchsorted(self.cumulative, share).clamp(max=len(self.cumulative) - 1)
@@ -166,7 +166,7 @@ class _Fit:
             return loss
 
         fitted = [b for module in (start.loadings, start.early_loadings) for b in module.buffers()]
-        self.descend("fitting correlations", _MOST_STEPS // 2, fitted, unlikeliness)
+        self.descend("fitting correlations", _MOST_STEPS // 2, _RATE / 2, fitted, unlikeliness)
         for net in start.loadings:
             square = (net.read.T @ net.read).double()
             net.root.copy_(torch.linalg.cholesky(square + 1e-6 * torch.eye(len(square))).T)
@@ -227,21 +227,22 @@ def _misfit(cells: Tensor, threshold: Tensor, edge: Tensor, rest: Tensor, count:
         count: (n, 1) cells that each stands for.
     """
     hit = cells > 0
-    quantiles = torch.cat([torch.zeros_like(edge)[:, None], rest.cumsum(1)], 1) + edge[:, None]
-    begin, width = range_above(threshold.detach().clamp(max=_HIGHEST))
-    part = from_knot(torch.linspace(0, 1, quantiles.shape[1]), KNOT_BEND)[:, None]
-    tail = torch.special.ndtr(-(begin[:, None] + part * width[:, None])) / torch.special.ndtr(-begin)[:, None]
-    level = (1 - tail).clamp(*_LEVELS)
+    chance = -torch.special.log_ndtr(torch.where(hit, -threshold, threshold))
+    quantiles = torch.cat([edge[:, None], rest], 1).cumsum(1)
     apart = cells[:, None] - quantiles
-    pinball = torch.maximum(level * apart, (level - 1) * apart) / torch.sqrt(level * (1 - level))
-    # the few cells that hold the energy count as much as all others, and a spread of 10 % as one of 200 %
     with torch.no_grad():
+        begin, width = range_above(threshold.clamp(max=_HIGHEST))
+        part = from_knot(torch.linspace(0, 1, quantiles.shape[1]), KNOT_BEND)[:, None]
+        tail = torch.special.ndtr(-(begin[:, None] + part * width[:, None]))
+        level = (1 - tail / torch.special.ndtr(-begin)[:, None]).clamp(*_LEVELS)
+        slope = (level - (apart < 0).to(level)) / torch.sqrt(level * (1 - level))
+        # the few cells that hold the energy count as much as all others, and a spread of 10 % as one of 200 %
         energy = torch.expm1(quantiles[:, _MIDDLE]) * hit
         spread = quantiles[:, _MIDDLE + 1] - quantiles[:, _MIDDLE - 1] + _LEAST_SPREAD
         weight = count * (energy / (count * energy).sum(0).clamp(min=TINY)).sqrt()
-    chance = -torch.special.log_ndtr(torch.where(hit, -threshold, threshold))
-    loss: Tensor = (count * chance).mean() / count.mean()
-    return loss + (pinball.mean(1) / spread * weight).sum() / weight.sum().clamp(min=TINY)
+        slope *= (weight / (spread * len(part) * weight.sum().clamp(min=TINY)))[:, None]
+    loss: Tensor = (count * chance).mean() / count.mean() + (slope * apart).sum()
+    return loss
 
 
 @torch.no_grad()
@@ -283,5 +284,5 @@ def fit_start(
     fitted = [b for module in (start.quantiles, start.moved) for b in module.buffers()]
     for frame in start.frames:
         fitted += frame.fitted
-    fit.descend("fitting quantiles", _MOST_STEPS, fitted, fit.misfit)
+    fit.descend("fitting quantiles", _MOST_STEPS, _RATE, fitted, fit.misfit)
     fit.correlate()

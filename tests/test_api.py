@@ -26,7 +26,7 @@ SIGNATURES = {
     "compare": "(*, sample, reference, config, out='comparison', settings=(), weights=None, progress=True)",
     "export": "(run, out, *, format='onnx', batch=None)",
     "load": "(model, *, threads=1)",
-    "check": "(model, *, target=None)",
+    "check": "(model, *, target=None, geometry=None, particle=None)",
     "generate": "(model, out, *, n=None, conditions=None, conditions_from=None, seed=1, run=0, first_event=0, "
     "batch_size=None, extrapolate=False, out_of_range='error', format='ttree', compression='zstd', workers=None, "
     "shards=None, resume=False, progress=True)",

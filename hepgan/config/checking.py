@@ -18,7 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Table", "read_toml", "shown", "tomllib", "validated"]
+__all__ = ["Table", "read_toml", "shown", "tomllib", "validated", "without_empty"]
 
 _SHOWN = 200  # characters of a wrong value in a message
 _LONG_INTEGER = 10**100  # Python refuses to write much longer ones
@@ -42,6 +42,11 @@ class Table(BaseModel):
 
 
 AnyTable = TypeVar("AnyTable", bound=Table)
+
+
+def without_empty(table: dict[str, Any], key: str) -> dict[str, Any]:
+    """A dumped table without a key of a later version that says nothing: files stay as earlier versions wrote them."""
+    return table if table.get(key) else {name: value for name, value in table.items() if name != key}
 
 
 def shown(value: object) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from hepgan.config.checking import Table, shown
+from hepgan.config.checking import Table, shown, without_empty
 from hepgan.config.geometry import LayerConfig, read_layers, stacked
 from hepgan.config.kinds import SHOWERS, TRACKS, Kind
 from hepgan.errors import ConfigError
@@ -79,6 +79,10 @@ class ConditionConfig(Table):
             if (isinstance(value, str) or self.categories) and value not in known:
                 raise ValueError(f"by_file: {pattern!r}: expected {expected}, got {shown(value)}; correct it")
         return self
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(handler(self), "by_file")
 
     def of_file(self, path: str) -> float | None:
         """The value that `by_file` gives to all events of a file; None if no pattern fits."""
@@ -329,6 +333,10 @@ class DataConfig(Table):
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
         return self
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(handler(self), "withheld")
 
     def _one_incident_energy(self, name: str, names: list[str]) -> None:
         if name not in names:

@@ -76,8 +76,8 @@ AXES: dict[Coordinates, Axes] = {
 """The axes of each kind of coordinates."""
 
 _MOST_CELLS = 100_000_000  # of a layer; more is a mistake, and would end without memory
+_TURN = 1e-2  # what may be missing of a full turn (rad): 6.28 is one
 _SAME = 1e-6  # of the extent of an axis; a file may hold its edges in single precision
-_TURN = 1e-3  # what may be missing of a full turn (rad)
 _FARTHEST = 1e12  # largest coordinate (mm)
 
 

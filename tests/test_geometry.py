@@ -145,3 +145,17 @@ def test_differences_name_each_layer() -> None:
         "layer 1 (layer_1): coordinates cartesian, not polar; shape (12, 12), not (12, 6)",
         "layer 2 (layer_2): z edge 0 at 197, not 198",
     ]
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "x", "wraps"),
+    [
+        ("polar", (-np.pi, np.pi), True),
+        ("polar", (0.0, 6.28), True),
+        ("polar", (0.0, np.pi), False),
+        ("cartesian", (-np.pi, np.pi), False),
+    ],
+)
+def test_full_turns_wrap(coordinates, x, wraps):
+    layer = CaloLayer((8, 2), x=x, y=(0.0, 2.0), z=(0.0, 1.0), coordinates=coordinates)
+    assert layer.wraps is wraps

@@ -46,6 +46,7 @@ _ARGUMENTS = {
     "network_weights": "lplpllppppppppplf",
     "standardised": "lllpppppp",
     "sharp_quantiles": "llllfffffpppppp",
+    "frame_quantiles": "lllllfffffppppppppp",
     "shower_energies": "ppppppp",
     "shower_energies_gradient": "pppppppp",
     "shower_features": "ppppp",

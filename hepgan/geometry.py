@@ -28,6 +28,7 @@ __all__ = [
     "CaloLayer",
     "Calorimeter",
     "Coordinates",
+    "differences",
     "energy_factor",
 ]
 
@@ -75,6 +76,7 @@ AXES: dict[Coordinates, Axes] = {
 """The axes of each kind of coordinates."""
 
 _MOST_CELLS = 100_000_000  # of a layer; more is a mistake, and would end without memory
+_SAME = 1e-6  # of the extent of an axis; a file may hold its edges in single precision
 _FARTHEST = 1e12  # largest coordinate (mm)
 
 
@@ -298,6 +300,30 @@ class Calorimeter:
                 name=f"layer_{number}",
                 coordinates="polar",
             )
+
+
+def differences(calorimeter: Calorimeter, other: Calorimeter) -> list[str]:
+    """Say where two calorimeters differ, a line each layer; names and the unit of energy do not count.
+
+    Edges that agree within rounding (`_SAME` of the extent) are equal.
+    """
+    lines = []
+    if calorimeter.n_layers != other.n_layers:
+        lines.append(f"layers: {calorimeter.n_layers}, not {other.n_layers}")
+    for k, (first, second) in enumerate(zip(calorimeter.layers, other.layers, strict=False)):
+        parts = []
+        for name in ("coordinates", "shape"):
+            mine, wanted = getattr(first, name), getattr(second, name)
+            if mine != wanted:
+                parts.append(f"{name} {mine}, not {wanted}")
+        for axis in () if parts else ("x", "y", "z"):
+            a, b = np.asarray(getattr(first, axis)), np.asarray(getattr(second, axis))
+            if np.abs(a - b).max() > _SAME * max(np.ptp(a), np.ptp(b)):
+                worst = int(np.abs(a - b).argmax())
+                parts.append(f"{axis} edge {worst} at {a[worst]:.7g}, not {b[worst]:.7g}")
+        if parts:
+            lines.append(f"layer {k} ({first.name}): {'; '.join(parts)}")
+    return lines
 
 
 CALOGAN = Calorimeter.from_dicts(

@@ -318,13 +318,20 @@ def load(model: str | Path, *, threads: int = 1) -> Generator:
 
 
 def check(
-    model: str | Path, *, target: Literal["onnxruntime", "sofie", "onnx2c"] | None = None
+    model: str | Path,
+    *,
+    target: Literal["onnxruntime", "sofie", "onnx2c"] | None = None,
+    geometry: str | Path | None = None,
+    particle: str | None = None,
 ) -> list[Check]:
     """Test an exported file: reference vectors, rows one by one against all at once, operators, physics.
 
     Args:
         model: A run folder or an exported file.
         target: Also look for what this program would refuse in the file; it is not run.
+        geometry: Also compare the cells of the model with those of this file: a geometry file (TOML, binning XML, ROOT
+            file that carries one), a configuration, or another model.
+        particle: The particle in a binning XML that has several.
 
     Returns:
         Name, outcome and details of each test.
@@ -332,12 +339,17 @@ def check(
     Raises:
         NotFoundError: If there is no such file.
         ModelFileError: If it is not an ONNX file of hepgan, damaged, or altered.
+        ConfigError: If the geometry file does not describe a calorimeter.
+        ValueError: If a geometry is given for a model of tracks.
 
     Example:
         >>> all(test.passed for test in hepgan.check("showers.onnx"))
         True
     """
-    return load(model).check(target=target)
+    from hepgan.inference.geometries import read_geometry
+
+    expected = None if geometry is None else read_geometry(geometry, particle=particle)
+    return load(model).check(target=target, geometry=expected)
 
 
 def generate(

@@ -89,8 +89,15 @@ atoms = [-999.0, 0.0]
 One row is an entry of the tree, or a track where the branches have a variable length: those of the same event must
 have the same length, and numbers of the event are repeated for each of its tracks.
 
-Instead of `layers`, `geometry = "file.toml"` reads a file with the same tables under `[[layers]]`, and
-`geometry = "binning.xml"` with `particle = "photon"` a CaloChallenge binning.
+A geometry may be a file of its own, which several configurations share: instead of `layers`, `geometry = "calo.toml"`
+reads a file with the same tables under `[[layers]]`, `geometry = "binning.xml"` with `particle = "photon"` a
+CaloChallenge binning, and `geometry = "showers.root"` a ROOT file that carries its geometry, as those of
+`hepgan convert` and `hepgan generate` do. The name is relative to the folder of the configuration, or to the working
+folder. The run folder and the model keep the layers themselves.
+
+`hepgan convert FILE calo.toml` writes such a file from any of these, from a configuration, or from a model (a binning
+XML has no depths: put in the true `z`). `hepgan check MODEL.onnx --geometry FILE` compares the cells of a model with
+them, layer by layer, and exits with 1 if they differ.
 
 Written by `scripts/document_config.py` from `hepgan/config`: change it there, then run `make docs`.
 """

@@ -5,7 +5,7 @@ import pytest
 from conftest import CALOGAN_LAYERS
 
 from hepgan.errors import ConfigError, DataError, NotFoundError
-from hepgan.geometry import CaloLayer, Calorimeter
+from hepgan.geometry import CALOGAN, CaloLayer, Calorimeter, differences
 
 BINNING = """<Bins>
   <Bin pid="22" etaMin="20" etaMax="25" name="photon">
@@ -129,3 +129,19 @@ def test_wrong_layers_of_a_binning_file_are_said_with_the_file(layers, message, 
     path.write_text(f'<Bins><Bin pid="22" name="photon">{layers}</Bin></Bins>', encoding="utf-8")
     with pytest.raises(ConfigError, match=rf"{re.escape(str(path))}: .*{message}"):
         Calorimeter.from_xml(path)
+
+
+def test_differences_name_each_layer() -> None:
+    assert differences(CALOGAN, CALOGAN) == []
+    layers = [dict(layer) for layer in CALOGAN_LAYERS]
+    layers[0]["x"] = (-240.0, 240.0 + 1e-5)  # rounding
+    assert differences(CALOGAN, Calorimeter.from_dicts(layers, unit="GeV")) == []
+    layers[0]["x"] = (-240.0, 243.0)
+    layers[1] |= {"shape": (12, 6), "coordinates": "polar", "y": (0.0, 240.0)}
+    layers[2]["z"] = (198.0, 240.0)
+    assert differences(CALOGAN, Calorimeter.from_dicts([*layers, layers[2]])) == [
+        "layers: 3, not 4",
+        "layer 0 (layer_0): x edge 3 at 240, not 243",
+        "layer 1 (layer_1): coordinates cartesian, not polar; shape (12, 12), not (12, 6)",
+        "layer 2 (layer_2): z edge 0 at 197, not 198",
+    ]

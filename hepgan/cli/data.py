@@ -43,23 +43,46 @@ def inspect(
     epilog="Example: hepgan convert photons.hdf5 photons.root --binning binning.xml --particle photon"
 )
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN.hdf5", help="CaloGAN or CaloChallenge file")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.root", help="file to write")],
-    binning: Annotated[Path | None, typer.Option(help="CaloChallenge binning XML")] = None,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="CaloGAN or CaloChallenge file (HDF5); for OUT.toml: binning XML, ROOT file that carries its "
+            "geometry, configuration, or model",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="OUT.root: showers; OUT.toml: a geometry file")],
+    binning: Annotated[
+        Path | None, typer.Option(help="CaloChallenge binning XML, or the geometry in TOML")
+    ] = None,
     particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
     compression: Compression = COMPRESSION,
 ) -> None:
-    """Convert CaloGAN and CaloChallenge HDF5 files to ROOT."""
+    """Convert CaloGAN and CaloChallenge files: showers from HDF5 to ROOT, a binning to a geometry file in TOML."""
+    if out.suffix.lower() == ".toml":
+        _convert_geometry(source, out, particle=particle)
+        return
     from hepgan.data.convert import convert_hdf5
     from hepgan.progress import shown, stage
 
     with shown(True), stage("converting"):
         number = convert_hdf5(source, out, binning=binning, particle=particle, compression=compression)
-    typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out}")
-    if binning is not None:
-        typer.echo(
-            f"The cells' positions stay in the binning: geometry = {binning.as_posix()!r} under [data.calorimeter]"
-        )
+    typer.echo(f"{out}: {number} showers\nNext: hepgan inspect {out} --config > my.toml")
+
+
+def _convert_geometry(source: Path, out: Path, *, particle: str | None) -> None:
+    """Write the geometry of a file as TOML."""
+    from hepgan.config.geometry import geometry_text
+    from hepgan.files import check_target, write_text
+    from hepgan.inference.geometries import read_geometry
+
+    check_target(out)
+    calorimeter = read_geometry(source, particle=particle)
+    write_text(out, geometry_text(calorimeter))
+    typer.echo(
+        f"{out}: {calorimeter.n_layers} layers, {calorimeter.n_cells} cells\n"
+        f"Next: geometry = {out.as_posix()!r} under [data.calorimeter]"
+    )
 
 
 @app.command(epilog="Example: hepgan prepare my.toml --out /scratch/cache --workers 8")

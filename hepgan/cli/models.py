@@ -35,21 +35,32 @@ def export(
     typer.echo(f"{written}\nNext: hepgan check {out}" if format_ == "onnx" else str(written))
 
 
-@app.command(epilog="Example: hepgan check showers.onnx --target sofie")
+@app.command(epilog="Example: hepgan check showers.onnx --geometry calo.toml")
 def check(
     model: Model,
     target: Annotated[
         Literal["onnxruntime", "sofie", "onnx2c"] | None,
         typer.Option(help="also list what stands in the way of this program"),
     ] = None,
+    geometry: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="also compare the cells with those of this file: TOML with layers, binning XML, ROOT file that "
+            "carries its geometry, configuration, or another model",
+        ),
+    ] = None,
+    particle: Annotated[str | None, typer.Option(help="particle in the binning XML")] = None,
 ) -> None:
     """Print the description of a model, and re-run the reference vectors that it carries."""
+    from hepgan.inference.geometries import read_geometry
     from hepgan.progress import shown, stage
     from hepgan.report import tables
 
+    expected = None if geometry is None else read_geometry(geometry, particle=particle)
     with shown(True), stage("checking"):
         generator = workflow.load(model)
-        results = generator.check(target=target)
+        results = generator.check(target=target, geometry=expected)
     tables.console().print(tables.description(generator.metadata), tables.checks(results))
     if not all(result.passed for result in results):
         typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)

@@ -9,10 +9,10 @@ from hepgan.config.data import (
     ConditionConfig,
     DataConfig,
     HitsConfig,
-    LayerConfig,
     TargetConfig,
 )
 from hepgan.config.file import Settings, dump, load, override, parse
+from hepgan.config.geometry import LayerConfig
 from hepgan.config.kinds import KINDS, SHOWERS, TRACKS, Kind
 from hepgan.config.tables import (
     CaloModelConfig,

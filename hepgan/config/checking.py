@@ -52,8 +52,15 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(
+    path: Path, *, content: str = "configuration", maker: str = "hepgan inspect FILE.root --config"
+) -> dict[str, Any]:
     """Read a TOML file as plain data.
+
+    Args:
+        path: The file.
+        content: Name of its content, for messages.
+        maker: Command that writes such a file, for messages.
 
     Raises:
         NotFoundError: If there is no such file.
@@ -62,15 +69,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         got = "a folder" if path.is_dir() else "no such file"
         raise NotFoundError(
-            f"configuration file not found: {path}: expected a TOML file, got {got}; "
-            "hepgan inspect FILE.root --config writes one"
+            f"{content} file not found: {path}: expected a TOML file, got {got}; {maker} writes one"
         )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # of TOML, UTF-8, a number of many digits, deep nesting
-        raise ConfigError(
-            f"{path}: not a TOML file ({error}); repair it, or hepgan inspect FILE.root --config writes one"
-        ) from error
+        raise ConfigError(f"{path}: not a TOML file ({error}); repair it, or {maker} writes one") from error
 
 
 def _fields(model: type[BaseModel], location: Iterable[Any]) -> list[str]:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Literal, get_args
+from pathlib import Path, PurePath
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from hepgan.config.checking import Table, read_toml, shown, validated
+from hepgan.config.checking import Table, shown
+from hepgan.config.geometry import LayerConfig, read_layers, stacked
 from hepgan.config.kinds import SHOWERS, TRACKS, Kind
 from hepgan.errors import ConfigError
-from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
+from hepgan.geometry import Calorimeter
 
-__all__ = ["CalorimeterConfig", "ConditionConfig", "DataConfig", "HitsConfig", "LayerConfig", "TargetConfig"]
-
-
-_Cells = Annotated[int, Field(gt=0, le=100_000)]
+__all__ = ["CalorimeterConfig", "ConditionConfig", "DataConfig", "HitsConfig", "TargetConfig"]
 
 
 def _listed(categories: dict[str, float]) -> str:
@@ -38,6 +35,11 @@ class ConditionConfig(Table):
     )
     categories: dict[str, float] = Field(
         {}, description="category: the branch's value for each name, as in `{ pi = 211, K = 321 }`"
+    )
+    by_file: dict[str, float | str] = Field(
+        {},
+        description="value, or name of the category, in all events of a file, by the file's name or pattern, as in "
+        '`{ "eplus_*.root" = "e+", "gamma_*.root" = "gamma" }`; for files without the branch',
     )
     integer: bool = Field(
         False,
@@ -71,7 +73,19 @@ class ConditionConfig(Table):
             )
         if self.integer and self.transform == "category":
             raise ValueError("integer = true is for counts; a category is not dithered: leave it out")
+        for pattern, value in self.by_file.items():
+            expected = f"one of {_listed(self.categories)}" if self.categories else "a number"
+            known = [*self.categories, *self.categories.values()]
+            if (isinstance(value, str) or self.categories) and value not in known:
+                raise ValueError(f"by_file: {pattern!r}: expected {expected}, got {shown(value)}; correct it")
         return self
+
+    def of_file(self, path: str) -> float | None:
+        """The value that `by_file` gives to all events of a file; None if no pattern fits."""
+        for pattern, value in self.by_file.items():
+            if PurePath(path).match(pattern):
+                return self.categories[value] if isinstance(value, str) else value
+        return None
 
 
 class TargetConfig(Table):
@@ -132,25 +146,6 @@ class HitsConfig(Table):
         return self.count or f"n{words.pop() if len(words) == 1 else 'hits'}"
 
 
-class LayerConfig(Table):
-    """One calorimeter layer: segmentation and position (mm)."""
-
-    shape: tuple[_Cells, _Cells] = Field(description="cells along the first and the second axis")
-    x: tuple[float, ...] = Field(
-        description="[low, high] range or all edges of the first axis: mm, angle in rad (polar), or pseudorapidity "
-        "(eta-phi)"
-    )
-    y: tuple[float, ...] = Field(
-        description="range or edges of the second axis: mm, radius in mm (polar), or azimuth in rad (eta-phi)"
-    )
-    z: tuple[float, float] = Field(description="front and back along the shower axis (mm)")
-    name: str = Field("", description="name of the layer; default: its branch, or layer_0, layer_1, ...")
-    coordinates: Coordinates = Field(
-        "cartesian",
-        description="axes: x by y, angle by radius, or pseudorapidity by azimuth (the cells hold transverse momenta)",
-    )
-
-
 def _numbered(pattern: str) -> bool:
     """Whether a pattern gives another name for each number."""
     try:
@@ -179,7 +174,9 @@ class CalorimeterConfig(Table):
         "follows those of the cells",
     )
     geometry: str | None = Field(
-        None, description="file with the layers instead: TOML with [[layers]], or CaloChallenge binning XML"
+        None,
+        description="file with the layers instead, relative to the folder of this file, or to the working folder: TOML "
+        "with `layers`, CaloChallenge binning XML, or a ROOT file that carries its geometry",
     )
     particle: str | None = Field(None, description="particle in the binning XML")
     layers: tuple[LayerConfig, ...] = Field(
@@ -216,50 +213,32 @@ class CalorimeterConfig(Table):
         """The geometry.
 
         Args:
-            base: Folder of a relative geometry file.
+            base: Folder of a relative geometry file; where it has none, the working folder.
 
         Raises:
             NotFoundError: If the geometry file is missing.
             ConfigError: If it does not describe a calorimeter.
+            DataError: If it is no XML or ROOT file.
         """
+        layers = self.layers
         if self.geometry is not None:
             path = Path(base, self.geometry)
-            if path.suffix.lower() == ".xml":
-                calorimeter = Calorimeter.from_xml(path, particle=self.particle, unit=self.unit)
-                self._one_branch_a_layer(path, calorimeter.names)
-                return calorimeter
-            tables = read_toml(path).get("layers", [])
-            if not isinstance(tables, list):
+            if not path.exists() and Path(self.geometry).exists():
+                path = Path(self.geometry)
+            layers = read_layers(path, particle=self.particle)
+            if self.layout == "arrays" and len(layers) != len(self.branches):
+                names = [layer.name or f"layer_{k}" for k, layer in enumerate(layers)]
                 raise ConfigError(
-                    f"{path}: layers: expected tables [[layers]], got {tables!r}; write one a layer"
+                    f"data.calorimeter.branches: expected {len(names)} branches, one for each layer of {path} "
+                    f"({', '.join(names)}), got {len(self.branches)}: {', '.join(self.branches)}; list one branch a "
+                    "layer"
                 )
-            self._one_branch_a_layer(path, [f"layer_{k}" for k in range(len(tables))])
-            layers = tuple(validated(LayerConfig, table, source=f"{path}: layers") for table in tables)
-        else:
-            layers = self.layers
-        names = self.branches if self.layout == "arrays" else tuple(f"layer_{k}" for k in range(len(layers)))
-        return Calorimeter(
-            tuple(
-                CaloLayer(
-                    shape=layer.shape,
-                    x=layer.x,
-                    y=layer.y,
-                    z=layer.z,
-                    name=layer.name or name,
-                    coordinates=layer.coordinates,
-                )
-                for layer, name in zip(layers, names, strict=True)
-            ),
-            self.unit,
-        )
+        return stacked(layers, self.branches if self.layout == "arrays" else (), unit=self.unit)
 
-    def _one_branch_a_layer(self, path: Path, layers: Sequence[str]) -> None:
-        """Compare the number of branches with the layers of a geometry file."""
-        if self.layout == "arrays" and len(layers) != len(self.branches):
-            raise ConfigError(
-                f"data.calorimeter.branches: expected {len(layers)} branches, one for each layer of {path} "
-                f"({', '.join(layers)}), got {len(self.branches)}: {', '.join(self.branches)}; list one branch a layer"
-            )
+    def with_layers(self, calorimeter: Calorimeter) -> CalorimeterConfig:
+        """The same with the layers of a calorimeter in place of the name of a geometry file."""
+        layers = tuple(LayerConfig(**layer) for layer in calorimeter.as_dicts())
+        return self.model_copy(update={"geometry": None, "particle": None, "layers": layers})
 
 
 class DataConfig(Table):
@@ -295,6 +274,11 @@ class DataConfig(Table):
     )
     test: float = Field(
         0.1, ge=0, lt=1, description="fraction of the events for `hepgan evaluate`, not used in training"
+    )
+    withheld: dict[str, tuple[float, float]] = Field(
+        {},
+        description="range of a condition, as in `{ theta = [0.15, 0.2] }`, of which neither training nor validation "
+        "sees an event; `hepgan evaluate` measures inside it how well the generator interpolates",
     )
     test_files: tuple[str, ...] = Field(
         (),
@@ -335,6 +319,13 @@ class DataConfig(Table):
             )
         if self.calorimeter is not None:
             self._one_incident_energy(self.calorimeter.incident_energy, names)
+        for name, (low, high) in self.withheld.items():
+            if name not in names:
+                raise ValueError(f"withheld: expected conditions ({shown(names)}), got {name!r}; correct it")
+            if not low < high:
+                raise ValueError(
+                    f"withheld.{name}: expected a range [low, high], got [{low:g}, {high:g}]; swap its ends"
+                )
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
         return self

@@ -38,13 +38,20 @@ def parse(values: Mapping[str, Any], *, source: str = "configuration", settings:
 
 
 def load(path: str | Path, *, settings: Settings = ()) -> Config:
-    """Read a TOML file and change some of its keys.
+    """Read a TOML file and change some of its keys; the layers of a geometry file take the place of its name.
 
     Raises:
-        NotFoundError: If there is no such file.
+        NotFoundError: If there is no such file, or not the geometry file that it names.
         ConfigError: If it is not TOML, or a key is unknown, missing or of the wrong type.
+        DataError: If the geometry file is damaged.
     """
-    return parse(read_toml(Path(path)), source=str(path), settings=settings)
+    path = Path(path)
+    config = parse(read_toml(path), source=str(path), settings=settings)
+    calo = config.data.calorimeter
+    if calo is None or calo.geometry is None:
+        return config
+    complete = calo.with_layers(calo.calorimeter(base=path.parent))
+    return config.model_copy(update={"data": config.data.model_copy(update={"calorimeter": complete})})
 
 
 def override(values: dict[str, Any], setting: str) -> None:

@@ -229,14 +229,17 @@ ROC curve, and absolute difference of an efficiency and of a share of exact valu
 ROW_KEYS = (
     *("response_bias_worst", "resolution_bias_worst", "longitudinal_worst", "lateral_worst"),
     *("cell_spectrum_worst", "cell_correlations_worst", "classifier_auc", "single_auc_worst"),
+    *("centre_worst", "slope_worst"),
     *("separation_worst", "efficiency_worst", "atoms_worst", "ks_projected", "correlations_worst"),
     *("sliced_wasserstein", "mmd", "fpd", "kpd", "emd", "critic"),
     *("repeats", "duplicates", "copies", "species_score", "similarity_worst"),
     *("network_auc_low", "network_auc_high", "challenge_fpd", "challenge_kpd"),
 )
 """Rows of the verdict that may have a limit of their own, beside those of each layer or condition."""
-ROW_PREFIXES = ("fraction_bias_", "occupancy_bias_", "auc_worst_", "ks_worst_")
-"""Beginnings of the keys of rows of each layer (the first two) and of each condition."""
+LAYER_ROWS = ("fraction_bias_", "occupancy_bias_")
+CONDITION_ROWS = ("auc_worst_", "ks_worst_", "auc_withheld_", "response_worst_", "fraction_worst_")
+ROW_PREFIXES = (*LAYER_ROWS, *CONDITION_ROWS)
+"""Beginnings of the keys of rows of each layer and of each condition."""
 
 
 class EvaluationConfig(Table):

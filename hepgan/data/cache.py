@@ -46,7 +46,7 @@ _BLOCK_BYTES = 1 << 19  # of a block: large enough for quick reading, small enou
 _CHECKSUM = 16  # characters of a checksum (XXH3, 64 bits)
 
 _READ_BY_OTHERS = frozenset(  # keys of [data] that change nothing of what is read
-    ("files", "test_files", "output_tree", "chunk", "validation", "test", "cache")
+    ("files", "test_files", "output_tree", "chunk", "validation", "test", "withheld", "cache")
 )
 
 

@@ -5,13 +5,14 @@
   binning XML file; voxels run over r first, then alpha, then the layers.
 
 The result has the tree `TREE` with ``incident_energy``, one fixed-size array branch a layer and, if the
-source has it, ``overflow``. Numbers keep the unit of the source, which the title of the tree states.
+source has it, ``overflow``. Numbers keep the unit of the source, which the title of the tree states. The file carries
+its geometry as a text (`hepgan.config.geometry`), which `hepgan inspect --config` writes into a configuration.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hepgan.config.geometry import NOTE, layers_text, read_layers, stacked
 from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.files import check_target, near
-from hepgan.geometry import Calorimeter
+from hepgan.geometry import CALOGAN, Calorimeter
 from hepgan.trees import COMPRESSION, check_compression, cluster_rows, tree_file
 
 __all__ = ["TREE", "convert_hdf5"]
@@ -94,8 +96,8 @@ def _rows(source: Path, name: str, data: Any, place: slice) -> NDArray[np.float3
         ) from error
 
 
-def _calogan(file: h5py.File, source: Path) -> _Showers:
-    """The showers of a CaloGAN file."""
+def _calogan(file: h5py.File, source: Path) -> tuple[_Showers, Calorimeter | None]:
+    """The showers of a CaloGAN file; its geometry, if the shapes are those of the published data set."""
     held = _names(file, source)
     names = [name for name in held if re.fullmatch(r"layer_\d+", name)]
     names.sort(key=lambda name: int(name.removeprefix("layer_")))
@@ -114,7 +116,8 @@ def _calogan(file: h5py.File, source: Path) -> _Showers:
             **{name: _rows(source, name, layer, place) for name, layer in data.items()},
         }
 
-    return showers
+    shapes = [data[name].shape[1:] for name in names if name != "overflow"]
+    return showers, CALOGAN if shapes == CALOGAN.shapes else None
 
 
 def _calochallenge(file: h5py.File, source: Path, calorimeter: Calorimeter) -> _Showers:
@@ -152,7 +155,7 @@ def convert_hdf5(
     Args:
         source: CaloGAN or CaloChallenge HDF5 file.
         out: The ROOT file to write.
-        binning: CaloChallenge: the binning XML file.
+        binning: CaloChallenge: the binning XML file, or another geometry file (`hepgan.config.geometry`).
         particle: CaloChallenge: name or pid in the XML file, if it has several.
         compression: See `hepgan.trees.CODECS`.
 
@@ -180,6 +183,7 @@ def convert_hdf5(
         raise DataError(
             f"{source}: not a readable HDF5 file ({error}); copy it again or name another"
         ) from error
+    geometry: Calorimeter | None
     with file:
         held = _names(file, source)
         if {"incident_energies", "showers"} <= set(held):
@@ -189,10 +193,11 @@ def convert_hdf5(
                     "give it with --binning"
                 )
             energies, units = "incident_energies", "incident_energy [MeV], layers [MeV] (alpha, r)"
-            showers = _calochallenge(file, source, Calorimeter.from_xml(binning, particle=particle))
+            calorimeter = stacked(read_layers(binning, particle=particle))
+            showers, geometry = _calochallenge(file, source, calorimeter), calorimeter
         elif "energy" in held:
             energies, units = "energy", "incident_energy [GeV], layers and overflow [MeV]"
-            showers = _calogan(file, source)
+            showers, geometry = _calogan(file, source)
         else:
             raise DataError(
                 f"{source}: expected the data sets 'energy' and 'layer_<k>' (CaloGAN) or 'incident_energies' "
@@ -201,15 +206,20 @@ def convert_hdf5(
         total = len(_data_set(file, source, energies))
         if not total:
             raise DataError(f"{source}: expected showers, got zero entries; name another file")
-        _write(out, showers, total, title=units, compression=compression)
+        notes = {} if geometry is None else {NOTE: layers_text(geometry)}
+        _write(out, showers, total, title=units, compression=compression, notes=notes)
     return total
 
 
-def _write(out: Path, showers: _Showers, total: int, *, title: str, compression: str) -> None:
+def _write(
+    out: Path, showers: _Showers, total: int, *, title: str, compression: str, notes: Mapping[str, str]
+) -> None:
     """Write showers in chunks of whole clusters."""
     numbers = sum(values.size for values in showers(slice(0, 1)).values())
     rows = cluster_rows(numbers)
     step = max(1, _CHUNK_BYTES // (4 * numbers * rows)) * rows
-    with tree_file(out, TREE, content="showers", rows=rows, title=title, compression=compression) as tree:
+    with tree_file(
+        out, TREE, content="showers", rows=rows, title=title, compression=compression, notes=notes
+    ) as tree:
         for start in range(0, total, step):
             tree.extend(showers(slice(start, start + step)))

@@ -11,7 +11,7 @@ from hepgan.config import DataConfig
 from hepgan.data.repeats import mixed
 from hepgan.errors import DataError
 
-__all__ = ["LEFT_OUT", "TEST", "TRAINING", "VALIDATION", "Parts", "split"]
+__all__ = ["LEFT_OUT", "TEST", "TRAINING", "VALIDATION", "Parts", "split", "withheld"]
 
 TRAINING, VALIDATION, TEST, LEFT_OUT = range(4)
 
@@ -23,13 +23,31 @@ _BLOCK = 1 << 22  # events whose part is found at once
 UInt8 = NDArray[np.uint8]
 
 
-def split(data: DataConfig, n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def withheld(data: DataConfig, conditions: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Sorted numbers of the events (N, n_conditions) of which ``data.withheld`` keeps a condition from the training."""
+    inside = np.zeros(len(conditions), bool)
+    for column, condition in enumerate(data.conditions):
+        if condition.name in data.withheld:
+            low, high = data.withheld[condition.name]
+            inside |= (conditions[:, column] >= low) & (conditions[:, column] <= high)
+    return np.flatnonzero(inside)
+
+
+def split(
+    data: DataConfig, n: int, *, seed: int, withheld: NDArray[np.int64] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Indices of the training, validation and test events out of `n`, disjoint and fixed by the seed.
+
+    Args:
+        data: Fractions of the parts.
+        n: Number of events.
+        seed: Seed of the split.
+        withheld: Sorted numbers of events that may only be in the test part.
 
     Raises:
         DataError: If one of the parts would be empty although the configuration asks for it.
     """
-    parts = Parts.of(data, n, seed=seed)(0, n)
+    parts = Parts.of(data, n, seed=seed, withheld=withheld)(0, n)
     return tuple(np.flatnonzero(parts == part) for part in (TRAINING, VALIDATION, TEST))  # type: ignore[return-value]
 
 
@@ -42,15 +60,25 @@ class Parts:
         seed: Seed of the split.
         left_out: Sorted numbers of events that belong to no part.
         known: (N,) parts of all events but these, if few enough to be kept.
+        withheld: Sorted numbers of events that are left out of the training and of the validation part.
     """
 
     shares: tuple[float, float]
     seed: int
     left_out: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     known: UInt8 | None = None
+    withheld: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
-    def of(cls, data: DataConfig, n: int, *, seed: int, left_out: NDArray[np.int64] | None = None) -> Parts:
+    def of(
+        cls,
+        data: DataConfig,
+        n: int,
+        *,
+        seed: int,
+        left_out: NDArray[np.int64] | None = None,
+        withheld: NDArray[np.int64] | None = None,
+    ) -> Parts:
         """Split `n` events.
 
         Args:
@@ -58,11 +86,13 @@ class Parts:
             n: Number of events.
             seed: Seed of the split.
             left_out: Sorted numbers of events that are in none of the parts.
+            withheld: Sorted numbers of events that are left out of the training and of the validation part.
 
         Raises:
             DataError: If one of the parts would be empty although the configuration asks for it.
         """
         left_out = np.empty(0, np.int64) if left_out is None else left_out
+        withheld = np.empty(0, np.int64) if withheld is None else withheld
         kept = n - len(left_out)
         shares = (0.0 if data.test_files else data.test, data.validation)
         test, validation = (round(kept * share) for share in shares)
@@ -80,10 +110,29 @@ class Parts:
             known = np.full(kept, TRAINING, np.uint8)
             known[order[:test]] = TEST
             known[order[test : test + validation]] = VALIDATION
-        return cls(shares, seed, left_out, known)
+        parts = cls(shares, seed, left_out, known, withheld)
+        if len(withheld):
+            counts = parts.counts(np.array([n]))[0]
+            if not counts[TRAINING] or not counts[VALIDATION]:
+                raise DataError(
+                    f"data.withheld {data.withheld}: expected events outside it for training and validation, got "
+                    f"{counts[TRAINING]} and {counts[VALIDATION]} of {n}; make the range smaller"
+                )
+        return parts
 
     def __call__(self, start: int, stop: int) -> UInt8:
         """Parts of the events from `start` to before `stop`, (stop - start,)."""
+        parts = self._split(start, stop)
+        first, last = np.searchsorted(self.withheld, [start, stop])
+        if first == last:
+            return parts
+        inside = self.withheld[first:last] - start
+        parts = parts.copy()
+        parts[inside] = np.where(parts[inside] == TEST, np.uint8(TEST), np.uint8(LEFT_OUT))
+        return parts
+
+    def _split(self, start: int, stop: int) -> UInt8:
+        """The same before events are withheld."""
         first, last = np.searchsorted(self.left_out, [start, stop])
         left = self.left_out[first:last] - start
         kept = self._of(start - int(first), stop - int(last))

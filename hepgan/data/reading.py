@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from hepgan.config import DataConfig
+from hepgan.config import ConditionConfig, DataConfig
 from hepgan.data.chunk import Chunk
 from hepgan.data.columns import columns
 from hepgan.data.events import Events, Float32
@@ -64,7 +65,12 @@ def _scan(
             return
         found = columns(tree)
         known = branch_keys(found)
-        expressions = [Expression(text, branches=known, label=label) for text, label in wanted.items()]
+        fixed = _fixed(path, data.conditions, known)
+        expressions = [
+            Expression(text, branches=known, label=label)
+            for text, label in wanted.items()
+            if text not in fixed
+        ]
         cut = Expression(data.cut, branches=known, label="data.cut", cut=True) if data.cut else None
         needed: dict[str, str] = {}
         for expression in (*expressions, *([cut] if cut else [])):
@@ -89,7 +95,28 @@ def _scan(
             chunk = reader.rows(Chunk(path, numbers, values, reader.row), expressions, cut)
             show(start / tree.num_entries)
             if len(chunk):
-                yield chunk
+                constants = {text: np.full(len(chunk), value) for text, value in fixed.items()}
+                yield replace(chunk, values={**chunk.values, **constants}) if fixed else chunk
+
+
+def _fixed(path: str, conditions: Sequence[ConditionConfig], known: Mapping[str, str]) -> dict[str, float]:
+    """Values of conditions that are the same in all events of a file, which has no branch for them.
+
+    Raises:
+        ConfigError: If ``by_file`` has no pattern that fits the file.
+    """
+    result = {}
+    for condition in conditions:
+        if not condition.by_file or condition.expression in known:
+            continue
+        value = condition.of_file(path)
+        if value is None:
+            raise ConfigError(
+                f"data.conditions {condition.name!r}: expected a branch {condition.expression!r} in {path}, or its "
+                f"name in by_file, got neither; by_file has {', '.join(map(repr, condition.by_file))}: add the file"
+            )
+        result[condition.expression] = value
+    return result
 
 
 def _events(chunk: Chunk, reader: Reader) -> Events:

@@ -15,7 +15,7 @@ import numpy as np
 
 from hepgan.config import DataConfig
 from hepgan.data.events import Events
-from hepgan.data.parts import split
+from hepgan.data.parts import split, withheld
 from hepgan.data.reading import iterate, read
 from hepgan.data.repeats import Digests, copies, shared
 from hepgan.errors import ConfigError, DataError, NotFoundError
@@ -146,6 +146,12 @@ def say_left_out(number: int, *, of: int, tested: bool) -> None:
     )
 
 
+def say_withheld(data: DataConfig, number: int, *, of: int) -> None:
+    """Say how many events the training does not see because of ``data.withheld``."""
+    ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in data.withheld.items())
+    _LOG.info("data.withheld: %d of %d events (%s) are kept from the training", number, of, ranges)
+
+
 def _digests(data: DataConfig, files: Sequence[str]) -> Digests:
     """Digests of the events of files; the events are not kept in memory."""
     return Digests.joined([Digests.of(events) for events in iterate(data, files=files)])
@@ -233,7 +239,10 @@ def training_events(
     if data.repeated is None and (test := known_test_files(data)):
         tested = _digests(data, test) if tested is None else tested
         check_unseen(tested, Digests.of(events), name="data.test_files", remedy=LEAVE_TO_TEST)
-    training, validation, _ = split(data, len(events), seed=seed)
+    hidden = withheld(data, events.conditions)
+    training, validation, _ = split(data, len(events), seed=seed, withheld=hidden)
+    if data.withheld:
+        say_withheld(data, len(hidden), of=len(events))
     return events[training], events[validation]
 
 
@@ -252,7 +261,9 @@ def test_events(data: DataConfig, *, seed: int) -> Events:
     if data.test == 0:
         raise ConfigError("data.test is 0 and data.test_files is empty; name a file with --data")
     events = _training_part(data)
-    return events[split(data, len(events), seed=seed)[2]]
+    return events[
+        split(data, len(events), seed=seed)[2]
+    ]  # with the events that are withheld from the training
 
 
 test_events.__test__ = False  # type: ignore[attr-defined]  # a reader, not a pytest test

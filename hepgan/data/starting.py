@@ -17,14 +17,16 @@ import numpy as np
 import tomli_w
 
 from hepgan.config import SHOWERS, TRACKS, TrainingConfig, load
+from hepgan.config.geometry import NOTE, carried, layers_text
 from hepgan.data.branches import LAYOUTS, TRACK_LAYOUTS
 from hepgan.data.expressions import quoted
 from hepgan.data.inspection import inspect
 from hepgan.data.recognition import Suggestion, positions
+from hepgan.data.root import open_file
 from hepgan.data.summaries import SENTINELS, Branch, Tree, numbered
 from hepgan.errors import DataError
 from hepgan.files import PACKAGE, is_url
-from hepgan.geometry import CALOGAN
+from hepgan.geometry import CALOGAN, Calorimeter
 
 __all__ = ["starting_config"]
 
@@ -55,7 +57,7 @@ _ETA = (r"(^|[_.])eta($|[_.])", "pseudorapidity", "eta$")
 _OCCUPANCY = ("ntracks", "nspdhits", "nvelotracks", r"(^|[_.])n\w*(tracks|hits|clusters|pvs)")
 _WEIGHTS = ("sweight", r"(^|[_.])sw($|[_.])", "weight")
 _MEV_MEAN = 500.0  # a mean momentum above this is in MeV/c, below in GeV/c
-_PDG = {11: "e", 13: "mu", 211: "pi", 321: "K", 2212: "p"}  # Particle Data Group
+_PDG = {11: "e", 13: "mu", 22: "gamma", 211: "pi", 321: "K", 2212: "p"}  # Particle Data Group
 
 
 def _toml(value: str | Sequence[str] | Mapping[str, str]) -> str:
@@ -79,6 +81,10 @@ def _showers(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         return None
     chosen, *others = found
     calorimeter = found[chosen]
+    with open_file(path) as file:
+        geometry = carried(file, source=path)
+    if geometry is not None:
+        calorimeter = _fitting(calorimeter, geometry)
     unit, why = (
         "GeV" if calorimeter.visible > _GEV_RATIO * energy.mean else "MeV",
         "from the energy in the cells, taken as MeV",
@@ -104,7 +110,7 @@ def _showers(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         *_calorimeter_lines(calorimeter),
         'unit = "MeV"  # guess: a ROOT file does not say the unit of the cells',
         "",
-        *_layer_lines(calorimeter.shapes),
+        *(_layer_lines(calorimeter.shapes) if geometry is None else _carried_lines(geometry)),
         "[training]",
         f"steps = {TrainingConfig().steps}",
         f"seed = {TrainingConfig().seed}",
@@ -177,6 +183,37 @@ def _calorimeter_lines(calorimeter: Suggestion) -> list[str]:
     }
     lines = [f"{key} = {_toml(value)}{comments.get(key, '')}" for key, value in calorimeter.settings.items()]
     return [*lines, *(f"# {note}" for note in calorimeter.notes)]
+
+
+def _fitting(calorimeter: Suggestion, geometry: Calorimeter) -> Suggestion:
+    """What is recognised, given the geometry that the file carries.
+
+    Raises:
+        DataError: If the file has other cells.
+    """
+    recognised = sum(nx * ny for nx, ny in calorimeter.shapes)
+    settings = dict(calorimeter.settings)
+    if settings["layout"] == "hits":  # the last cells may have no hit
+        fits = recognised <= geometry.n_cells
+    elif settings["layout"] == "cells" and recognised == geometry.n_cells + geometry.n_layers:
+        fits, settings["overflow"] = True, "tail"
+    else:
+        fits = recognised == geometry.n_cells
+    if not fits:
+        raise DataError(
+            f"text {NOTE!r}: expected the geometry of {recognised} cells, as the branches have, got one of "
+            f"{geometry.n_cells} cells in {geometry.n_layers} layers; make the file again"
+        )
+    return replace(calorimeter, settings=settings, shapes=tuple(geometry.shapes), notes=())
+
+
+def _carried_lines(geometry: Calorimeter) -> list[str]:
+    return [
+        "# The geometry that the file carries. To share it between configurations: hepgan convert FILE.root calo.toml,",
+        '# and geometry = "calo.toml" in place of the layers.',
+        *layers_text(geometry).splitlines(),
+        "",
+    ]
 
 
 def _layer_lines(shapes: tuple[tuple[int, int], ...]) -> list[str]:

@@ -12,12 +12,22 @@ from numpy.typing import NDArray
 from hepgan.config import DataConfig
 from hepgan.data.cache import Cache
 from hepgan.data.events import Events, Float32
-from hepgan.data.parts import Parts
+from hepgan.data.parts import Parts, withheld
 from hepgan.progress import stage
 
 __all__ = ["StoredEvents"]
 
 _SAMPLED_BYTES = 1 << 30  # read for a random sample of a part: of larger caches, random blocks
+
+
+def _withheld(cache: Cache, data: DataConfig) -> NDArray[np.int64]:
+    """Sorted numbers of the events that ``data.withheld`` keeps from the training; reads the whole cache."""
+    found = []
+    with stage("looking for what is withheld", total=len(cache.blocks) - 1) as update:
+        for block, start in enumerate(cache.blocks[:-1]):
+            found.append(start + withheld(data, cache.events(cache.block(block)).conditions))
+            update(block + 1)
+    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ class StoredEvents:
         Raises:
             DataError: If there are too few.
         """
-        return cls(cache, Parts.of(data, len(cache), seed=seed, left_out=cache.left_out))
+        hidden = _withheld(cache, data) if data.withheld else None
+        return cls(cache, Parts.of(data, len(cache), seed=seed, left_out=cache.left_out, withheld=hidden))
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from hepgan.evaluation.bins import Bins
+from hepgan.evaluation.bins import Bins, number_of_bins
 from hepgan.evaluation.distances import JOINT, JOINT_SPLITS, JointDistance, Points, in_spreads
 from hepgan.evaluation.records import Array
 from hepgan.evaluation.results import DistanceInBins, InBins
 from hepgan.evaluation.sample import Halves, Sample, Setup, Step, scatter
-from hepgan.evaluation.verdict import Row, row
+from hepgan.evaluation.verdict import Row, format_measurement, row
 from hepgan.metrics import (
     TwoSampleTest,
     area_under_curve,
@@ -26,12 +26,11 @@ from hepgan.metrics import (
     spread,
     wasserstein,
 )
-from hepgan.metrics.moments import Measurement, effective_size
+from hepgan.metrics.moments import Measurement
 
 __all__ = ["IN_BINS", "BinnedDistance", "measure_in_bins", "rows"]
 
 BIN_EVENTS = 5000  # of either sample: as many events of a bin are used for a distance of all observables
-LEAST_IN_BIN = 500  # effective events of either sample in a bin, if there are enough
 COARSE_BINS = 20  # of a histogram in a bin of a condition
 BIN_REPLICAS = 10  # of the bootstrap in a bin of a condition
 
@@ -192,11 +191,10 @@ def measure_in_bins(
     pairs = [(first[a], first[b]) for a, b in splits]
     compared = [(second, first, points)]
     compared += [(first[b], first[a], (points[1][b], points[1][a])) for a, b in splits]
-    events = min(effective_size(s.weights) for s in (first, second))
+    number = number_of_bins(second, first, most=setup.config.condition_bins)
     result = {}
     for column, condition in enumerate(setup.data.conditions):
-        number = min(setup.config.condition_bins, max(int(events / LEAST_IN_BIN), 1))
-        bins = Bins.of(condition, column, second, first, pairs=pairs, number=number)
+        bins = Bins.of(setup.data, column, second, first, pairs=pairs, number=number)
         if not bins.used.any():
             continue
         step(f"in bins of {condition.name}")
@@ -268,4 +266,27 @@ def rows(in_bins: Mapping[str, InBins]) -> list[Row]:
                     remark=distance.worst_at,
                 )
             )
+    return [*result, *_withheld(in_bins)]
+
+
+def _withheld(in_bins: Mapping[str, InBins]) -> list[Row]:
+    """Make the rows of the ranges that the training did not see, beside the bins next to them."""
+    result = []
+    for condition, table in in_bins.items():
+        number, distance = table.bins.withheld, table.distances["auc"]
+        if number is None:
+            continue
+        beside = [distance.value[k] for k in (number - 1, number + 1) if 0 <= k < len(distance.value)]
+        low, high = table.bins.edges[number]
+        result.append(
+            row(
+                f"auc_withheld_{condition}",
+                f"Classifier AUC, {condition} {low:.4g} to {high:.4g}, withheld from the training",
+                section="in-bins",
+                value=distance.value[number],
+                floor=distance.floor[number],
+                ideal=0.5,
+                remark=f"in the bins beside it: {', '.join(map(format_measurement, beside)) or 'none'}",
+            )
+        )
     return result

@@ -14,12 +14,15 @@ __all__ = [
     "Category",
     "CellCorrelations",
     "CellProfiles",
+    "ConditionClosure",
     "Difference",
     "EnergyBins",
     "ExactShares",
+    "Following",
     "KsDistances",
     "KsSummary",
     "LayerBias",
+    "Offsets",
     "Profile",
     "Resolution",
     "ResolutionFits",
@@ -111,6 +114,36 @@ class CellCorrelations(Difference):
     y: Curves
 
 
+class Offsets(Curves):
+    """A coordinate of centre or axis of the showers, in bins."""
+
+    unit: str
+    difference: Numbers
+    """Sample less reference, after both have lost what the conditions let expect."""
+    worst: Number | None
+    """Difference with the largest absolute value."""
+    worst_floor: Number | None
+
+
+class Following(Offsets):
+    """A coordinate of centre or axis against what the conditions let expect of it."""
+
+    bins: BinRanges
+    """Bins of the expectation."""
+
+
+class ConditionClosure(Record):
+    """Showers in bins of one condition."""
+
+    bins: BinRanges
+    response: Biases
+    """Total energy over incident energy."""
+    fractions: dict[str, Biases]
+    """Share of the deposited energy, by layer."""
+    centre: dict[str, Offsets]
+    """Mean position of the energy: ``centre_x``, ``centre_y``; those that the conditions move."""
+
+
 class ShowerClosure(Record):
     """Numbers of showers."""
 
@@ -129,6 +162,10 @@ class ShowerClosure(Record):
     """By layer; null for a layer of one cell, or without energy in the reference."""
     observables: Difference
     """Correlations of the shower shapes."""
+    conditions: dict[str, ConditionClosure] = {}
+    """By condition, without the incident energy."""
+    following: dict[str, Following] = {}
+    """Centre and axis: ``centre_x``, ``centre_y``, ``slope_x``, ``slope_y``; those that the conditions move."""
 
 
 class KsSummary(Record):

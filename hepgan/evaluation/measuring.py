@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepgan.config.tables import LIMITS
+from hepgan.config.tables import CONDITION_ROWS, LAYER_ROWS, LIMITS
 from hepgan.errors import ConfigError
 from hepgan.evaluation import binned, distances, diversity, networks
 from hepgan.evaluation.records import Array, Number, Pair
@@ -76,8 +76,8 @@ def check_settings(setup: Setup[Any]) -> None:
         setup.check_networks()
     conditions = [condition.name for condition in setup.data.conditions]
     for prefixes, names in (
-        (("fraction_bias_", "occupancy_bias_"), setup.layers),
-        (("auc_worst_", "ks_worst_"), conditions),
+        (LAYER_ROWS, setup.layers),
+        (CONDITION_ROWS, conditions),
     ):
         known = [f"{prefix}{name}" for prefix in prefixes for name in names]
         for key in setup.config.limits:

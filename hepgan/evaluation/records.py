@@ -77,6 +77,8 @@ class BinRanges(Record):
     """Mean of the condition in each bin, in the reference."""
     left_out: int
     """Number of bins that are left out."""
+    withheld: int | None = None
+    """Number, from 0, of the bin of which the training saw no event (``data.withheld``); null if there is none."""
 
 
 def number(value: ArrayLike, uncertainty: ArrayLike) -> Number | None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from hepgan.evaluation.cells import furthest
 from hepgan.evaluation.closures import ShowerClosure
+from hepgan.evaluation.records import Number
 from hepgan.evaluation.verdict import Row, row
 
-__all__ = ["bias_rows", "cell_rows"]
+__all__ = ["bias_rows", "cell_rows", "condition_rows"]
 
 
 def bias_rows(closure: ShowerClosure, limits: Mapping[str, float]) -> list[Row]:
@@ -95,4 +96,64 @@ def cell_rows(closure: ShowerClosure) -> list[Row]:
         rows.append(
             row(key, metric, section=section, value=value, floor=floor, percent=percent, remark=remark)
         )
+    return rows
+
+
+_JUDGED = 0.01  # share of the energy of a layer from which on its fraction in bins counts as a row
+
+
+def condition_rows(closure: ShowerClosure) -> list[Row]:
+    """Make the rows of showers in bins of the conditions, for information, each of the worst bin."""
+    rows = []
+    for name, numbers in closure.conditions.items():
+        bins = len(numbers.response.bias)
+        where = f"worst of {bins} bins of {name}"
+        fractions = {
+            layer: (values.worst, values.worst_floor)
+            for layer, values in numbers.fractions.items()
+            if closure.fractions[layer].reference.value > _JUDGED
+        }
+        layer = furthest(fractions)
+        value, floor = fractions[layer] if layer is not None else (None, None)
+        rows += [
+            row(
+                f"response_worst_{name}",
+                f"Response bias, {where}",
+                section=f"condition-{name}",
+                value=numbers.response.worst,
+                floor=numbers.response.worst_floor,
+                percent=True,
+            ),
+            row(
+                f"fraction_worst_{name}",
+                f"Energy fraction bias, {where}",
+                section=f"condition-{name}",
+                value=value,
+                floor=floor,
+                percent=True,
+                remark=layer or "",
+            ),
+        ]
+    for key, metric, unit in (
+        ("centre", "Shower centre", "mm"),
+        ("slope", "Slope of the shower axis", "mm/m"),
+    ):
+        offsets: dict[str, tuple[Number | None, Number | None]] = {
+            name: (values.worst, values.worst_floor)
+            for name, values in closure.following.items()
+            if name.startswith(key)
+        }
+        if (coordinate := furthest(offsets)) is not None:
+            value, floor = offsets[coordinate]
+            rows.append(
+                row(
+                    f"{key}_worst",
+                    f"{metric}, worst bin of its expectation",
+                    section="following",
+                    value=value,
+                    floor=floor,
+                    unit=unit,
+                    remark=f"in {unit}, {coordinate}",
+                )
+            )
     return rows

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hepgan.config import DataConfig, EvaluationConfig
 from hepgan.data.events import Events
 from hepgan.errors import DataError
+from hepgan.evaluation.biases import Binned, Statistic, bias, bias_floor, biases
 from hepgan.evaluation.cells import CellSample, cell_closure
 from hepgan.evaluation.closures import (
     Biases,
@@ -31,17 +32,17 @@ from hepgan.evaluation.closures import (
 )
 from hepgan.evaluation.common_rows import auc_row, worst_observables
 from hepgan.evaluation.published import Metric, Peer, peers
-from hepgan.evaluation.records import Array, Curves, Number, Numbers, number, to_array
+from hepgan.evaluation.records import Array, Curves, Number, number, to_array
 from hepgan.evaluation.results import Classifier, Feature, Similarity
-from hepgan.evaluation.sample import Halves, Sample, Setup, scatter
-from hepgan.evaluation.shower_rows import bias_rows, cell_rows
+from hepgan.evaluation.sample import Halves, Sample, Setup
+from hepgan.evaluation.shower_conditions import Shape, in_bins_of_conditions
+from hepgan.evaluation.shower_rows import bias_rows, cell_rows, condition_rows
 from hepgan.evaluation.verdict import Row
 from hepgan.geometry import Calorimeter, energy_factor
 from hepgan.metrics import (
     image_diversity,
     mean,
     quantile_edges,
-    relative_difference,
     relative_spread,
     resolution_fit,
 )
@@ -88,9 +89,6 @@ def _energy_bins(sample: Sample, reference: Sample, setup: ShowerSetup) -> list[
     return bins
 
 
-Statistic = Callable[[Array, Array], Measurement | None]
-
-
 def _resolution(values: Array, weights: Array) -> Measurement | None:
     """Spread over mean; None if no shower left any energy."""
     return relative_spread(values, weights) if values.any() else None
@@ -98,55 +96,6 @@ def _resolution(values: Array, weights: Array) -> Measurement | None:
 
 def _inside(energy: Array, bins: Sequence[tuple[float, float]]) -> list[NDArray[np.bool_]]:
     return [(energy >= low) & (energy < high) for low, high in bins]
-
-
-def _by_energy(
-    values: Array, energy: Array, weights: Array, bins: Sequence[tuple[float, float]], statistic: Statistic
-) -> list[Measurement | None]:
-    """The statistic in each bin; None where it is not defined."""
-    return [statistic(values[i], weights[i]) if i.any() else None for i in _inside(energy, bins)]
-
-
-def _bias_floor(values: Array, weights: Array, halves: Halves) -> Measurement | None:
-    biases = [
-        relative_difference(mean(values[b], weights[b]), mean(values[a], weights[a])) for a, b in halves
-    ]
-    defined = [abs(bias[0]) for bias in biases if bias is not None]
-    return scatter(defined) if defined else None
-
-
-def _bias(value: Measurement, reference: Measurement) -> Number | None:
-    difference = relative_difference(value, reference)
-    return None if difference is None else Number(*difference)
-
-
-def _biases(values: Sequence[Measurement | None], reference: Sequence[Measurement | None]) -> Numbers:
-    """Relative difference in each bin; None where it is not defined."""
-    pairs = zip(values, reference, strict=True)
-    return [None if value is None or other is None else _bias(value, other) for value, other in pairs]
-
-
-def _largest(biases: Numbers) -> Number | None:
-    return max((b for b in biases if b is not None), key=lambda b: abs(b.value), default=None)
-
-
-def _worst_floor(
-    values: Array,
-    energy: Array,
-    weights: Array,
-    bins: Sequence[tuple[float, float]],
-    *,
-    statistic: Statistic,
-    halves: Halves,
-) -> Measurement | None:
-    """Size of the largest relative difference in the bins, between halves of the reference."""
-    sizes = []
-    for pair in halves:
-        first, second = (_by_energy(values[i], energy[i], weights[i], bins, statistic) for i in pair)
-        worst = _largest(_biases(second, first))
-        if worst is not None:
-            sizes.append(abs(worst.value))
-    return scatter(sizes) if sizes else None
 
 
 @dataclass(frozen=True)
@@ -250,29 +199,13 @@ class ShowerSetup(Setup[ShowerClosure]):
         bins = _energy_bins(sample, reference, self)
         energy, weights = self.energy(reference), reference.weights
 
-        def profile(column: int, events: Sample, statistic: Statistic = mean) -> list[Measurement | None]:
-            return _by_energy(
-                events.features[:, column], self.energy(events), events.weights, bins, statistic
-            )
+        def binned(column: int, events: Sample) -> Binned:
+            inside = _inside(self.energy(events), bins)
+            return Binned(events.features[:, column], events.weights, inside)
 
-        def curves(column: int, statistic: Statistic = mean) -> Curves:
-            return Curves(
-                sample=profile(column, sample, statistic), reference=profile(column, reference, statistic)
-            )
-
-        def biases(column: int, statistic: Statistic) -> Biases:
-            both = curves(column, statistic)
-            bias = _biases(both.sample, both.reference)
-            floor = _worst_floor(
-                reference.features[:, column], energy, weights, bins, statistic=statistic, halves=halves
-            )
-            return Biases(
-                sample=both.sample,
-                reference=both.reference,
-                bias=bias,
-                worst=_largest(bias),
-                worst_floor=floor,
-            )
+        def compared(column: int, statistic: Statistic) -> Biases:
+            both = (binned(column, events) for events in (sample, reference))
+            return biases(*both, statistic=statistic, halves=halves)
 
         def layers(quantity: Literal["fraction", "occupancy"]) -> dict[str, LayerBias]:
             result = {}
@@ -282,15 +215,15 @@ class ShowerSetup(Setup[ShowerClosure]):
                 result[layer] = LayerBias(
                     sample=second,
                     reference=first,
-                    bias=_bias(second, first),
-                    bias_floor=_bias_floor(reference.features[:, column], weights, halves),
-                    by_energy=curves(column),
+                    bias=bias(second, first),
+                    bias_floor=bias_floor(reference.features[:, column], weights, halves),
+                    by_energy=Curves(sample=binned(column, sample)(), reference=binned(column, reference)()),
                 )
             return result
 
         centres = [mean(energy[i], weights[i])[0] for i in _inside(energy, bins)]
         response = self.names.index("response")
-        resolution = biases(response, _resolution)
+        resolution = compared(response, _resolution)
         fits = ResolutionFits(
             **{
                 name: resolution_fit(self._harmonic_energies(events, bins), to_array(numbers))
@@ -299,6 +232,10 @@ class ShowerSetup(Setup[ShowerClosure]):
                     ("reference", reference, resolution.reference),
                 )
             }
+        )
+        shape = Shape(self.calorimeter, self.names, self.data)
+        conditions, following = in_bins_of_conditions(
+            sample, reference, shape, halves=halves, most=self.config.condition_bins
         )
         cells = cell_closure(
             self.cell_sample(sample),
@@ -309,7 +246,7 @@ class ShowerSetup(Setup[ShowerClosure]):
         )
         return ShowerClosure(
             energy=EnergyBins(unit=self.energy_unit, edges=bins, mean=centres),
-            response=biases(response, mean),
+            response=compared(response, mean),
             resolution=Resolution(**vars(resolution), fit=fits),
             fractions=layers("fraction"),
             occupancy=layers("occupancy"),
@@ -317,6 +254,8 @@ class ShowerSetup(Setup[ShowerClosure]):
             spectrum=cells.spectrum,
             correlations=cells.correlations,
             observables=self._observables(sample, reference, rng=rng),
+            conditions=conditions,
+            following=following,
         )
 
     def _harmonic_energies(self, sample: Sample, bins: Sequence[tuple[float, float]]) -> list[float]:
@@ -406,6 +345,7 @@ class ShowerSetup(Setup[ShowerClosure]):
         return [
             *bias_rows(closure, self.config.limits),
             *cell_rows(closure),
+            *condition_rows(closure),
             auc_row(classifier, key="classifier_auc"),
             *worst_observables(features, classifier),
         ]

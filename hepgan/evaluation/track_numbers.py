@@ -61,8 +61,8 @@ def track_bins(
 
     def bins(number: int) -> list[Bins]:
         every = [
-            Bins.of(condition, column, sample, reference, pairs=pairs, number=number)
-            for column, condition in enumerate(setup.data.conditions)
+            Bins.of(setup.data, column, sample, reference, pairs=pairs, number=number)
+            for column in range(len(setup.data.conditions))
             if column != without
         ]
         return [b for b in every if b.used.any()]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hepgan.config import DataConfig, LayerConfig
+from hepgan.config import DataConfig
 from hepgan.geometry import Calorimeter
 from hepgan.inference.metadata import Geometry, Layer, Output
 
@@ -45,6 +45,5 @@ class Showers:
             name = "overflow" if calo.overflow in (None, "tail") else calo.overflow
             outputs.append(Output(name=name, unit=unit, shape=(generator.n_overflow,), role="overflow"))
         geometry = Geometry(unit=unit, layers=tuple(map(Layer.of, calorimeter.layers)))
-        layers = tuple(LayerConfig(**table) for table in calorimeter.as_dicts())
-        complete = calo.model_copy(update={"geometry": None, "particle": None, "layers": layers})
-        return tuple(outputs), geometry, data.model_copy(update={"calorimeter": complete})
+        complete = data.model_copy(update={"calorimeter": calo.with_layers(calorimeter)})
+        return tuple(outputs), geometry, complete

@@ -12,11 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepgan.config import KINDS
+from hepgan.geometry import Calorimeter, differences
 from hepgan.inference.kinds import HANDLING
 from hepgan.inference.metadata import TOLERANCE, Condition, Description, Metadata, Output
 from hepgan.inference.targets import IR_VERSION, OPERATORS, OPSET
 
-__all__ = ["PARITY_ROWS", "TOLERANCE", "Check", "check", "comparison", "relative_differences"]
+__all__ = [
+    "PARITY_ROWS",
+    "TOLERANCE",
+    "Check",
+    "check",
+    "check_geometry",
+    "comparison",
+    "relative_differences",
+]
 
 PARITY_ROWS = 64
 """Number of rows for two comparisons: the file with torch, and one row at a time with all rows at once."""
@@ -119,6 +128,13 @@ def _reference_vectors(metadata: Metadata, run: Run) -> tuple[int, float]:
     expected = [np.asarray(metadata.reference.outputs[o.name], np.float32) for o in metadata.outputs]
     outputs = [o.reshape(len(condition), -1) for o in run(condition, latent)]
     return len(condition), float(relative_differences(outputs, expected, metadata.outputs).max())
+
+
+def check_geometry(calorimeter: Calorimeter, expected: Calorimeter) -> Check:
+    """Compare the geometry of a model with the one that its user expects; the detail names each layer that differs."""
+    lines = differences(calorimeter, expected)
+    equal = f"{calorimeter.n_layers} layers, {calorimeter.n_cells} cells: as expected"
+    return Check("geometry", not lines, "\n".join(lines) or equal)
 
 
 def check(metadata: Metadata, model: Any, run: Run) -> list[Check]:

@@ -100,9 +100,21 @@ class Generator:
         """List what another program would refuse in the file, as far as `hepgan.inference.targets` looks at it."""
         return lint(self._model, target)
 
-    def check(self, *, target: str | None = None) -> list[checking.Check]:
-        """Test the file, see `hepgan.inference.checking.check`; on request also whether `target` can read it."""
+    def check(
+        self, *, target: str | None = None, geometry: Calorimeter | None = None
+    ) -> list[checking.Check]:
+        """Test the file, see `hepgan.inference.checking.check`.
+
+        Args:
+            target: Test as well whether this program can read it.
+            geometry: Test as well whether the cells are those of this calorimeter.
+
+        Raises:
+            ValueError: If a geometry is given for tracks.
+        """
         results = checking.check(self.metadata, self._model, self._run)
+        if geometry is not None:
+            results.append(checking.check_geometry(self.calorimeter, geometry))
         if target is not None:
             problems = self.lint(target)
             detail = "; ".join(problems) or TARGETS[target].looked_at

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hepgan
+from hepgan.config.geometry import NOTE, layers_text
 from hepgan.inference.branches import shared_units
 from hepgan.inference.kinds import HANDLING
 from hepgan.inference.metadata import Metadata
@@ -69,7 +70,7 @@ def generated_file(
     """Open a ROOT file for generated rows; it appears when it is complete, and replaces one of that name.
 
     Beside the tree it has two texts in JSON: ``generated_by``, the origin, and ``units``, the unit of each branch that
-    has one.
+    has one; of showers also ``geometry``, the layers in TOML (`hepgan.config.geometry`).
 
     Args:
         path: The file.
@@ -94,6 +95,8 @@ def generated_file(
         "generated_by": json.dumps(made_by(metadata, origin)),
         "units": json.dumps(units, ensure_ascii=False),
     }
+    if metadata.geometry is not None:
+        texts[NOTE] = layers_text(metadata.calorimeter)
     with tree_file(
         path,
         metadata.tree.partition(";")[0],

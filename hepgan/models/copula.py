@@ -204,15 +204,17 @@ class FactorCopula(nn.Module):
         variables: Number of variables V.
         factors: Number of shared numbers K.
         nodes: Number of energies of the table.
+        tables: Number of tables, see `EnergyNodes`; `nodes` are those of each.
 
     Attributes:
         loadings: (nodes, V, K).
         noise: (nodes, V) standard deviations.
     """
 
-    def __init__(self, variables: int, factors: int, *, nodes: int = 3) -> None:
+    def __init__(self, variables: int, factors: int, *, nodes: int = 3, tables: int = 1) -> None:
         super().__init__()
-        self.nodes = EnergyNodes(nodes)
+        self.nodes = EnergyNodes(nodes, tables)
+        nodes = self.nodes.nodes
         self.loadings = nn.Parameter(torch.zeros(nodes, variables, factors))
         self.noise = nn.Parameter(torch.ones(nodes, variables))
 

@@ -23,10 +23,12 @@ from torch import Tensor, nn
 from hepgan.config import DataConfig, DllModelConfig, ObservablesModelConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
-from hepgan.models.piecewise import SLOPE, Step, Trace, activated
+from hepgan.models.piecewise import SLOPE, Step, Trace, activated, given
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.whitening import Whitening
 from hepgan.transforms.angles import from_periodic
+from hepgan.transforms.kernels import usable
+from hepgan.transforms.track_kernels import Pass, residual
 
 __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
@@ -42,10 +44,21 @@ class ResidualNetwork(nn.Module):
         width: Units of each layer.
         depth: Number of residual layers after the first layer.
         outputs: Number of outputs.
+        context: Which inputs, the first or the last ones, are the context of an event: most of them are zero, and
+            derivatives by them are not wanted.
     """
 
-    def __init__(self, inputs: int, width: int, depth: int, outputs: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        depth: int,
+        outputs: int,
+        *,
+        context: range = range(0),
+    ) -> None:
         super().__init__()
+        self.context = context
         self.first = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.last = nn.Linear(width, outputs)
@@ -56,6 +69,41 @@ class ResidualNetwork(nn.Module):
         for block in self.blocks:
             h = h + step(block, h, SLOPE)
         return step(self.last, h, 1.0)
+
+    def at(self, context: Tensor, x: Tensor) -> Tensor:
+        """Outputs (B, S) of contexts (B, C) and other inputs (B, F); with first derivatives only, if that is faster."""
+        if not self._compiles(x):
+            return self(self._joined(x, context))  # type: ignore[no-any-return]
+        return residual(x.T, context, self.weights, begins=self.context.start, slope=SLOPE).T
+
+    def traced(self, context: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Outputs (B, S), and the function of directions (B, F) of the inputs without context of `Trace.along`."""
+        if self._compiles(x):
+            passed, weights = Pass(), self.weights
+            # without the weights: the derivatives by them would be computed, and never used
+            fixed = [p.detach() for p in weights]
+            outputs = residual(x.T, context, fixed, begins=self.context.start, slope=SLOPE, passed=passed).T
+            return outputs, lambda direction: given(passed.along(direction.T)[::2], weights[::2])
+        trace, zero = Trace(), torch.zeros_like(context)
+
+        def network(direction: Tensor, step: Step) -> Tensor:
+            return self(self._joined(direction, zero), step=step)  # type: ignore[no-any-return]
+
+        outputs = self(self._joined(x, context), step=trace.record)
+        return outputs, lambda direction: trace.along(network, direction)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weight and bias of each layer, as they are at the moment."""
+        layers = self.first, *self.blocks, self.last
+        return [p for layer in layers for p in (layer.weight, layer.bias)]
+
+    def _joined(self, x: Tensor, context: Tensor) -> Tensor:
+        return torch.cat([x, context] if self.context.start else [context, x], 1)
+
+    def _compiles(self, x: Tensor) -> bool:
+        """Whether compiled functions can compute with this input in the precision that is wanted."""
+        return usable(x, *self.weights) and not torch.is_autocast_enabled("cpu")
 
 
 class DllGenerator(ObservablesGenerator):
@@ -80,11 +128,12 @@ class DllGenerator(ObservablesGenerator):
             self.model.width,
             self.model.depth,
             len(self.scaling.periodic_targets),
+            context=range(self.n_context),
         )
 
     def normal(self, context: Tensor, latent: Tensor) -> Tensor:
         """Generate normal numbers (B, V); arguments as in `ObservablesGenerator.normal`."""
-        x: Tensor = self.network(torch.cat([context, latent[:, : self.n_noise]], 1))
+        x = self.network.at(context, latent[:, : self.n_noise])
         return from_periodic(x, self.scaling.angles, self.scaling.winding) if self.scaling.angles else x
 
 
@@ -106,8 +155,10 @@ class DllCritic(nn.Module):
         super().__init__()
         n_periodic = len(generator.scaling.periodic_targets)
         self.whitening = Whitening(n_periodic, generator.n_context)
-        inputs = 2 * n_periodic + generator.n_context
-        self.network = ResidualNetwork(inputs, model.critic_width, model.critic_depth, scores)
+        context = range(2 * n_periodic, 2 * n_periodic + generator.n_context)
+        self.network = ResidualNetwork(
+            context.stop, model.critic_width, model.critic_depth, scores, context=context
+        )
 
     def fit(self, generator: ObservablesGenerator, events: TensorEvents) -> None:
         """Fit the whitening to the training events."""
@@ -128,17 +179,12 @@ class DllCritic(nn.Module):
         scaling = generator.scaling
         with torch.no_grad():
             context, z, free = generator.representation(events)
-            free_periodic = free[:, scaling.periodic_targets]
-            whiten = self.whitening.at(context, free_periodic)
-
-        def represent(z: Tensor) -> Tensor:
-            x = scaling.periodic(z)
-            return torch.cat([free_periodic * x, whiten(x).clamp(-_MOST, _MOST)], 1)
-
+            beside = self.whitening.beside(context, free[:, scaling.periodic_targets], most=_MOST)
+            real = beside(scaling.periodic(z))
         return CriticView(
             context,
-            represent(z),
-            lambda latent: represent(generator.normal(context, latent)),
+            real,
+            lambda latent: beside(scaling.periodic(generator.normal(context, latent))),
             lambda latent: generator.codes(context, free * z, latent),
         )
 
@@ -149,14 +195,8 @@ class DllCritic(nn.Module):
 
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """Score as `forward`; with first derivatives only, if that is faster."""
-        return self(x, context)  # type: ignore[no-any-return]
+        return self.network.at(context, x)
 
     def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Scores (B, S), and the function of directions (B, 2 W) that `linear_gradient_penalty` needs."""
-        trace, zero = Trace(), torch.zeros_like(context)
-        scores = self.network(torch.cat([x, context], 1), step=trace.record)
-
-        def network(direction: Tensor, step: Step) -> Tensor:
-            return self.network(torch.cat([direction, zero], 1), step=step)  # type: ignore[no-any-return]
-
-        return scores, lambda direction: trace.along(network, direction)
+        return self.network.traced(context, x)

@@ -18,6 +18,7 @@ connected layers (`hepgan.models.convolution`), and statistics of whole layers i
 from __future__ import annotations
 
 import logging
+import math
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, cast
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
+from hepgan.errors import DataError
 from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
 from hepgan.models.conditional_start import ConditionalStart, Inputs
 from hepgan.models.convolution import Convolution2d, Enlarge
@@ -41,6 +43,7 @@ from hepgan.models.wiring import Numbers, Wiring
 from hepgan.transforms.conditions import ConditionScaling
 from hepgan.transforms.energy import ConditionalQuantile
 from hepgan.transforms.exporting import is_exporting
+from hepgan.transforms.separate import Separate
 from hepgan.transforms.showers import ShowerScaling
 
 __all__ = ["PAINT", "CaloGenerator"]
@@ -189,14 +192,20 @@ class CaloGenerator(nn.Module):
         n_global = self.scaling.n_global
         by_cell = model.statistics == "cells"
         self.start: ConditionalStart | None = None
-        if by_cell and self.n_conditions > 1:
+        categories = self.condition_scaling.categories.values()
+        self.separate = Separate([len(values) for values in categories] if by_cell else [])
+        if by_cell and self.n_conditions > 1 + len(categories):
+            self.separate = Separate([])
             self.start = ConditionalStart(
                 self.scaling,
                 features=self.condition_scaling.n_features,
                 factors=self.n_shared,
             )
-        self.quantile = ConditionalQuantile(variables if self.start is None else 0)
-        self.copula = FactorCopula(variables, self.n_shared) if by_cell and self.start is None else None
+        tables = self.separate.tables
+        self.quantile = ConditionalQuantile(variables if self.start is None else 0, tables=tables)
+        self.copula = (
+            FactorCopula(variables, self.n_shared, tables=tables) if by_cell and self.start is None else None
+        )
         first = self.condition_scaling.n_features + self.n_shared + self.n_own * n_global
         sizes = [first] + [model.width] * model.depth
         trunk: list[nn.Module] = []
@@ -228,6 +237,7 @@ class CaloGenerator(nn.Module):
         (cells, overflow), condition, weights = events.outputs, events.condition, events.weights
         with torch.no_grad():
             self.condition_range.copy_(torch.stack([condition.amin(0), condition.amax(0)], 1))
+            self._check_categories(condition)
             self.condition_scaling.fit(condition, weights)
             self.scaling.fit(cells, overflow, weights)
             energy = self.incident_energy(condition)
@@ -245,6 +255,8 @@ class CaloGenerator(nn.Module):
                     self.start, cells, variables, features, energy, weights, scaling=self.scaling, rng=rng
                 )
                 return
+            self.separate.fit(energy)
+            energy = self._tabled(condition)
             self.quantile.fit(variables, energy, weights)
             if self.copula is None:
                 self._pool(variables, energy, weights)
@@ -252,6 +264,30 @@ class CaloGenerator(nn.Module):
             z = self.quantile.to_normal(variables, energy)
             censored = variables <= self.quantile.floor
             self.copula.fit(z, censored, energy, weights, rng=rng)
+
+    def _tabled(self, condition: Tensor) -> Tensor:
+        """Incident energies (B,) for the tables, of which each combination of categories has its own."""
+        energy = self.incident_energy(condition)
+        indicators = self.condition_scaling.indicators(condition) if self.separate.sizes else []
+        tabled: Tensor = self.separate(energy, indicators)
+        return tabled
+
+    def _check_categories(self, condition: Tensor) -> None:
+        """Check that each category, or each combination of them that has a table, has events.
+
+        Raises:
+            DataError: If one has none.
+        """
+        columns = list(self.condition_scaling.categories)
+        together = [columns] if self.separate.sizes else [[column] for column in columns]
+        for group in together:
+            expected = math.prod(len(self.condition_scaling.categories[column]) for column in group)
+            found = torch.unique(condition[:, group], dim=0)
+            if len(found) < expected:
+                raise DataError(
+                    f"training events: expected some of each of {expected} categories, or combinations of them, got "
+                    f"only those with {found.tolist()}; remove the others from data.conditions, or add files"
+                )
 
     def _pool(self, values: Tensor, energy: Tensor, weights: Tensor) -> None:
         """Give all cells of a layer the same quantiles, those of all its cells together.
@@ -281,17 +317,17 @@ class CaloGenerator(nn.Module):
         Returns:
             Cells (B, n_cells) and overflow (B, n_overflow), never negative, in the unit of the calorimeter.
         """
-        energy = self.incident_energy(condition)
-        z, inputs = self._normal(condition, energy, latent)
+        energy, tabled = self.incident_energy(condition), self._tabled(condition)
+        z, inputs = self._normal(condition, tabled, latent)
         if self.start is not None and inputs is not None:
             variables = self.start.from_normal(z, inputs, energy)
         else:
-            variables = self.quantile.from_normal(z, energy)
+            variables = self.quantile.from_normal(z, tabled)
         return self.scaling.inverse(variables, energy)
 
     def normal(self, condition: Tensor, latent: Tensor) -> Tensor:
         """Generate showers as (B, n_variables) normal numbers, before the quantiles; arguments as in `forward`."""
-        return self._normal(condition, self.incident_energy(condition), latent)[0]
+        return self._normal(condition, self._tabled(condition), latent)[0]
 
     def _normal(self, condition: Tensor, energy: Tensor, latent: Tensor) -> tuple[Tensor, Inputs | None]:
         """Normal numbers (B, n_variables), and what the start that follows all conditions, if it is that one, sees."""
@@ -301,7 +337,8 @@ class CaloGenerator(nn.Module):
         own = latent[:, self.n_shared :].T.reshape(self.n_own, variables, -1)
         base, inputs = own[0], None
         if self.start is not None:
-            base, inputs = self.start(shared, base, features, energy, self.scaling)
+            incident = self.incident_energy(condition)
+            base, inputs = self.start(shared, base, features, incident, self.scaling)
         elif self.copula is not None:
             base = self.copula(shared, base, energy)
         # split, not sliced: the derivative of a slice is a copy of the whole

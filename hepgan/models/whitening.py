@@ -13,6 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from hepgan.transforms.kernels import usable
+from hepgan.transforms.track_kernels import sparse_sums, whitened
+
 __all__ = ["Whitening"]
 
 _RIDGE = 1e-5  # ridge of the regression, relative to the sum of weights: allows conditions without events
@@ -68,6 +71,23 @@ class Whitening(nn.Module):
             return torch.matmul(matrix, (z - mean)[:, :, None])[:, :, 0]
 
         return whiten
+
+    def beside(self, context: Tensor, free: Tensor, *, most: float) -> Callable[[Tensor], Tensor]:
+        """Function that puts whitened numbers of events of a given context beside the numbers.
+
+        Args:
+            context: (B, C), without derivatives.
+            free: (B, V) as in `at`.
+            most: Whitened numbers are clipped to +- this value.
+
+        Returns:
+            Function from (B, V) normal numbers to (B, 2 V): them, then whitened ones; zero where they are not free.
+        """
+        if usable(context, self.table):
+            coefficients, open_ = sparse_sums(context, self.table), free.T.contiguous()
+            return lambda z: whitened(z.T, open_, coefficients, most=most).T
+        whiten = self.at(context, free)
+        return lambda z: torch.cat([free * z, whiten(z).clamp(-most, most)], 1)
 
     @torch.no_grad()
     def fit(self, z: Tensor, context: Tensor, free: Tensor, weights: Tensor) -> None:

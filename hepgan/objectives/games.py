@@ -14,6 +14,8 @@ from hepgan.config import ObjectiveConfig
 from hepgan.errors import ConfigError
 from hepgan.files import near
 from hepgan.objectives.penalties import REGULARISERS, Regulariser, expectation
+from hepgan.transforms.kernels import usable
+from hepgan.transforms.track_kernels import energy_scores
 
 __all__ = [
     "DIVERGENCES_F",
@@ -29,7 +31,7 @@ __all__ = [
     "power_ratio",
 ]
 
-_TINY = 1e-12  # added under the square root of a norm, so that its slope at zero is zero instead of undefined
+_LEAST = 1e-8  # of a squared length: what is shorter is the rounding of equal events, and counts as zero
 _LEAST_PROBABILITY = 1e-3  # lower limit of 1 - v in the ratio v / (1 - v), for a v that can leave 0 to 1
 _BANDWIDTHS = (
     0.125,
@@ -44,7 +46,9 @@ _BANDWIDTHS = (
 
 def _length(x: Tensor) -> Tensor:
     """Euclidean norm of each row, (B, F) -> (B,)."""
-    return (x.square().sum(1) + _TINY).sqrt()
+    square = x.square().sum(1)
+    apart = square > _LEAST  # the slope of a root at zero is undefined
+    return torch.where(apart, square, 1).sqrt() * apart
 
 
 def energy_distance(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) -> Tensor:
@@ -71,6 +75,8 @@ def energy_score(real: Tensor, fake: Tensor, other: Tensor, weights: Tensor) -> 
     The distance in many dimensions depends only weakly on the distribution of a single coordinate. Arguments are those
     of `energy_distance`.
     """
+    if usable(real, fake, other, weights) and not (real.requires_grad or weights.requires_grad):
+        return energy_scores(real.T, fake.T, other.T, weights, least=_LEAST).mean()
     each = (real - fake).abs() + (real - other).abs() - (fake - other).abs()
     return energy_distance(real, fake, other, weights) + expectation(each.sum(1), weights)
 

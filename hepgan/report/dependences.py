@@ -45,6 +45,7 @@ class Profile:
         band: Half-width of the shaded band of agreement in the lower panel; 0: none.
         curves: Fits to the sample and to the reference, drawn dotted instead of lines between the points.
         difference: Draw the difference to the reference below, not the ratio, for quantities that may be zero.
+        below: (B, 2) this difference, or ratio, if it is known better than from both means.
         x: (B,) place of each bin, if the panel has an axis of its own.
         axis: Label of that axis.
     """
@@ -57,6 +58,7 @@ class Profile:
     band: float = 0.0
     curves: Sequence[Curve] | None = None
     difference: bool = False
+    below: Array | None = None
     x: Array | None = None
     axis: str = ""
 
@@ -72,6 +74,7 @@ class Lines:
         floor: (B, 2) centre and half-width of the band that statistics alone give.
         logarithmic: Whether the axis of the condition is logarithmic.
         ticks: Names of the bins, if they are categories.
+        withheld: Range of which the training saw no event; shaded.
     """
 
     label: str
@@ -80,6 +83,7 @@ class Lines:
     floor: Array
     logarithmic: bool = False
     ticks: Sequence[str] | None = None
+    withheld: tuple[float, float] | None = None
 
 
 @styled
@@ -134,6 +138,9 @@ def profiles(
         ratio = ((panel.sample[:, 0] - offset) / divisor)[filled]
         error = np.abs(panel.sample[:, 1] / divisor)[filled]
         band = np.abs(panel.reference[:, 1] / divisor)
+        if panel.below is not None:
+            ratio, error = panel.below[filled].T
+            band = np.zeros(len(filled))
         lower.axhline(ideal, color=REFERENCE, linewidth=0.8)
         lower.fill_between(place, ideal - band, ideal + band, color=REFERENCE, alpha=0.18, linewidth=0)
         limits = panel.limits
@@ -191,6 +198,8 @@ def lines(panels: Sequence[Lines], *, axis: str, limit: float | None = None, bot
                 linestyle="none" if panel.ticks is not None else "-",
                 label=plain(name),
             )
+        if panel.withheld is not None:
+            axes.axvspan(*panel.withheld, color=ACCENT, alpha=0.12, linewidth=0, label="withheld")
         if limit is not None:
             axes.axhline(limit, color=REFERENCE, linestyle="--", linewidth=0.8, label=f"limit {limit:g}")
         draw_abscissa(axes, panel.label, logarithmic=panel.logarithmic, ticks=panel.ticks)
@@ -198,7 +207,12 @@ def lines(panels: Sequence[Lines], *, axis: str, limit: float | None = None, bot
         axes.set_ylabel(axis)
     lowest = min(float(np.nanmin(v[:, 0])) for panel in panels for v in panel.series.values())
     grid[0].set_ylim(bottom=min(bottom, lowest))
-    handles, labels = grid[0].get_legend_handles_labels()
+    every = [
+        pair for axes in grid[: len(panels)] for pair in zip(*axes.get_legend_handles_labels(), strict=True)
+    ]
+    by_label = {label: handle for handle, label in reversed(every)}
+    labels = list(dict.fromkeys(label for _, label in every))
+    handles = [by_label[label] for label in labels]
     side_by_side = legend_columns(labels, columns * PANEL_WIDTH)
     figure.legend(handles, labels, loc="outside upper center", ncols=side_by_side)
     return figure

@@ -116,6 +116,7 @@ def draw_abscissa(axes: Axes, label: str, *, logarithmic: bool, ticks: Sequence[
     axes.set_xlabel(plain(label))
     if ticks is not None:
         axes.set_xticks(range(len(ticks)), [plain(tick) for tick in ticks])
+        axes.set_xlim(-0.5, len(ticks) - 0.5)  # no point on the frame
         axes.xaxis.set_minor_locator(NullLocator())
     elif logarithmic:
         axes.set_xscale("log")

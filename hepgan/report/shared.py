@@ -119,6 +119,7 @@ def _in_bins(tables: Mapping[str, InBins], setup: Setup[Any]) -> list[Section]:
                 to_array(tables[axis.name].distances[key].floor),
                 axis.logarithmic,
                 axis.ticks,
+                axis.withheld,
             )
             for axis in axes(setup.data.conditions, bins)
         ]

@@ -25,6 +25,7 @@ from hepgan.evaluation.verdict import format_measurement
 from hepgan.geometry import AXES, Calorimeter
 from hepgan.report import figures as plots
 from hepgan.report.page import KindReport, Section
+from hepgan.report.shower_conditions import condition_sections
 
 __all__ = ["SHOWER_REPORT", "sections"]
 
@@ -138,6 +139,7 @@ def sections(sample: Sample, reference: Sample, setup: ShowerSetup, closure: Sho
                 **against,
             ),
         ),
+        *condition_sections(setup, closure, names=names, layers=layers),
         Section(
             "images",
             "Mean shower",

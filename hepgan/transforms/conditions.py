@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hepgan.config import ConditionConfig
+from hepgan.transforms.kernels import usable
 from hepgan.transforms.quantiles import TINY, differences, weighted_quantiles
+from hepgan.transforms.track_kernels import tents
 
 __all__ = ["ConditionScaling", "Tents"]
 
@@ -153,6 +155,8 @@ class Tents(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C) standardised conditions to (B, C * H) numbers from 0 to 1."""
+        if usable(x, self.place) and not x.requires_grad:
+            return tents(x, self.place)
         # the part of each interval between nodes that lies below x: 1 for intervals below, 0 for intervals above
         numbers, intervals = self.place.shape[0], self.nodes - 1
         gap = self.place[:, 1:] - self.place[:, :-1]

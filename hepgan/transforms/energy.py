@@ -42,6 +42,7 @@ _NEVER = 2 * KNOT_RANGE  # threshold of a variable that is always at the floor; 
 _FEWEST_DEPOSITS = (
     30  # fewest values above the floor of a variable at a node; with fewer, farther events are taken
 )
+_TOGETHER = 15  # knots of an exported graph: fewer operations for one event, arrays in the cache for many
 _BEND = (
     0.99  # of the knots of a variable with an edge: far denser there, where the spectrum has its structure
 )
@@ -56,30 +57,48 @@ class EnergyNodes(nn.Module):
     beams, the CaloChallenge), so that these are met exactly. With the position p of an energy among the nodes, which is
     linear in log E between two of them, node k has the weight :math:`\max(0, 1 - |p - k|)`.
 
+    Several tables, one a particle for example, stand one behind the other: the energies of table k are multiplied by
+    the k-th power of a factor that sets them apart (`hepgan.transforms.separate`).
+
     Args:
-        nodes: Number of energies at which the table has entries (>= 2).
+        nodes: Number of energies at which each table has entries (>= 2).
+        tables: Number of tables.
+
+    Attributes:
+        nodes: Number of entries of all tables.
+        each: Number of entries of one.
     """
 
     place: Tensor  # (nodes,) log E of each node, increasing; the last one is repeated if there are fewer energies
     number: Tensor
 
-    def __init__(self, nodes: int) -> None:
+    def __init__(self, nodes: int, tables: int = 1) -> None:
         super().__init__()
-        self.nodes = nodes
-        self.register_buffer("place", torch.arange(nodes, dtype=torch.float32))
-        self.register_buffer("number", torch.arange(nodes, dtype=torch.float32), persistent=False)
+        self.each, self.nodes = nodes, nodes * tables
+        self.register_buffer("place", torch.arange(self.nodes, dtype=torch.float32))
+        self.register_buffer("number", torch.arange(self.nodes, dtype=torch.float32), persistent=False)
 
     def fit(self, incident_energy: Tensor) -> None:
         """Place the nodes for (N,) incident energies (any unit, always the same)."""
-        log_energy = torch.log(incident_energy.double())
-        values = torch.unique(log_energy)
-        if len(values) <= self.nodes:
+        values = torch.unique(torch.log(incident_energy.double()))
+        tables = self.nodes // self.each
+        apart = values.diff().argsort(descending=True)[: tables - 1].sort().values + 1
+        parts = torch.tensor_split(values, apart.tolist())
+        self.place.copy_(torch.cat([self._placed(part) for part in parts]))
+
+    def _placed(self, values: Tensor) -> Tensor:
+        """Nodes of one table for its increasing log E."""
+        if len(values) <= self.each:
             gap = values.diff(prepend=values[:1] - 1)
             values = values[gap >= _LEAST_STEP]
-            self.place.copy_(torch.cat([values, values[-1:].expand(self.nodes - len(values))]))
-        else:
-            step = ((values[-1] - values[0]) / (self.nodes - 1)).clamp(min=_LEAST_STEP)
-            self.place.copy_(values[0] + step * self.number)
+            return torch.cat([values, values[-1:].expand(self.each - len(values))])
+        step = ((values[-1] - values[0]) / (self.each - 1)).clamp(min=_LEAST_STEP)
+        return values[0] + step * self.number[: self.each]
+
+    def near(self, position: Tensor, node: int, reach: float) -> Tensor:
+        """Whether positions (B,) are in the table of a node, and at most `reach` from it."""
+        first = node - node % self.each
+        return ((position - node).abs() <= reach) & (position >= first) & (position <= first + self.each - 1)
 
     def position(self, incident_energy: Tensor) -> Tensor:
         """Position p (B,) of (B,) energies among the nodes, from 0 to nodes - 1; energies out of range are clipped."""
@@ -93,15 +112,17 @@ class EnergyNodes(nn.Module):
 
         It is shorter for the outermost nodes, which have events on one side only.
         """
-        return 0.25 if node in (0, self.nodes - 1) else 0.5
+        return 0.25 if node % self.each in (0, self.each - 1) else 0.5
 
     def filled(self, table: Tensor, known: list[int]) -> Tensor:
         """Fill table entries (nodes, ...) that have too few events of their own.
 
-        Entries between two `known` nodes are interpolated linearly, entries outside copy the nearest known one.
+        Entries between two `known` nodes are interpolated linearly, entries outside copy the nearest known one: of
+        their own table, if it has any.
         """
-        result = table.clone()
+        result, every = table.clone(), known
         for k in set(range(self.nodes)) - set(known):
+            known = [j for j in every if j // self.each == k // self.each] or every
             below = max((j for j in known if j < k), default=min(known))
             above = min((j for j in known if j > k), default=max(known))
             fraction = (k - below) / (above - below) if below < k < above else float(k > above)
@@ -230,6 +251,7 @@ class ConditionalQuantile(nn.Module):
         floor: Values at or below it are censored.
         nodes: Number of energies of the table.
         knots: Number of points of the table.
+        tables: Number of tables, see `EnergyNodes`; `nodes` are those of each.
 
     Attributes:
         threshold: (V, nodes).
@@ -239,13 +261,15 @@ class ConditionalQuantile(nn.Module):
     threshold: Tensor
     table: Tensor
 
-    def __init__(self, variables: int, *, floor: float = 0.0, nodes: int = 16, knots: int = 29) -> None:
+    def __init__(
+        self, variables: int, *, floor: float = 0.0, nodes: int = 16, knots: int = 29, tables: int = 1
+    ) -> None:
         super().__init__()
-        self.nodes = EnergyNodes(nodes)
+        self.nodes = EnergyNodes(nodes, tables)
         self.floor = floor
         self.knots = knots
-        self.register_buffer("threshold", torch.full((variables, nodes), -_NEVER))
-        self.register_buffer("table", torch.zeros(variables, nodes, knots))
+        self.register_buffer("threshold", torch.full((variables, self.nodes.nodes), -_NEVER))
+        self.register_buffer("table", torch.zeros(variables, self.nodes.nodes, knots))
 
     def fit(self, values: Tensor, incident_energy: Tensor, weights: Tensor) -> None:
         """Tabulate thresholds and quantiles of the training events.
@@ -269,7 +293,7 @@ class ConditionalQuantile(nn.Module):
             for k in range(self.nodes.nodes):
                 distance = place - k
                 reach = self.nodes.reach(k)
-                near = distance.abs() <= reach
+                near = self.nodes.near(place, k, reach)
                 if int(near.sum()) >= _FEWEST:
                     threshold = self._threshold(values[near], weights[near])
                     self.threshold[:, k] = torch.where(always, -_NEVER, threshold).to(self.table)
@@ -282,7 +306,7 @@ class ConditionalQuantile(nn.Module):
                             break
                         columns = columns[(x > self.floor).sum(0) < _FEWEST_DEPOSITS]
                         reach = 2 * reach
-                        near = distance.abs() <= reach
+                        near = self.nodes.near(place, k, reach)
                     known.append(k)
                 update(k + 1)
         if not known:
@@ -349,8 +373,12 @@ class ConditionalQuantile(nn.Module):
         place, over = self._place(z.T, basis)
         if is_exporting():
             value = torch.zeros_like(place)
-            for k in range(self.knots):  # at most two terms are not zero, so rounding does not add up
-                value = value + (self.table[:, :, k] @ basis) * torch.relu(1 - (place - k).abs())
+            for some in torch.split(torch.arange(self.knots), _TOGETHER):
+                heights = (self.table[:, :, some].permute(2, 0, 1).flatten(0, 1) @ basis).reshape(
+                    len(some), len(place), -1
+                )
+                # at most two terms are not zero, so rounding does not add up
+                value = value + (heights * torch.relu(1 - (place - some[:, None, None]).abs())).sum(0)
         else:
             table = self.table.transpose(1, 2) @ basis  # (V, knots, B)
             left = place.detach().floor().clamp(max=self.knots - 2)

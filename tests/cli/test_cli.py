@@ -268,10 +268,29 @@ def test_check_passes(demo_run):
     assert "FAILED" not in result.stdout
 
 
+def test_check_against_a_geometry(demo_run, tmp_path):
+    folder, _ = demo_run
+    calo = tmp_path / "calo.toml"
+    result = run("convert", folder, calo)
+    assert "3 layers, 504 cells" in result.stdout
+    for expected in (calo, DEMO, folder):
+        result = run("check", folder, "--geometry", expected)
+        assert result.exit_code == 0, result.output
+        assert re.search("ok +geometry +3 layers, 504 cells: as expected", result.stdout)
+    calo.write_text(calo.read_text().replace("z = [197.0, 240.0]", "z = [197.0, 250.0]"))
+    result = run("check", folder, "--geometry", calo)
+    assert result.exit_code == 1
+    assert re.search(r"FAILED +geometry +layer 2 \(layer_2\): z edge 1 at 240, not 250", result.stdout)
+    assert "geometry: expected a TOML file" in refused("check", folder, "--geometry", "calo.gdml")
+    kept = calo.read_text()
+    assert "not found" in refused("convert", tmp_path / "none.xml", calo)
+    assert calo.read_text() == kept
+
+
 def test_failed_check_gives_exit_code_one(demo_run, monkeypatch):
     folder, _ = demo_run
     results = [Check("weights", True, "digest agrees"), Check("reference", False, "off by 3")]
-    monkeypatch.setattr("hepgan.inference.generator.Generator.check", lambda self, target=None: results)
+    monkeypatch.setattr("hepgan.inference.generator.Generator.check", lambda self, **_: results)
     result = run("check", folder)
     assert result.exit_code == 1
     assert re.search("ok +weights +digest agrees", result.stdout)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -5,12 +7,13 @@ import uproot
 
 from hepgan.config import parse
 from hepgan.config.checking import tomllib
+from hepgan.config.geometry import geometry_text, layers_text
 from hepgan.data import convert as module
 from hepgan.data.convert import convert_hdf5
 from hepgan.data.reading import read
 from hepgan.data.starting import starting_config
 from hepgan.errors import ConfigError, DataError, NotFoundError
-from hepgan.geometry import Calorimeter
+from hepgan.geometry import CALOGAN, Calorimeter
 
 BINNING = """<Bins>
   <Bin pid="22" etaMin="20" etaMax="25" name="photon">
@@ -232,3 +235,26 @@ def test_a_binning_with_text_for_numbers(tmp_path) -> None:
     path.write_text('<Bins><Bin name="photon"><Layer id="0" r_edges="0,wide" n_bin_alpha="1"/></Bin></Bins>')
     with pytest.raises(DataError, match=r"binning\.xml: layer .*expected whole numbers id .*'wide'"):
         Calorimeter.from_xml(path)
+
+
+def test_calochallenge_keeps_its_binning_and_its_true_depths(calochallenge, binning, tmp_path) -> None:
+    out, text = tmp_path / "photons.root", tmp_path / "calo.toml"
+    expected = Calorimeter.from_xml(binning, particle="photon")
+    convert_hdf5(calochallenge, out, binning=binning, particle="photon")
+    config = parse(tomllib.loads(starting_config(str(out))))
+    assert config.data.calo.calorimeter() == expected
+    assert len(read(config.data)) == 30
+    moved = replace(expected, layers=tuple(replace(x, z=(7 * x.z[0], 7 * x.z[1])) for x in expected.layers))
+    text.write_text(geometry_text(moved))
+    convert_hdf5(calochallenge, out, binning=text)
+    config = parse(tomllib.loads(starting_config(str(out))))
+    assert config.data.calo.calorimeter() == moved
+
+
+def test_geometry_of_another_file_is_refused(calochallenge, binning, tmp_path) -> None:
+    out = tmp_path / "photons.root"
+    convert_hdf5(calochallenge, out, binning=binning, particle="photon")
+    with uproot.update(out) as file:
+        file["geometry"] = layers_text(CALOGAN)
+    with pytest.raises(DataError, match=r"expected the geometry of 13 cells.* got one of 504 cells"):
+        starting_config(str(out))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hepgan.data import parts
-from hepgan.data.parts import LEFT_OUT, TEST, TRAINING, VALIDATION, Parts, split
-from hepgan.errors import DataError
+from hepgan.data.parts import LEFT_OUT, TEST, TRAINING, VALIDATION, Parts, split, withheld
+from hepgan.errors import ConfigError, DataError
 
 
 def test_split_is_disjoint_complete_and_fixed_by_the_seed(tiny_data):
@@ -65,3 +65,33 @@ def test_of_very_many_events_each_part_has_its_share(tiny_data, monkeypatch):
     assert both == pytest.approx(0.01 * n, abs=4 * (0.01 * n) ** 0.5)  # seeds split independently
     near = np.diff(indices[2])
     assert (near == 1).mean() == pytest.approx(0.1, abs=0.02)  # neighbours, too
+
+
+def test_events_that_are_withheld_are_in_the_test_part_only(tiny_data):
+    data = tiny_data(["none.root"], withheld={"incident_energy": [20, 30]})
+    energy = np.random.default_rng(2).uniform(1, 65, 1000).astype(np.float32)
+    hidden = withheld(data, np.column_stack([energy, energy])[:, : len(data.conditions)])
+    assert np.array_equal(hidden, np.flatnonzero((energy >= 20) & (energy <= 30)))
+    before = split(data, 1000, seed=3)
+    training, validation, test = split(data, 1000, seed=3, withheld=hidden)
+    assert np.array_equal(training, np.setdiff1d(before[0], hidden))
+    assert np.array_equal(validation, np.setdiff1d(before[1], hidden))
+    assert np.array_equal(test, before[2])
+    assert np.isin(hidden, test).any()
+    with pytest.raises(DataError, match=r"data\.withheld .*got 0 and 0 of 1000; make the range smaller"):
+        split(data, 1000, seed=3, withheld=np.arange(1000))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"theta": [0, 1]}, r"withheld: expected conditions .* got 'theta'"),
+        (
+            {"incident_energy": [3, 1]},
+            r"withheld\.incident_energy: expected a range \[low, high\], got \[3, 1\]",
+        ),
+    ],
+)
+def test_wrong_ranges_are_refused(tiny_data, given, message):
+    with pytest.raises(ConfigError, match=message):
+        tiny_data(["none.root"], withheld=given)

@@ -16,7 +16,7 @@ from root_files.make import ENTRIES, FOLDER, truth, whole
 from hepgan.config import DataConfig, parse
 from hepgan.data.events import Events
 from hepgan.data.expressions import quoted
-from hepgan.data.reading import iterate, read
+from hepgan.data.reading import iterate, iterate_conditions, read
 from hepgan.data.root import open_file, open_tree
 from hepgan.errors import ConfigError, DataError, NotFoundError
 from hepgan.files import digest, expand
@@ -105,6 +105,30 @@ def test_relative_base_and_geometry_file(tiny_events, tiny_file, tiny_data, tmp_
     monkeypatch.chdir(tmp_path.parent)
     data = tiny_data(["a.root"], calorimeter={"layers": [], "geometry": "geometry.toml"})
     assert_same(read(data, base=tmp_path.name), tiny_events)
+
+
+def test_a_condition_that_the_name_of_the_file_decides(tiny_events, tiny_file, tiny_data) -> None:
+    paths = [tiny_file(name="gamma_1.root"), tiny_file(name="eplus_1.root")]
+    species = {"name": "particle", "transform": "category", "categories": {"e+": -11, "gamma": 22}}
+    by_file = {"eplus_*.root": "e+", "gamma_*.root": 22}
+    conditions = [{"name": "incident_energy", "unit": "GeV"}, species | {"by_file": by_file}]
+    data = tiny_data(paths, conditions=conditions)
+    events = read(data)
+    assert events.conditions[:, 1].tolist() == [22.0] * 50 + [-11.0] * 50
+    np.testing.assert_array_equal(events.conditions[:50, 0], tiny_events.conditions[:, 0])
+    rows = np.concatenate([*iterate_conditions(data, paths[1])])
+    assert set(rows[:, 1]) == {-11.0}
+    written = tiny_file(name="other.root", particle=np.full(50, 22))  # a branch comes first
+    assert set(read(data, files=[written]).conditions[:, 1]) == {22.0}
+    unknown = tiny_file(name="mu_1.root")
+    with pytest.raises(
+        ConfigError, match=r"'particle': expected a branch 'particle' in .*mu_1\.root.*'eplus_\*"
+    ):
+        read(data, files=[unknown])
+    with pytest.raises(
+        ConfigError, match=r"by_file: 'mu\*': expected one of e\+ = -11, gamma = 22, got 'mu'"
+    ):
+        tiny_data(paths, conditions=[conditions[0], species | {"by_file": {"mu*": "mu"}}])
 
 
 def test_cut_and_maximum(tiny_events, tiny_file, tiny_data) -> None:

@@ -55,6 +55,18 @@ def test_an_epoch_has_each_training_event_once(streamed):
     assert not np.array_equal(epochs[0], expected)
 
 
+def test_what_is_withheld_is_not_streamed(tiny_data, tiny_file, tmp_path):
+    path = tiny_file()
+    cache = prepare(tiny_data([path]), tmp_path / "cache", progress=False)
+    data = tiny_data([path], withheld={"incident_energy": [10, 30]})
+    stream = StreamedEvents(StoredEvents.of(cache, data, seed=1), data, seed=1, window=900)
+    training, _ = training_events(data, seed=1)
+    assert 0 < len(stream) == len(training) < 40
+    epoch = rows(stream.batch(len(stream), rng=RNG))
+    np.testing.assert_array_equal(in_order(epoch), in_order(rows(TensorEvents.of(training))))
+    assert not ((epoch[:, 0] >= 10) & (epoch[:, 0] <= 30)).any()
+
+
 def test_a_batch_depends_on_seed_and_place_alone(streamed):
     build, _ = streamed
     straight, again = build(), build()

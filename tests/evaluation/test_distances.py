@@ -23,10 +23,11 @@ def quick():
         yield
 
 
-def make_setup(*, fast):
+def make_setup(*, fast, withheld=None):
     targets = [{"name": "a"}, {"name": "b"}]
     conditions = [{"name": "P", "unit": "GeV"}, {"name": "eta", "transform": "linear"}]
-    data = parse({"data": {"files": ["none"], "conditions": conditions, "targets": targets}}).data
+    table = {"files": ["none"], "conditions": conditions, "targets": targets, "withheld": withheld or {}}
+    data = parse({"data": table}).data
     return TrackSetup(data, EvaluationConfig(folds=2, condition_bins=4, fast=fast), False)
 
 
@@ -45,8 +46,8 @@ def halves_of(n):
     return [(order[: n // 2], order[n // 2 :]), (order[::2], order[1::2])]
 
 
-def measured(second, first, *, fast=True):
-    setup = make_setup(fast=fast)
+def measured(second, first, *, fast=True, withheld=None):
+    setup = make_setup(fast=fast, withheld=withheld)
     sample, reference = (setup.sample(name, e) for name, e in (("sample", second), ("reference", first)))
     halves, rng = halves_of(len(reference)), np.random.default_rng(1)
     shared = {"halves": halves, "rng": rng, "step": lambda _: None}

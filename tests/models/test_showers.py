@@ -6,7 +6,11 @@ import torch
 from hepgan.config import CaloModelConfig, parse
 from hepgan.data.reading import read
 from hepgan.data.tensors import TensorEvents
+from hepgan.errors import ConditionRangeError, DataError
+from hepgan.exporting.onnx import write
+from hepgan.inference.generator import Generator
 from hepgan.models import CaloCritic, CaloGenerator
+from hepgan.transforms.energy import ConditionalQuantile
 
 SMALL = CaloModelConfig(
     latent=6, width=16, depth=2, channels=2, critic_width=16, critic_depth=1, critic_channels=2
@@ -48,6 +52,21 @@ def toy_showers(data, n=3000):
     cells = torch.relu(cells - 1)
     overflow = torch.rand(n, calorimeter.n_layers if data.calorimeter.overflow else 0, generator=rng)
     return TensorEvents(condition, (cells, overflow), torch.ones(n))
+
+
+def of_species(data, events):
+    """The same showers of two particles: those of the second one have twice the energy in the last layer."""
+    species = {"name": "particle", "transform": "category", "categories": {"e+": -11, "gamma": 22}}
+    values = data.model_dump()
+    values["conditions"] = [*values["conditions"], species]
+    condition = torch.cat(
+        [events.condition, torch.tensor([-11.0, 22.0]).repeat(len(events) // 2)[:, None]], 1
+    )
+    cells = events.outputs[0].clone()
+    cells[1::2, data.calorimeter.calorimeter().slices()[-1]] *= 2
+    return type(data).model_validate(values), TensorEvents(
+        condition, (cells, *events.outputs[1:]), events.weights
+    )
 
 
 def fitted(data, events, model=SMALL):
@@ -154,3 +173,31 @@ def test_untrained_generator_has_response_and_fractions_of_geant4(geant):
         data = (events.outputs[0][:, s].sum(1) / events.outputs[0].sum(1)).mean().item()
         made = (cells[:, s].sum(1) / cells.sum(1)).mean().item()
         assert made == pytest.approx(data, rel=0.03)
+
+
+def test_each_particle_has_its_own_statistics(tmp_path):
+    data, events = of_species(*(lambda d: (d, toy_showers(d)))(tiny_config(2, overflow=True)))
+    generator = fitted(data, events)
+    assert generator.start is None
+    assert generator.quantile.table.shape[1] == 2 * ConditionalQuantile(1).table.shape[1]
+    latent = torch.randn(len(events), generator.n_latent, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        cells, _ = generator(events.condition, latent)
+    last = generator.calorimeter.slices()[-1]
+    for first in (0, 1):
+        got, expected = (x[first::2, last].sum(1) / x[first::2].sum(1) for x in (cells, events.outputs[0]))
+        assert got.nanmean().item() == pytest.approx(expected.nanmean().item(), rel=0.03)
+    apart = [x[1::2, last].mean() / x[::2, last].mean() for x in (cells, events.outputs[0])]
+    assert apart[0].item() == pytest.approx(apart[1].item(), rel=0.05)
+    write(generator, tmp_path / "m.onnx", data=data, provenance={}, metrics={})  # compares with torch
+    model = Generator(tmp_path / "m.onnx")
+    made = model.generate(incident_energy=5.0, particle=["e+", "gamma"], n=2, seed=1)
+    assert made["particle"].tolist() == [-11, 22]
+    with pytest.raises(ConditionRangeError, match=r"'particle': .*'mu'"):
+        model.generate(incident_energy=5.0, particle="mu")
+
+
+def test_a_category_without_events_is_refused():
+    data, events = of_species(*(lambda d: (d, toy_showers(d, n=300)))(tiny_config(1, overflow=False)))
+    with pytest.raises(DataError, match=r"each of 2 categories, .* got only those with \[\[-11\.0\]\]"):
+        fitted(data, events[torch.arange(0, 300, 2)])

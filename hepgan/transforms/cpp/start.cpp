@@ -1,10 +1,6 @@
 // The statistical start of a generator of showers: values of normal numbers, `ConditionalQuantile` in
 // hepgan/transforms/energy.py and `ConditionalStart` in hepgan/models. Arrays are (rows, B), the batch innermost.
 
-#ifdef __GNUC__
-#pragma GCC optimize("no-math-errno")  // roots of vectors
-#endif
-
 #include <cmath>
 #include <vector>
 
@@ -20,6 +16,57 @@ inline vector root(vector x) {
     return load<vector>(numbers);
 }
 
+// Where an event lies among the energies of the tables: the node below it, and how far it is from there.
+struct Places {
+    std::vector<int> node;
+    std::vector<float> next;
+
+    Places(long batch, long nodes, const float *position) : node(batch), next(batch) {
+        for (long b = 0; b < batch; b++) {
+            node[b] = lower(long(position[b]), nodes - 2);
+            next[b] = position[b] - float(node[b]);
+        }
+    }
+};
+
+struct Knots {
+    long count;
+    float range, floor, least_span, edge_width, bend;
+};
+
+// One variable; `bent`: its knots are denser at the edge. A loop without branches, for vectors of events.
+template <bool bent, bool sloped>
+void quantiles_of(const Knots &knots, const Places &places, long batch, const float *__restrict threshold,
+                  const float *__restrict table, const float *__restrict z, float *__restrict value,
+                  float *__restrict slope) {
+    const int *__restrict node = places.node.data();
+    const float *__restrict nexts = places.next.data();
+    const float most = float(knots.count - 1), straight = 1 - knots.bend, range = knots.range, floor = knots.floor;
+    const int count = int(knots.count), last = count - 2;
+    for (long b = 0; b < batch; b++) {
+        const float next = nexts[b], number = z[b];
+        const float below = threshold[node[b]], begin = below + next * (threshold[node[b] + 1] - below);
+        const float start = begin > -range ? begin : -range;
+        const float span = range - start > knots.least_span ? range - start : knots.least_span;
+        const float part = (number - start) / span, limited = part < 0 ? 0 : part > 1 ? 1 : part;
+        const float root = bent ? std::sqrt(straight * straight + 4 * knots.bend * limited) : 1;
+        const float inside = most * (bent ? (root - straight) / (2 * knots.bend) : limited);
+        const int whole = int(inside), knot = whole < last ? whole : last;
+        const int at = node[b] * count, here = at + knot;
+        const float low = table[here] + next * (table[here + count] - table[here]);
+        const float high = table[here + 1] + next * (table[here + count + 1] - table[here + 1]);
+        const float over = number - begin;
+        value[b] = over > 0 ? low + (inside - float(knot)) * (high - low) : floor + over;
+        if (!sloped) continue;
+        float made = part < 0 || part > 1 ? 0 : most / (span * root) * (high - low);
+        if (bent) {
+            const float first = table[at] + next * (table[at + count] - table[at]) - floor;
+            made += over < knots.edge_width && first > 0 ? first / knots.edge_width : 0;
+        }
+        slope[b] = over > 0 ? made : 1;
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -31,31 +78,14 @@ void sharp_quantiles(long variables, long batch, long nodes, long knots, float r
                      float least_span, float edge_width, float bend, const float *z, const float *position,
                      const float *threshold, const float *table, float *value, float *slope, Parallel parallel,
                      int threads) {
-    const float most = float(knots - 1);
-    const int last = int(knots) - 2, final = int(nodes) - 2;
+    const Places places(batch, nodes, position);
+    const Knots all{knots, range, floor, least_span, edge_width, bend};
     share(variables, parallel, threads, [&](long v) {
-        const float *zero = threshold + v * nodes, *entries = table + v * nodes * knots;
-        const bool bent = zero[0] > -range;
-        for (long b = 0; b < batch; b++) {
-            const int node = int(position[b]) < final ? int(position[b]) : final;
-            const float next = position[b] - float(node), number = z[v * batch + b];
-            const float begin = zero[node] + next * (zero[node + 1] - zero[node]);
-            const float start = begin > -range ? begin : -range;
-            const float span = range - start > least_span ? range - start : least_span;
-            const float part = (number - start) / span, limited = part < 0 ? 0 : part > 1 ? 1 : part;
-            const float root = bent ? std::sqrt((1 - bend) * (1 - bend) + 4 * bend * limited) : 1;
-            const float inside = most * (bent ? (root - (1 - bend)) / (2 * bend) : limited);
-            const int knot = int(inside) < last ? int(inside) : last;
-            const float *at = entries + node * knots;
-            const float low = at[knot] + next * (at[knots + knot] - at[knot]);
-            const float high = at[knot + 1] + next * (at[knots + knot + 1] - at[knot + 1]);
-            const float over = number - begin;
-            value[v * batch + b] = over > 0 ? low + (inside - float(knot)) * (high - low) : floor + over;
-            if (!slope) continue;
-            const float first = at[0] + next * (at[knots] - at[0]) - floor;
-            const float edge = bent && over < edge_width && first > 0 ? first / edge_width : 0;
-            slope[v * batch + b] = over > 0 ? (part < 0 || part > 1 ? 0 : most / (span * root) * (high - low)) + edge : 1;
-        }
+        const float *zero = threshold + v * nodes;
+        const auto of = zero[0] > -range ? (slope ? quantiles_of<true, true> : quantiles_of<true, false>)
+                                         : (slope ? quantiles_of<false, true> : quantiles_of<false, false>);
+        of(all, places, batch, zero, table + v * nodes * knots, z + v * batch, value + v * batch,
+           slope ? slope + v * batch : nullptr);
     });
 }
 

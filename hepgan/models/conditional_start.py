@@ -26,8 +26,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hepgan.models.moving_frame import Cells, Edges, Frame, Network, positive
-from hepgan.transforms.energy import EDGE, ConditionalQuantile, from_knot, range_above, to_knot
+from hepgan.models.moving_frame import ROUND, Cells, Edges, Frame, Network, positive
+from hepgan.transforms.energy import EDGE, LEAST_SPAN, ConditionalQuantile, from_knot, range_above, to_knot
+from hepgan.transforms.kernels import run, usable
 from hepgan.transforms.quantiles import KNOT_RANGE
 from hepgan.transforms.showers import ShowerScaling
 
@@ -169,18 +170,36 @@ class ConditionalStart(nn.Module):
         first, cells = torch.split(z.T, [self.n_global, self.calorimeter.n_cells])
         made = self._energies(first, inputs.early, incident_energy)
         with torch.no_grad():  # all but the normal numbers is fixed: derivatives by them are enough
-            threshold, edge, rest = self._all_numbers(inputs)
-            begin, width = range_above(threshold)
-            over = cells - threshold
-            knot = to_knot(((cells - begin) / width).clamp(0, 1), KNOT_BEND).clamp(0, 1)
-            place = knot * (_KNOTS - 1)
-            value = edge + (rest * (place[:, None] - self.steps).clamp(0, 1)).sum(1)
-            value = torch.where(over > 0, value, over)
-        if cells.requires_grad:
-            value = value + self._slope(over, width, knot, edge, rest) * (cells - cells.detach())
+            values = self._kernel if usable(cells, self.dead) else self._values
+            value, slope = values(cells, inputs, cells.requires_grad)
+        if slope is not None:
+            value = value + slope * (cells - cells.detach())
         return torch.cat([made, value]).T
 
-    @torch.no_grad()
+    def _kernel(self, cells: Tensor, inputs: Inputs, derive: bool) -> tuple[Tensor, Tensor | None]:
+        """`_values`, compiled."""
+        cells = cells.contiguous()
+        value, slope = torch.empty_like(cells), torch.empty_like(cells) if derive else None
+        above = _DEAD * self.dead
+        sizes = (_KNOTS, cells.shape[1], KNOT_RANGE, LEAST_SPAN, EDGE, KNOT_BEND, ROUND)
+        layers = zip(self.quantiles, inputs.edges, inputs.logs, self.calorimeter.slices(), strict=True)
+        for net, (x, y), logs, s in layers:
+            columns, rows = (n(e, inputs.common).contiguous() for n, e in ((net.columns, x), (net.rows, y)))
+            parts = (columns, rows, net.read, net.offset, logs.contiguous(), above[s], cells[s], value[s])
+            sides = (len(x), len(y), columns.shape[1])
+            run("frame_quantiles", *sides, *sizes, *parts, None if slope is None else slope[s])
+        return value, slope
+
+    def _values(self, cells: Tensor, inputs: Inputs, derive: bool) -> tuple[Tensor, Tensor | None]:
+        """Values (n_cells, B) of normal numbers (n_cells, B) and, if wanted, their derivatives."""
+        threshold, edge, rest = self._all_numbers(inputs)
+        begin, width = range_above(threshold)
+        over = cells - threshold
+        knot = to_knot(((cells - begin) / width).clamp(0, 1), KNOT_BEND).clamp(0, 1)
+        value = edge + (rest * (knot[:, None] * (_KNOTS - 1) - self.steps).clamp(0, 1)).sum(1)
+        value = torch.where(over > 0, value, over)
+        return value, self._slope(over, width, knot, edge, rest) if derive else None
+
     def _slope(self, over: Tensor, width: Tensor, knot: Tensor, edge: Tensor, rest: Tensor) -> Tensor:
         """Derivatives (n_cells, B) of values by normal numbers; that of the edge is as in ConditionalQuantile."""
         index = (knot * (_KNOTS - 1)).long().clamp(max=_KNOTS - 2)

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from hepgan.geometry import CaloLayer
 from hepgan.transforms.quantiles import TINY
 
-__all__ = ["Cells", "Edges", "Frame", "Network", "positive"]
+__all__ = ["ROUND", "Cells", "Edges", "Frame", "Network", "positive"]
+
+ROUND = 0.22
+"""Width of the bend of `positive`: its values, steps between quantiles, are 0.01 to 1."""
 
 Edges = tuple[Tensor, Tensor]
 """Edges of columns (n_x, 6, B) and rows (n_y, 6, B) as seen from points on the axis: lower ones, then upper ones."""
 
-_BEND = 0.22  # of `positive`: its values, steps between quantiles, are 0.01 to 1
 _POINTS = 3  # on the axis of the shower, in each layer
 _SHARP = (
     2.0  # spread of the first weights of what depends on places; with less, edges of cells are learned slowly
@@ -23,8 +25,8 @@ _TURNS = 3  # of that regression, with far cells weighing less each time
 
 
 def positive(x: Tensor) -> Tensor:
-    """A smooth positive function that costs a square root: about x for large x, `_BEND`^2 / (4 |x|) far below zero."""
-    return (x + torch.sqrt(x.square() + _BEND**2)) / 2
+    """A smooth positive function that costs a square root: about x for large x, `ROUND`^2 / (4 |x|) far below zero."""
+    return (x + torch.sqrt(x.square() + ROUND**2)) / 2
 
 
 class Network(nn.Module):

@@ -21,6 +21,7 @@ from hepgan.transforms.quantiles import KNOT_RANGE, TINY, weighted_quantiles
 
 __all__ = [
     "EDGE",
+    "LEAST_SPAN",
     "ConditionalMoments",
     "ConditionalQuantile",
     "EnergyNodes",
@@ -36,7 +37,7 @@ _LEAST_VARIANCE = 0.05  # relative to the variance over all energies; a variable
 _LEAST_STEP = 1e-2  # smallest distance between two nodes in log E, which single precision knows to 1e-6
 _CONSTANT = 1e-4  # a variable whose spread is below this share of 1 + its mean magnitude counts as constant
 _MOST_NUMBERS = 2**28  # numbers of the tables of events at once: 1 GB
-_LEAST_SPAN = 0.1  # smallest width in z of the part above the floor
+LEAST_SPAN = 0.1  # smallest width in z of the part above the floor
 _NEVER = 2 * KNOT_RANGE  # threshold of a variable that is always at the floor; minus it, of one that never is
 _FEWEST_DEPOSITS = (
     30  # fewest values above the floor of a variable at a node; with fewer, farther events are taken
@@ -225,7 +226,7 @@ def to_knot(fraction: Tensor, bend: float) -> Tensor:
 def range_above(threshold: Tensor) -> tuple[Tensor, Tensor]:
     """First normal number and width of the range of a table of quantiles above a threshold."""
     begin = threshold.clamp(min=-KNOT_RANGE)
-    return begin, (KNOT_RANGE - begin).clamp(min=_LEAST_SPAN)
+    return begin, (KNOT_RANGE - begin).clamp(min=LEAST_SPAN)
 
 
 class ConditionalQuantile(nn.Module):
@@ -365,7 +366,7 @@ class ConditionalQuantile(nn.Module):
     def from_normal(self, z: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) normal numbers at (B,) energies to (B, V) values, with the batch innermost in memory."""
         if usable(z, self.table):
-            sizes = (*self.table.shape[1:], KNOT_RANGE, self.floor, _LEAST_SPAN, EDGE, _BEND)
+            sizes = (*self.table.shape[1:], KNOT_RANGE, self.floor, LEAST_SPAN, EDGE, _BEND)
             position = self.nodes.position(incident_energy)
             return _each("sharp_quantiles", z, sizes, position, self.threshold, self.table)
         basis = self.nodes(incident_energy).T

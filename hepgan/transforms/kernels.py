@@ -53,6 +53,7 @@ _ARGUMENTS = {
     "whitened_gradient": "llfppppp",
     "energy_score": "llfppppppp",
     "sharp_quantiles": "llllfffffpppppp",
+    "frame_quantiles": "lllllfffffppppppppp",
     "shower_energies": "ppppppp",
     "shower_energies_gradient": "pppppppp",
     "shower_features": "ppppp",

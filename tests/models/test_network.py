@@ -97,13 +97,15 @@ def test_each_kind_of_step_is_that_of_torch_with_its_derivatives(channels, batch
 @half
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_half_precision_rounds_products_only(channels):
-    layers, network, x, image = everything(channels, 70)
+    layers, network, x, image = everything(channels, 1200)
     # all events with one sign, so that the rounding of each is small against the sum
     expected = derivatives(network, layers, x, image, cotangent=torch.ones_like)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         made = derivatives(network, layers, x, image, cotangent=torch.ones_like)
-    for a, b in zip(made[:-1], expected[:-1], strict=True):  # the last bias counts events
-        assert 0 < float((a - b).norm()) < 0.06 * float(b.norm())
+    for a, b in zip(made[:3], expected[:3], strict=True):  # one event in many is rounded across a bend
+        assert 0 < float(((a - b).norm(dim=0) / b.norm(dim=0)).median()) < 0.01
+    for a, b in zip(made[3:-1], expected[3:-1], strict=True):  # the last bias counts events
+        assert 0 < float((a - b).norm()) < 0.015 * float(b.norm())
 
 
 @compiled

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hepgan.progress import duration, stage
 from hepgan.transforms.energy import EnergyNodes
 
-__all__ = ["FactorCopula", "below", "censored_factor_model", "events_near", "factor_model"]
+__all__ = ["FactorCopula", "below", "censored_factor_model", "drawn_again", "events_near", "factor_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +118,26 @@ def below(limit: Tensor, mean: Tensor | float, spread: Tensor | float, rng: torc
     return drawn
 
 
+def drawn_again(
+    drawn: Tensor, z: Tensor, censored: Tensor, loadings: Tensor, noise: Tensor, rng: torch.Generator
+) -> Tensor:
+    """Draw the shared numbers given the last draw (N, V), then each censored value given these.
+
+    Args:
+        drawn: (N, V) values, with the last draws of the censored ones.
+        z: (N, V) values; the threshold for censored ones.
+        censored: (N, V) bool.
+        loadings: (V, K).
+        noise: (V,) standard deviations.
+        rng: Source of the draws.
+    """
+    weighted = loadings / noise[:, None] ** 2
+    covariance = torch.linalg.inv(torch.eye(loadings.shape[1]) + loadings.T @ weighted)
+    shared = drawn @ weighted @ covariance
+    shared = shared + torch.randn(shared.shape, generator=rng) @ torch.linalg.cholesky(covariance).T
+    return torch.where(censored, below(z, shared @ loadings.T, noise, rng), z)
+
+
 def events_near(
     nodes: EnergyNodes, node: int, incident_energy: Tensor, weights: Tensor, *, rng: torch.Generator
 ) -> Tensor | None:
@@ -169,11 +189,7 @@ def censored_factor_model(
     loadings, noise = factor_model(drawn, factors)
     for sweep in range(sweeps if bool(censored.any()) else 0):
         tell(1 + sweep)
-        weighted = loadings / noise[:, None] ** 2
-        covariance = torch.linalg.inv(torch.eye(factors) + loadings.T @ weighted)
-        shared = drawn @ weighted @ covariance
-        shared = shared + torch.randn(shared.shape, generator=rng) @ torch.linalg.cholesky(covariance).T
-        drawn = torch.where(censored, below(z, shared @ loadings.T, noise, rng), z)
+        drawn = drawn_again(drawn, z, censored, loadings, noise, rng)
         loadings, noise = factor_model(drawn, factors, noise=noise, iterations=2)
     tell(1 + sweeps)
     scale = (loadings.square().sum(1) + noise**2).sqrt()

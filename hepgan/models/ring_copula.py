@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepgan.geometry import Calorimeter
-from hepgan.models.copula import below, events_near, factor_model
+from hepgan.models.copula import below, drawn_again, events_near, factor_model
 from hepgan.progress import stage
 from hepgan.transforms.energy import EnergyNodes
 
@@ -215,8 +215,4 @@ class RingCopula(nn.Module):
         dense = torch.cat([torch.cat([g, g.new_zeros(len(g), cells.shape[1] - g.shape[1])], 1), cells])
         ones = [torch.ones(shape[0]) for _, shape in self.blocks]
         spread = torch.cat([noise[: self.n_global], self._of_cells(noise[self.n_global :, None], ones)[:, 0]])
-        weighted = dense / spread[:, None] ** 2
-        covariance = torch.linalg.inv(torch.eye(dense.shape[1]) + dense.T @ weighted)
-        shared = drawn @ weighted @ covariance
-        shared = shared + torch.randn(shared.shape, generator=rng) @ torch.linalg.cholesky(covariance).T
-        return torch.where(empty, below(values, shared @ dense.T, spread, rng), values)
+        return drawn_again(drawn, values, empty, dense, spread, rng)

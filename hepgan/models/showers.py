@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from hepgan.config import CaloModelConfig, DataConfig
 from hepgan.data.tensors import TensorEvents
-from hepgan.errors import ConfigError, DataError
+from hepgan.errors import DataError
 from hepgan.geometry import CaloLayer, Calorimeter, energy_factor
 from hepgan.models.convolution import Convolution2d, Enlarge
 from hepgan.models.feature_maps import Resample, images, numbers
@@ -178,12 +178,7 @@ class CaloGenerator(nn.Module):
         self.energy_unit = energy_factor(data.conditions[self.energy_index].unit or calo.unit, calo.unit)
         self.condition_scaling = ConditionScaling(data.conditions, periodic=True)
         categories = [len(values) for values in self.condition_scaling.categories.values()]
-        kind = kind_of_start(model.statistics, conditions=self.n_conditions, categories=len(categories))
-        if kind == "rings" and self.n_conditions > 1:
-            raise ConfigError(
-                'model.statistics: expected the incident energy as the only condition for "rings", got '
-                f'{", ".join(names)}; use "cells", which follows all of them, or leave the others out'
-            )
+        kind = kind_of_start(model.statistics, conditions=names, categories=len(categories))
         features = self.condition_scaling.n_features
         sizes = Sizes(self.calorimeter, self.n_overflow, features, categories, model.latent)
         self.start: Start = STARTS[kind](sizes)

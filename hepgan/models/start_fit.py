@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hepgan.models.conditional_start import KNOT_BEND, ConditionalStart, Inputs
+from hepgan.models.copula import below
 from hepgan.models.moving_frame import Edges
 from hepgan.progress import stage
 from hepgan.transforms.energy import from_knot, range_above
@@ -31,16 +32,8 @@ _RATE = 1e-2  # of Adam at the start, half of it for the correlations; it falls 
 _HIGHEST = 3.5  # threshold whose tail is known in single precision
 _LEVELS = 0.002, 0.9998  # of the pinball loss: beyond them a sample knows nothing
 _WARM = 50  # steps in which the rate rises
-_LEAST_SHARE = 1e-6  # distance of probabilities from 0 and 1: keeps the normal quantile finite
 _PART = 512  # events at once in a pass over all of them
 _NEAR, _FAR = 8, 4  # columns (and rows) next to the shower, and others, in a step
-
-
-def _below(z: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw standard normal numbers below z."""
-    share = torch.rand(z.shape, generator=rng) * torch.special.ndtr(z)
-    drawn: Tensor = torch.special.ndtri(share.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE))
-    return drawn
 
 
 def _strips(edges: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -148,7 +141,7 @@ class _Fit:
         start, n_global = self.start, self.n_global
         z = torch.cat(list(self.normal()), 1)
         censored = self.values <= 0
-        drawn = torch.where(censored, _below(z, self.rng), z)
+        drawn = torch.where(censored, below(z, 0.0, 1.0, self.rng), z)
 
         def unlikeliness(index: Tensor) -> Tensor:
             inputs = self.inputs(index)
@@ -205,8 +198,7 @@ class _Fit:
             noise = torch.randn(mean.shape, generator=self.rng)
             g = mean + torch.linalg.solve_triangular(root.transpose(1, 2), noise, upper=True)
             centre = torch.cat([p @ (read @ g) for p, read in factors], 1)[:, :, 0] / scale
-            new = centre + _below((limit - centre) * scale, self.rng) / scale
-            new = torch.where(empty, new, limit)
+            new = torch.where(empty, below(limit, centre, 1 / scale, self.rng), limit)
             drawn[rows, index] = new.T
         x = scale * new
         explained = torch.linalg.solve_triangular(root, projected(x), upper=False).square().sum((1, 2))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from hepgan.errors import ConfigError
 from hepgan.geometry import Calorimeter
 from hepgan.models.conditional_start import ConditionalStart, Inputs
 from hepgan.models.copula import FactorCopula
@@ -227,6 +228,15 @@ STARTS: dict[str, Callable[[Sizes], Start]] = {
 """By ``model.statistics``; "conditions" stands in for "cells" where there is more than the energy and categories."""
 
 
-def kind_of_start(statistics: str, *, conditions: int, categories: int) -> str:
-    """Name in `STARTS` for ``model.statistics``, given the numbers of conditions, and of those with categories."""
-    return "conditions" if statistics == "cells" and conditions > 1 + categories else statistics
+def kind_of_start(statistics: str, *, conditions: Sequence[str], categories: int) -> str:
+    """Name in `STARTS` for ``model.statistics``, given the conditions' names, and how many have categories.
+
+    Raises:
+        ConfigError: If that start does not follow all conditions.
+    """
+    if statistics == "rings" and len(conditions) > 1:
+        raise ConfigError(
+            'model.statistics: expected the incident energy as the only condition for "rings", got '
+            f'{", ".join(conditions)}; use "cells", which follows all of them, or leave the others out'
+        )
+    return "conditions" if statistics == "cells" and len(conditions) > 1 + categories else statistics

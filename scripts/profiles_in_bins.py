@@ -61,13 +61,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     _, config, _ = load_generator(arguments.run)
+    names = [condition.name for condition in config.data.conditions]
+    if arguments.condition not in names:
+        parser.error(f"--condition: expected one of {', '.join(names)}, got {arguments.condition!r}")
+    k = names.index(arguments.condition)
     generator = Generator(export_run(arguments.run, arguments.run / "model.onnx"))
     reference = read(config.data, files=[arguments.test])
     low, high = np.float32([(c.low, c.high) for c in generator.conditions]).T
     reference = reference[((reference.conditions >= low) & (reference.conditions <= high)).all(1)]
     conditions = np.repeat(reference.conditions, REPEATED, 0)
     made = generator.sample(conditions, seed=1)[0]
-    k = [c.name for c in config.data.conditions].index(arguments.condition)
     unit = config.data.conditions[k].unit
     bins = np.quantile(reference.conditions[:, k], np.linspace(0, 1, arguments.bins + 1))
     columns = []

@@ -62,8 +62,10 @@ def check(
         generator = workflow.load(model)
         results = generator.check(target=target, geometry=expected)
     tables.console().print(tables.description(generator.metadata), tables.checks(results))
-    if not all(result.passed for result in results):
-        typer.echo(f"hepgan: {model}: a check failed, see above; export the model again", err=True)
+    failed = [result.name for result in results if not result.passed]
+    if failed:
+        remedy = "take the model of these cells" if failed == ["geometry"] else "export the model again"
+        typer.echo(f"hepgan: {model}: a check failed, see above; {remedy}", err=True)
         raise typer.Exit(1)
 
 

@@ -281,6 +281,7 @@ def test_check_against_a_geometry(demo_run, tmp_path):
     result = run("check", folder, "--geometry", calo)
     assert result.exit_code == 1
     assert re.search(r"FAILED +geometry +layer 2 \(layer_2\): z edge 1 at 240, not 250", result.stdout)
+    assert "take the model of these cells" in result.stderr
     assert "geometry: expected a TOML file" in refused("check", folder, "--geometry", "calo.gdml")
     kept = calo.read_text()
     assert "not found" in refused("convert", tmp_path / "none.xml", calo)

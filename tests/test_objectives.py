@@ -215,6 +215,36 @@ def test_penalty_honours_weights_and_has_a_gradient_for_the_critic():
     assert scale.grad.item() == pytest.approx((2 * (2 - 1) * 2) / 3, abs=1e-5)
 
 
+def test_each_block_of_a_sum_has_a_slope_of_its_own():
+    # slopes 3 and 0.5 cost 4 and 0.25; together they are one slope of sqrt(9.25)
+    real, fake = torch.randn(16, 5), torch.randn(16, 5)
+    slopes = torch.tensor([3.0, 0.0, 0.5, 0.0, 0.0])
+    rest = {"rng": torch.Generator().manual_seed(0), "blocks": (2, 3)}
+    value = gradient_penalty(lambda x: x @ slopes, real, fake, torch.ones(16), **rest)
+    assert value.item() == pytest.approx(4.25, abs=1e-5)
+
+
+def test_blocks_give_the_sum_of_the_penalties_of_two_critics():
+    torch.manual_seed(2)
+    real, fake, weights = torch.randn(64, 5), torch.randn(64, 5), torch.rand(64)
+    critics = [
+        torch.nn.Sequential(torch.nn.Linear(n, 8), torch.nn.LeakyReLU(), torch.nn.Linear(8, 1))
+        for n in (2, 3)
+    ]
+    parts = [x.split((2, 3), 1) for x in (real, fake)]
+    separate = [
+        gradient_penalty(lambda y, c=c: c(y)[:, 0], a, b, weights, rng=torch.Generator().manual_seed(7))
+        for c, a, b in zip(critics, *parts, strict=True)
+    ]
+
+    def both(x):
+        return sum(critic(part)[:, 0] for critic, part in zip(critics, x.split((2, 3), 1), strict=True))
+
+    rng = torch.Generator().manual_seed(7)
+    together = gradient_penalty(both, real, fake, weights, rng=rng, blocks=(2, 3))
+    assert together.item() == pytest.approx(sum(s.item() for s in separate), rel=1e-5)
+
+
 def test_negative_weights_do_not_reward_a_steep_critic():
     x = torch.randn(8, 2)
     arguments = (x, x, -torch.ones(8))

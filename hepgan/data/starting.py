@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from hepgan.config import SHOWERS, TRACKS, TrainingConfig, load
+from hepgan.config import SHOWERS, TRACKS, load
 from hepgan.config.geometry import NOTE, carried, layers_text
 from hepgan.data.branches import LAYOUTS, TRACK_LAYOUTS
 from hepgan.data.expressions import quoted
@@ -111,10 +111,7 @@ def _showers(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         'unit = "MeV"  # guess: a ROOT file does not say the unit of the cells',
         "",
         *(_layer_lines(calorimeter.shapes) if geometry is None else _carried_lines(geometry)),
-        "[training]",
-        f"steps = {TrainingConfig().steps}",
-        f"seed = {TrainingConfig().seed}",
-        "",
+        *_recipe("eplus.toml"),
     ], [f"layout = {_toml(name)}: {', '.join(_calorimeter_lines(found[name])[1:])}" for name in others]
 
 
@@ -293,7 +290,11 @@ def _tracks(tree: Tree, path: str) -> tuple[list[str], list[str]] | None:
         atoms = [f"atoms = {[v for v, _ in b.exact]}  # found {counts} times"] if b.exact else []
         lines += _table("targets", b, *atoms)
     used = (*momentum, *eta, *occupancy, *weight, *targets, *([species] if species else []))
-    return [*lines, *_candidates([b for b in others if b not in used], tree, "track"), *_recipe()], []
+    return [
+        *lines,
+        *_candidates([b for b in others if b not in used], tree, "track"),
+        *_recipe("rich.toml"),
+    ], []
 
 
 def _observables(branches: Sequence[Branch]) -> list[Branch]:
@@ -346,11 +347,14 @@ def _table(name: str, branch: Branch, *lines: str) -> list[str]:
     return ["", f"[[data.{name}]]", f"name = {_toml(branch.name)}", *lines]
 
 
-def _recipe() -> list[str]:
-    """Objective and training of the shipped recipe for observables."""
-    shipped = load(PACKAGE / "configs" / "rich.toml")
-    values = shipped.model_dump(mode="json", exclude_defaults=True, include={"objective", "training"})
-    return ["", "# as in hepgan/configs/rich.toml", tomli_w.dumps({k: v for k, v in values.items() if v})]
+def _recipe(name: str) -> list[str]:
+    """Model, objective and training of a shipped recipe."""
+    shipped = load(PACKAGE / "configs" / name)
+    values = shipped.model_dump(
+        mode="json", exclude_defaults=True, include={"model", "objective", "training"}
+    )
+    values["model"].pop("name", None)
+    return ["", f"# as in hepgan/configs/{name}", tomli_w.dumps({k: v for k, v in values.items() if v})]
 
 
 _SUGGESTIONS: dict[str, Callable[[Tree, str], tuple[list[str], list[str]] | None]] = {

@@ -21,9 +21,11 @@ class CriticView:
         fake: Generates events from (B, n_latent) latent numbers and gives their (B, F) representation.
         codes: Maps (B, n_latent) latent numbers to (B, n_latent), with a part replaced by encoder codes of the real
             events, so that `fake` reconstructs those. Without an encoder, nothing is replaced.
+        blocks: Numbers of features that parts of the critic see, each of which has a penalty of its own; () for one.
     """
 
     context: Tensor
     real: Tensor
     fake: Callable[[Tensor], Tensor]
     codes: Callable[[Tensor], Tensor] = lambda latent: latent
+    blocks: tuple[int, ...] = ()

@@ -1,8 +1,11 @@
 """Critic of calorimeter showers, and what it sees of them: ``model.name = "calo"``.
 
-It gets standardised logarithms of all energies and the shower shapes. Locally connected layers (or convolutions)
-process the image of each layer; dense layers combine them. There is no batch normalisation, because the gradient
-penalty is defined for each event alone (arXiv:1704.00028, section 4).
+It is the sum of two critics, each with its own penalty. The first gets standardised logarithms of all energies and the
+shower shapes: locally connected layers (or convolutions) process the image of each layer, and dense layers combine
+their maps with the cells themselves, of which no window sees two that are far apart. The second gets nothing but
+principal components of layer energies and shapes: among hundreds of cells, which fluctuate independently, these few
+numbers have a small share of the slope that the penalty allows; alone, they have all of it. There is no batch
+normalisation, because the gradient penalty is defined for each event alone (arXiv:1704.00028, section 4).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from hepgan.models.showers import PAINT, CaloGenerator
 from hepgan.models.wiring import Wiring
 from hepgan.transforms.energy import ConditionalMoments
 from hepgan.transforms.kernels import usable
+from hepgan.transforms.principal import PrincipalComponents
 from hepgan.transforms.shower_kernels import MOST_LAYERS, ShowerSettings, features
 from hepgan.transforms.shower_shapes import ShowerShapes
 from hepgan.transforms.showers import ShowerScaling
@@ -35,10 +39,13 @@ from hepgan.transforms.showers import ShowerScaling
 __all__ = ["CaloCritic", "ShowerRepresentation"]
 
 _LONG = 8  # cells along an axis from which on the windows move in steps of two
+_MOST_CELLS = 2_000  # that dense layers see themselves; of more, they see the maps of the images
 
 
 class ShowerRepresentation(nn.Module):
     """Represent a shower for the critic: logarithms of all energies, and shower shapes, standardised at each energy.
+
+    Behind them stand principal components of all of these but the cells.
 
     Args:
         calorimeter: The geometry.
@@ -51,11 +58,17 @@ class ShowerRepresentation(nn.Module):
         self.shapes = ShowerShapes(calorimeter, n_overflow=n_overflow, softness=1.0)
         self.n_global = self.scaling.n_global
         self.n_cells = calorimeter.n_cells
-        self.n_features = self.scaling.n_variables + len(self.shapes.names)
-        self.moments = ConditionalMoments(self.n_features)
+        self.n_shapes = len(self.shapes.names)
+        self.moments = ConditionalMoments(self.scaling.n_variables + self.n_shapes)
+        self.components = PrincipalComponents(self.n_global + self.n_shapes)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Numbers of features of the two parts: energies, cells and shapes; principal components."""
+        return self.scaling.n_variables + self.n_shapes, self.n_global + self.n_shapes
 
     def _raw(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
-        """Features (B, n_features) before they are standardised; arguments as in `forward`."""
+        """Energies, cells and shapes before they are standardised, (B, blocks[0]); arguments as in `forward`."""
         scaling, shapes = self.scaling, self.shapes
         layers = scaling.calorimeter.n_layers
         if layers > MOST_LAYERS or shapes.jets or not usable(cells, overflow, energy):
@@ -76,7 +89,14 @@ class ShowerRepresentation(nn.Module):
         with torch.no_grad():
             self.scaling.fit(cells, overflow, weights)
             self.shapes.softness.copy_(self.scaling.offset)
-            self.moments.fit(self._raw(cells, overflow, energy), energy, weights)
+            raw = self._raw(cells, overflow, energy)
+            self.moments.fit(raw, energy, weights)
+            self.components.fit(self._few(self.moments(raw, energy)), weights)
+
+    def _few(self, standardised: Tensor) -> Tensor:
+        """Layer energies and shapes (B, blocks[1]) of (B, blocks[0]) features."""
+        energies, _, shapes = torch.split(standardised.T, [self.n_global, self.n_cells, self.n_shapes])
+        return torch.cat([energies, shapes]).T
 
     def forward(self, cells: Tensor, overflow: Tensor, energy: Tensor) -> Tensor:
         """Compute the representation.
@@ -87,17 +107,14 @@ class ShowerRepresentation(nn.Module):
             energy: (B,) incident energies in the unit of the cells.
 
         Returns:
-            (B, n_features): response and layer energies, cells, shower shapes.
+            (B, sum of blocks): response and layer energies, cells, shower shapes, principal components.
         """
         event: Tensor = self.moments(self._raw(cells, overflow, energy), energy)
-        return event
+        return torch.cat([event.T, self.components(self._few(event)).T]).T
 
 
 class CaloCritic(nn.Module):
-    """Score showers given their conditions; the scores are unbounded.
-
-    Locally connected layers (or convolutions) process the image of each layer; dense layers combine their outputs with
-    the energies, the shower shapes and the conditions.
+    """Score showers given their conditions; the scores are unbounded sums of those of its two parts.
 
     Args:
         generator: Generator whose showers it scores; gives geometry, conditions and units.
@@ -111,7 +128,9 @@ class CaloCritic(nn.Module):
         self.representation = ShowerRepresentation(self.calorimeter, n_overflow=generator.n_overflow)
         streams, (local, _) = [], PAINT[model.paint]
         self.n_context = generator.condition_scaling.n_features
-        fan_in = self.representation.n_features - self.calorimeter.n_cells + self.n_context
+        fan_in, n_components = (n + self.n_context for n in self.representation.blocks)
+        self.sees_cells = self.calorimeter.n_cells <= _MOST_CELLS
+        fan_in -= 0 if self.sees_cells else self.calorimeter.n_cells
         for layer in self.calorimeter.layers:
             size, channels = layer.shape, 1
             steps: list[nn.Module] = []
@@ -121,14 +140,13 @@ class CaloCritic(nn.Module):
                 step = local(channels, model.critic_channels, **around)
                 steps.append(step)
                 size, channels = step.output_size, model.critic_channels
-            streams.append(nn.ModuleDict(_numbered(steps)))
+            streams.append(nn.ModuleList(steps))
             fan_in += size[0] * size[1] * channels
         self.streams = nn.ModuleList(streams)
-        dense: list[nn.Module] = []
-        for _ in range(model.critic_depth):
-            dense.append(nn.Linear(fan_in, model.critic_width))
-            fan_in = model.critic_width
-        self.dense = nn.ModuleDict(_numbered([*dense, nn.Linear(fan_in, scores)]))
+        self.dense = nn.ModuleList(_dense(fan_in, model.critic_width, model.critic_depth))
+        half = -(-model.critic_width // 2)
+        self.shapes = nn.ModuleList(_dense(n_components, half, model.critic_depth))
+        self.final = nn.Linear(model.critic_width + half, scores)
 
     def fit(self, generator: CaloGenerator, events: TensorEvents) -> None:
         """Fit the standardisation of the representation to the training events."""
@@ -138,8 +156,8 @@ class CaloCritic(nn.Module):
     def view(self, generator: CaloGenerator, events: TensorEvents) -> CriticView:
         """Represent B real showers, and generated ones with the same conditions.
 
-        The representation is (B, n_features), see `ShowerRepresentation`; the context (B, n_context) has the
-        standardised conditions.
+        The representation is (B, F), see `ShowerRepresentation`; the context (B, n_context) has the standardised
+        conditions.
         """
         energy = generator.incident_energy(events.condition)
 
@@ -151,15 +169,16 @@ class CaloCritic(nn.Module):
             context = generator.condition_scaling(events.condition)
             real = events.represented[0] if events.represented else represent(*events.outputs)
             real = real.T.contiguous().T
-        return CriticView(context, real, lambda latent: represent(*generator(events.condition, latent)))
+        fake = lambda latent: represent(*generator(events.condition, latent))  # noqa: E731
+        return CriticView(context, real, fake, blocks=self.representation.blocks)
 
     def represented(self, generator: CaloGenerator, events: TensorEvents) -> tuple[Tensor, ...]:
-        """What `view` needs of real showers beside their conditions: the representation, (N, n_features)."""
+        """What `view` needs of real showers beside their conditions: the representation, (N, F)."""
         real: Tensor = self.representation(*events.outputs, generator.incident_energy(events.condition))
         return (real,)
 
     def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Scores (B, S), and the function of directions (B, n_features) that `linear_gradient_penalty` needs."""
+        """Scores (B, S), and the function of directions (B, F) that `linear_gradient_penalty` needs."""
         network = self.network
         if network is not None and network.usable(x):
             scores, along = network.traced(x.T, context.T)
@@ -190,41 +209,48 @@ class CaloCritic(nn.Module):
 
     def _draw(self, wiring: Wiring) -> None:
         """Draw the layers; inputs are representation and context."""
-        n_global, cells = self.representation.n_global, self.calorimeter.n_cells
-        others = [n_global, self.representation.n_features - n_global - cells]
-        energies, shapes, context = (wiring.numbers(n) for n in (*others, self.n_context))
+        shown = self.representation
+        sizes = shown.n_global, shown.n_shapes, shown.blocks[1], self.n_context
+        energies, shapes, components, context = (wiring.numbers(n) for n in sizes)
         images = [wiring.numbers(*layer.shape, 1) for layer in self.calorimeter.layers]
         ends = []
         for stream, maps in zip(self.streams, images, strict=True):
-            for local in cast(nn.ModuleDict, stream).values():
+            for local in cast(nn.ModuleList, stream):
                 maps = wiring.apply(local, maps, slope=SLOPE)
             ends.append(maps.ravel())
-        h = np.concatenate([energies, shapes, context, *ends])
-        *dense, final = self.dense.values()
-        for layer in dense:
+        cells = [image.ravel() for image in images]
+        seen = np.concatenate([energies, *cells, shapes])
+        few = seen if self.sees_cells else np.concatenate([energies, shapes])
+        h, own = np.concatenate([few, context, *ends]), np.concatenate([components, context])
+        for layer in self.dense:
             h = wiring.apply(layer, h, slope=SLOPE)
-        wiring.output(wiring.apply(final, h))
-        wiring.input(np.concatenate([energies, *(image.ravel() for image in images), shapes]))
+        for layer in self.shapes:
+            own = wiring.apply(layer, own, slope=SLOPE)
+        wiring.output(wiring.apply(self.final, np.concatenate([h, own])))
+        wiring.input(np.concatenate([seen, components]))
         wiring.input(context, wanted=False)
 
     def forward(self, x: Tensor, context: Tensor, *, step: Step = activated) -> Tensor:
-        """Score (B, n_features) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
-        n_global, layers = self.representation.n_global, self.calorimeter.layers
-        cells = [layer.n_cells for layer in layers]
-        sizes = [n_global, *cells, x.shape[1] - n_global - sum(cells)]
-        first, *logs, shapes = torch.split(x.T.contiguous(), sizes)
-        parts = [first, shapes, context.T]
+        """Score (B, F) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
+        shown, layers = self.representation, self.calorimeter.layers
+        seen, components = torch.split(x.T.contiguous(), shown.blocks)
+        _, *logs, _ = torch.split(
+            seen, [shown.n_global, *(layer.n_cells for layer in layers), shown.n_shapes]
+        )
+        parts = [seen, context.T]
         for stream, layer, values in zip(self.streams, layers, logs, strict=True):
             maps = images(values, 1, layer.shape)
-            for local in cast(nn.ModuleDict, stream).values():
+            for local in cast(nn.ModuleList, stream):
                 maps = step(local, maps, SLOPE)
             parts.append(numbers(maps))
-        h, (*dense, final) = torch.cat(parts).T, self.dense.values()
-        for hidden in dense:
+        h, own = torch.cat(parts).T, torch.cat([components, context.T]).T
+        for hidden in self.dense:
             h = step(hidden, h, SLOPE)
-        return step(final, h, 1.0)
+        for hidden in self.shapes:
+            own = step(hidden, own, SLOPE)
+        return step(self.final, torch.cat([h, own], 1), 1.0)
 
 
-def _numbered(layers: list[nn.Module]) -> dict[str, nn.Module]:
-    """Layers by the even numbers, as in checkpoints, where each was followed by a module of its leaky ReLU."""
-    return {str(2 * k): layer for k, layer in enumerate(layers)}
+def _dense(fan_in: int, width: int, depth: int) -> list[nn.Module]:
+    """Dense layers of one width."""
+    return [nn.Linear(n, width) for n in [fan_in, *[width] * (depth - 1)]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +62,7 @@ def gradient_penalty(
     rng: torch.Generator,
     at: Callable[[Tensor, Tensor, torch.Generator], Tensor] = between,
     cost: Callable[[Tensor], Tensor] = two_sided,
+    blocks: Sequence[int] = (),
 ) -> Tensor:
     r"""Mean cost of the slopes :math:`\|\nabla_{\hat x} D(\hat x)\|_2`; with the default arguments, of WGAN-GP.
 
@@ -76,6 +77,8 @@ def gradient_penalty(
         rng: Source of the random numbers of `at`.
         at: Places of the slopes, from real and generated events.
         cost: Cost of slopes, (B,) -> (B,).
+        blocks: Numbers of features of parts of D, a sum of functions that see a block each: each has its own slope, and
+            the costs are added. Default: one block of all.
 
     Returns:
         () penalty, before it is multiplied by lambda.
@@ -85,7 +88,7 @@ def gradient_penalty(
     """
     x = at(real, fake, rng).detach().requires_grad_()
     (slope,) = torch.autograd.grad(function(x).sum(), x, create_graph=True)
-    return expectation(cost(torch.linalg.vector_norm(slope.flatten(1), dim=1)), weights.abs())
+    return _mean_cost(_lengths(slope, blocks), weights, cost)
 
 
 def linear_gradient_penalty(
@@ -97,6 +100,7 @@ def linear_gradient_penalty(
     rng: torch.Generator,
     at: Callable[[Tensor, Tensor, torch.Generator], Tensor] = between,
     cost: Callable[[Tensor], Tensor] = two_sided,
+    blocks: Sequence[int] = (),
 ) -> Tensor:
     r"""Gradient penalty of a function that is linear around almost every event, such as a network of leaky ReLUs.
 
@@ -113,6 +117,8 @@ def linear_gradient_penalty(
         rng: Source of the random numbers of `at`.
         at: Places of the slopes, from real and generated events.
         cost: Cost of slopes, (B,) -> (B,).
+        blocks: Numbers of features of parts of D, a sum of functions that see a block each: each has its own slope, and
+            the costs are added. Default: one block of all.
 
     Returns:
         () penalty, before it is multiplied by lambda; only its derivatives by weights of the function are right.
@@ -120,12 +126,25 @@ def linear_gradient_penalty(
     x = at(real, fake, rng).detach().requires_grad_()
     value, along = function(x)
     (slope,) = torch.autograd.grad(value.sum(), x)
-    length = torch.linalg.vector_norm(slope.flatten(1), dim=1)
+    lengths = _lengths(slope, blocks)
     with torch.enable_grad():
-        penalty = expectation(cost(length.requires_grad_()), weights.abs())
-    (by_length,) = torch.autograd.grad(penalty, length)
-    direction = slope * (by_length / length.detach().clamp(min=_LEAST))[:, None]
+        penalty = _mean_cost(lengths.requires_grad_(), weights, cost)
+    (by_length,) = torch.autograd.grad(penalty, lengths)
+    factors = by_length / lengths.detach().clamp(min=_LEAST)
+    sizes = torch.tensor(blocks or [slope[0].numel()], device=slope.device)
+    direction = slope * factors.T.repeat_interleave(sizes, 1).reshape(slope.shape)
     return penalty.detach() + along(direction)
+
+
+def _lengths(slope: Tensor, blocks: Sequence[int]) -> Tensor:
+    """Lengths (K, B) of each of K blocks of (B, F) slopes."""
+    parts = slope.flatten(1).split(list(blocks), 1) if blocks else [slope.flatten(1)]
+    return torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts])
+
+
+def _mean_cost(lengths: Tensor, weights: Tensor, cost: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean over events, with the magnitudes of (B,) weights, of the costs of (K, B) lengths, summed over blocks: ()."""
+    return torch.stack([expectation(cost(length), weights.abs()) for length in lengths]).sum()
 
 
 @dataclass(frozen=True)

@@ -87,18 +87,19 @@ def _penalty(
     cost: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Gradient penalty of the critic's witness; `other` are the scores of the last set of generated events."""
-    critic, context, rng = state.critic, view.context, state.noise_rng
-    events = view.real, fake, weights
+    critic, context = state.critic, view.context
+    events, rest = (
+        (view.real, fake, weights),
+        {"rng": state.noise_rng, "at": at, "cost": cost, "blocks": view.blocks},
+    )
     if objective.witness is not first_score:
-        return gradient_penalty(
-            lambda x: objective.witness(critic(x, context), other), *events, rng=rng, at=at, cost=cost
-        )
+        return gradient_penalty(lambda x: objective.witness(critic(x, context), other), *events, **rest)
 
     def traced(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         scores, along = critic.traced(x, context)
         return scores[:, 0], along
 
-    return linear_gradient_penalty(traced, *events, rng=rng, at=at, cost=cost)
+    return linear_gradient_penalty(traced, *events, **rest)
 
 
 def generator_step(

@@ -211,7 +211,8 @@ def test_the_quick_gradient_penalty_has_the_derivatives_of_the_one_with_second_d
     ):
         critic.zero_grad()
         rng = torch.Generator().manual_seed(3)
-        value = penalty(function, view.real, fake, weights, rng=rng, at=row.at, cost=row.cost)
+        rest = {"rng": rng, "at": row.at, "cost": row.cost, "blocks": view.blocks}
+        value = penalty(function, view.real, fake, weights, **rest)
         value.backward()
         results.append((value.detach(), {n: p.grad for n, p in critic.named_parameters() if "weight" in n}))
     (value, expected), (same, got) = results

@@ -104,12 +104,32 @@ def test_any_geometry_and_any_conditions(n_layers, overflow, conditions, model):
     critic.fit(generator, events)
     first = events[:50]
     view = critic.view(generator, first)
-    assert view.real.shape == (50, critic.representation.n_features)
+    assert view.real.shape == (50, sum(view.blocks))
     score = critic(view.fake(latent), view.context)
     assert score.shape == (50, 1)
     score.sum().backward()
     missing = [name for name, p in generator.named_parameters() if p.grad is None]
     assert missing == []
+
+
+def test_the_critic_is_a_sum_of_two_that_see_a_block_each():
+    data = tiny_config(2)
+    events = toy_showers(data, n=600)
+    generator = fitted(data, events, SMALL)
+    critic = CaloCritic(generator, SMALL)
+    critic.fit(generator, events)
+    view = critic.view(generator, events[:50])
+    blocks = view.real.split(view.blocks, 1)
+    other = view.real.flip(0).split(view.blocks, 1)
+
+    def score(first, second):
+        return critic(torch.cat([first, second], 1), view.context)
+
+    both = score(*blocks) + score(*other)
+    crossed = score(blocks[0], other[1]) + score(other[0], blocks[1])
+    torch.testing.assert_close(both, crossed)
+    assert (score(*blocks) - score(blocks[0], other[1])).abs().max() > 1e-3
+    assert (score(*blocks) - score(other[0], blocks[1])).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("model", [SMALL, CONVOLUTION], ids=lambda model: model.paint)

@@ -215,7 +215,7 @@ def load_generator(run: str | Path) -> tuple[CaloGenerator | ObservablesGenerato
     """Load the selected generator of a run folder, on the CPU.
 
     Returns:
-        The generator of the smallest validation distance, the run's configuration, and how far the run has come.
+        The generator that ``training.select`` chose, the run's configuration, and how far the run has come.
 
     Raises:
         NotFoundError: If the folder holds no run or no checkpoint.
@@ -275,9 +275,10 @@ def export_run(
         "data_sha256": progress.data_sha256,
         "step": progress.best_step,
     }
-    metrics = {"validation_distance": (progress.best_distance, 0.0), **_headline(folder, provenance)}
-    if math.isinf(progress.best_distance):  # stopped before the first validation
-        del metrics["validation_distance"]
+    validated = {"validation_distance": progress.best_distance, "validation_auc": progress.best_auc}
+    # infinite: stopped before the first validation, or not measured
+    metrics = {name: (value, 0.0) for name, value in validated.items() if math.isfinite(value)}
+    metrics |= _headline(folder, provenance)
     options = {} if batch is None else {"batch": batch}
     try:
         FORMATS[format](generator, out, data=config.data, provenance=provenance, metrics=metrics, **options)

@@ -81,10 +81,10 @@ class TrackInputs:
         context = generator.context(tracks.condition, pattern)
         return context, scaling.periodic(scaling.to_normal(targets)), free, pattern
 
-    def __call__(self, tracks: TensorEvents) -> dict[str, Tensor]:
+    def __call__(self, events: TensorEvents) -> dict[str, Tensor]:
         """Features (N, F) of N tracks: "targets"."""
-        context, z, free, pattern = self._represented(tracks)
+        context, z, free, pattern = self._represented(events)
         beside = self.whitening.beside(context, free, most=_MOST)(z)
         return {
-            "targets": torch.cat([beside, pattern, self.generator.condition_scaling(tracks.condition)], 1)
+            "targets": torch.cat([beside, pattern, self.generator.condition_scaling(events.condition)], 1)
         }

@@ -87,7 +87,7 @@ def parts(workers: Workers, run: Run) -> None:
             4 * size * n_latent,
             lambda: normal(rows, n_latent, rng=state.noise_rng),
         ),
-        "validation": (0, lambda: run.distance(state.average)),
+        "validation": (0, lambda: run.validation.distance(state.average)),
     }
     calls = {name: action for name, (_, action) in actions.items()}
     times = turns("parts", calls, rounds=7, show=workers.is_first)

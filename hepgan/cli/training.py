@@ -38,11 +38,14 @@ def train(
     device: Device = None,
 ) -> None:
     """Train a generator; Ctrl-C saves and exits, --resume continues as if nothing had happened."""
+    from hepgan.training.run_folder import selected
+
     settings = joined(set_, seed=seed, device=device)
     run = workflow.train(
         config, out=out, resume="auto" if auto_resume else resume, settings=settings, workers=workers
     )
     if os.environ.get("RANK", "0") == "0":  # the first of the processes that torchrun starts
+        typer.echo(f"selected: {selected(run)}", err=True)
         typer.echo(f"{run}\nNext: hepgan evaluate {run}")
 
 

@@ -180,8 +180,12 @@ class TrainingConfig(Table):
         0, ge=0, description="CPU threads of each worker; 0: OMP_NUM_THREADS, or an equal share of all cores"
     )
     log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
-    validate_every: int = Field(
-        500, gt=0, description="steps between validations (physics distances), each with a checkpoint"
+    validate_every: int = Field(500, gt=0, description="steps between validations, each with a checkpoint")
+    select: Literal["distance", "classifier"] = Field(
+        "distance",
+        description="number whose smallest value at a validation selects the exported step: `distance` between "
+        "single observables; `classifier`: mean area under the ROC curves of classifiers that tell generated from "
+        "validation events, which see how observables vary together and take some seconds (docs/model.md)",
     )
     save_every_minutes: float = Field(
         5.0,

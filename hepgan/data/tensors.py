@@ -73,6 +73,14 @@ class TensorEvents:
         )
         return TensorEvents(self.condition[index], outputs, self.weights[index], self.integer, represented)
 
+    def to(self, device: torch.device) -> TensorEvents:
+        """These events on another device."""
+        outputs, represented = (
+            tuple(column.to(device) for column in columns) for columns in (self.outputs, self.represented)
+        )
+        integer = None if self.integer is None else self.integer.to(device)
+        return TensorEvents(self.condition.to(device), outputs, self.weights.to(device), integer, represented)
+
     def mapped(
         self, function: Callable[[TensorEvents], tuple[Tensor, ...]], *, key: str = ""
     ) -> TensorEvents:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,9 @@ from hepgan.metrics.roc import area_under_curve, placements, weighted_area
 
 __all__ = [
     "BOOSTING",
+    "Score",
     "TwoSampleTest",
+    "boosting",
     "correlated_groups",
     "over_folds",
     "single_feature_auc",
@@ -33,6 +36,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Score = Callable[[Array], Array]
+"""From features (N, ...) to the probability (N,) that an event comes from the sample."""
 
 BOOSTING: dict[str, Any] = {
     "max_iter": 150,
@@ -83,13 +88,76 @@ class TwoSampleTest:
     importances: tuple[Measurement, ...] = ()
 
 
+def boosting(sample: Weighted, reference: Weighted, *, rng: np.random.Generator) -> Score:
+    """Train gradient boosting (settings: `BOOSTING`) to tell two samples apart, for events of neither to be scored.
+
+    Args:
+        sample: (N1, F) features and (N1,) weights, whose magnitudes train.
+        reference: (N2, F) features and (N2,) weights.
+        rng: Seeds scikit-learn.
+
+    Returns:
+        Function from features (N, F) to probabilities (N,); see `two_sample_test`, which trains the same trees.
+    """
+    (x1, w1), (x2, w2) = sample, reference
+    binned = _binning(x1, x2)
+    with _one_thread():
+        score = _boosted(
+            binned(x1), np.abs(w1), binned(x2), np.abs(w2), random_state=int(rng.integers(2**31))
+        )
+
+    def scored(x: Array) -> Array:
+        with _one_thread():
+            return score(binned(x))
+
+    return scored
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """For trees this small, threads spend more time waiting than working: on busy cores up to 30 times."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="openmp")
+    return limits
+
+
+def _binning(x1: Array, x2: Array) -> Callable[[Array], Array]:
+    """Function from features (N, F) to the numbers of their bins, quantiles of both samples together.
+
+    scikit-learn's own weighted binning takes ten times as long as growing the trees.
+    """
+    edges = [
+        quantile_edges(np.concatenate(pair), BOOSTING["max_bins"] - 1)
+        for pair in zip(x1.T, x2.T, strict=True)
+    ]
+
+    def binned(x: Array) -> Array:
+        columns = [np.searchsorted(e, v, side="right") for e, v in zip(edges, x.T, strict=True)]
+        return np.column_stack(columns).astype(np.float64)
+
+    return binned
+
+
+def _boosted(x1: Array, w1: Array, x2: Array, w2: Array, *, random_state: int) -> Score:
+    """Train trees on binned features (N, F) with positive weights (N,) of the sample (1) and the reference (2)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier  # heavy; only these tests need it
+
+    classifier = HistGradientBoostingClassifier(**BOOSTING, random_state=random_state)
+    size = 0.5 * (len(x1) + len(x2))
+    weights = np.concatenate([w2 * (size / w2.sum()), w1 * (size / w1.sum())])
+    labels = np.concatenate([np.zeros(len(x2)), np.ones(len(x1))])
+    classifier.fit(np.concatenate([x2, x1]), labels, sample_weight=weights)
+
+    def score(x: Array) -> Array:
+        probability: Array = classifier.predict_proba(x)[:, 1]
+        return probability
+
+    return score
+
+
 def _fold_numbers(n: int, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Random fold of each of n events, (n,); sizes of folds differ by one at most."""
     return rng.permutation(np.arange(n) % folds)
-
-
-Score = Callable[[Array], Array]
-"""From features (N, ...) to the probability (N,) that an event comes from the sample."""
 
 
 def over_folds(measurements: Sequence[Measurement]) -> Measurement:
@@ -287,9 +355,6 @@ def two_sample_test(
     References:
         Lopez-Paz and Oquab, arXiv:1610.06545. Importances: Breiman, Mach. Learn. 45 (2001) 5, section 10.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier  # heavy; only this metric needs it
-    from threadpoolctl import threadpool_limits
-
     (x1, w1), (x2, w2) = checked_pair(
         sample,
         reference,
@@ -299,34 +364,15 @@ def two_sample_test(
     )
     together = _checked_groups(groups, x1.shape[1]) if importances else []
     random_state = int(rng.integers(2**31))
-    # scikit-learn's own weighted binning takes ten times as long as growing the trees
-    edges = [
-        quantile_edges(np.concatenate(pair), BOOSTING["max_bins"] - 1)
-        for pair in zip(x1.T, x2.T, strict=True)
-    ]
-
-    def binned(x: Array) -> Array:
-        columns = [np.searchsorted(e, v, side="right") for e, v in zip(edges, x.T, strict=True)]
-        return np.column_stack(columns).astype(np.float64)
+    binned = _binning(x1, x2)
 
     def fit(x1: Array, w1: Array, x2: Array, w2: Array) -> Score:
-        classifier = HistGradientBoostingClassifier(**BOOSTING, random_state=random_state)
-        size = 0.5 * (len(x1) + len(x2))
-        weights = np.concatenate([w2 * (size / w2.sum()), w1 * (size / w1.sum())])
-        labels = np.concatenate([np.zeros(len(x2)), np.ones(len(x1))])
-        classifier.fit(np.concatenate([x2, x1]), labels, sample_weight=weights)
-
-        def score(x: Array) -> Array:
-            probability: Array = classifier.predict_proba(x)[:, 1]
-            return probability
-
-        return score
+        return _boosted(x1, w1, x2, w2, random_state=random_state)
 
     def inspect(score: Score, sample: Weighted, reference: Weighted) -> list[Measurement]:
         return _permutation_drops(score, sample, reference, groups=together, rng=rng) if together else []
 
-    # For trees this small, threads spend more time waiting than working: on busy cores up to 30 times.
-    with threadpool_limits(limits=1, user_api="openmp"):
+    with _one_thread():
         return _cross_validated(
             (binned(x1), w1), (binned(x2), w2), fit, folds=folds, paired=paired, rng=rng, inspect=inspect
         )

@@ -16,11 +16,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from hepgan.metrics.classifier import Score
 from hepgan.metrics.moments import Measurement, Weighted, checked_pair, mean
 from hepgan.metrics.ratio import isotonic_calibration
 from hepgan.metrics.roc import area_under_curve
 
-__all__ = ["NetworkRun", "NetworkTest", "network_test"]
+__all__ = ["NetworkRun", "NetworkTest", "network_test", "trained_network"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -32,6 +33,12 @@ SPLIT = (
 )  # shares of the events that train, and that choose the epoch and calibrate; the rest is judged
 LEARNING_RATE = 2e-4  # of Adam
 SLOPE = 0.01  # of LeakyReLU below zero
+
+# of `trained_network`: 10 000 showers of 500 cells in either sample take 3 s on one core
+QUICK_WIDTH, QUICK_DEPTH = 256, 3  # units of each hidden layer, and hidden layers
+QUICK_RATE, QUICK_DECAY = 2e-3, 1e-2  # of AdamW: learning rate at the beginning, and weight decay
+QUICK_BATCH = 512  # events of a step
+LARGEST_INPUT = 10.0  # standard deviations; rarer inputs are cut
 
 FEWEST_EVENTS = 10  # of either sample: two of them are judged
 
@@ -187,6 +194,65 @@ def _run(
         sample_scores=s1,
         reference_scores=s2,
     )
+
+
+def trained_network(
+    sample: Weighted,
+    reference: Weighted,
+    *,
+    rng: np.random.Generator,
+    epochs: int = 6,
+    device: str | torch.device = "cpu",
+    step: Callable[[int], object] = int,
+) -> Score:
+    """Train a dense network to tell two samples apart in seconds, for events of neither to be scored.
+
+    Features are standardised, the learning rate falls to zero along a cosine, and all epochs are run: no event is set
+    aside to choose one. `network_test` is slower and finds more.
+
+    Args:
+        sample: (N1, F) features and (N1,) weights, whose magnitudes train.
+        reference: (N2, F) features and (N2,) weights.
+        rng: Draws the start values and the batches.
+        epochs: Passes over the events.
+        device: Device of the training.
+        step: Called with the number of epochs done after each; an error that it raises ends the training.
+
+    Returns:
+        Function from features (N, F) to probabilities (N,) to come from the sample.
+    """
+    (x1, w1), (x2, w2) = sample, reference
+    torch_rng = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    x = torch.from_numpy(np.concatenate([x2, x1], dtype=np.float32, casting="same_kind")).to(device)
+    mean, scale = x.mean(0), x.std(0)
+    scale = torch.where(scale > 0, scale, 1.0)
+
+    def standardised(x: Tensor) -> Tensor:
+        return ((x - mean) / scale).clamp(-LARGEST_INPUT, LARGEST_INPUT)
+
+    x = standardised(x)
+    balanced = np.concatenate([0.5 * len(x) * np.abs(w) / np.abs(w).sum() for w in (w2, w1)])
+    weights = torch.from_numpy(balanced.astype(np.float32)).to(device)
+    labels = (torch.arange(len(x), device=device) >= len(x2)).float()
+    network = _network(x.shape[1], QUICK_WIDTH, QUICK_DEPTH, torch_rng).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=QUICK_RATE, weight_decay=QUICK_DECAY, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(len(x) / QUICK_BATCH))
+    for epoch in range(epochs):
+        for chosen in torch.split(torch.randperm(len(x), generator=torch_rng).to(device), QUICK_BATCH):
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                network(x[chosen])[:, 0], labels[chosen], weight=weights[chosen]
+            )
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
+        step(epoch + 1)
+
+    def score(values: Array) -> Array:
+        inputs = torch.from_numpy(values.astype(np.float32)).to(device)
+        return _scores(network, standardised(inputs), QUICK_BATCH)
+
+    return score
 
 
 def _of_one_run(measurements: list[Measurement]) -> Measurement:

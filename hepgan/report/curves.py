@@ -152,7 +152,7 @@ def ranking(
 
 @styled
 def training_curves(records: Sequence[Mapping[str, float | None]]) -> Figure:
-    """Draw the lines of metrics.jsonl: value of the critic's game, physics distance, penalty against the step.
+    """Draw the lines of metrics.jsonl: value of the critic's game, validation, penalty against the step.
 
     Quantities that no line has are left out.
 
@@ -166,6 +166,7 @@ def training_curves(records: Sequence[Mapping[str, float | None]]) -> Figure:
         ("wasserstein", "critic's Wasserstein estimate"),
         ("divergence", "value of the critic's game"),
         ("distance", "physics distance (validation)"),
+        ("auc", "AUC of classifiers (validation)"),
         ("penalty", "gradient penalty"),
     )
     curves = []

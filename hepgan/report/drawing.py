@@ -81,5 +81,5 @@ def read_history(path: Path) -> list[Line]:
             continue
         if isinstance(record, dict) and "step" in record:
             records.append(record)
-    drawn = ("wasserstein", "distance", "penalty")
+    drawn = ("wasserstein", "distance", "auc", "penalty")
     return records if any(r.get(key) is not None for r in records for key in drawn) else []

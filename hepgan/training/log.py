@@ -24,6 +24,7 @@ _SHOWN = (
     ("value", "divergence", ".3f"),
     ("penalty", "penalty", ".3f"),
     ("distance", "distance", ".4f"),
+    ("AUC", "auc", ".3f"),
     ("samples/s", "samples_per_second", ".0f"),
 )  # name in the progress bar, key in metrics.jsonl, format
 

@@ -47,7 +47,7 @@ def train(
     """Train as the configuration says and leave a run folder.
 
     The folder holds ``config.toml``, ``checkpoint/state.safetensors``, ``metrics.jsonl`` (a line a log step) and
-    ``model.onnx`` with the averaged generator of the smallest validation distance.
+    ``model.onnx`` with the averaged generator that ``training.select`` chooses.
 
     Args:
         config: Data, model, objective and settings of the training.
@@ -123,11 +123,11 @@ def _train(run: Run, validated: Callable[[Run], object] = bool) -> bool:
         while not stopping:
             if state.unvalidated is not None:  # also the start, and what a signal has cut short
                 line = state.unvalidated
-                distance = state.validate(run.distance, stopped=signals)
-                if distance is None:
+                measured = state.validate(run.validation, stopped=signals)
+                if measured is None:
                     stopping = 1.0
                     break
-                line |= {"distance": distance}
+                line |= measured
                 log.write({"step": state.step, "time": round(state.elapsed, 3), **line})
                 state.save(folder.checkpoint)
                 saved = time.monotonic()

@@ -23,7 +23,7 @@ from hepgan.models import MODELS, CaloGenerator, ObservablesGenerator
 from hepgan.training import checkpoint
 from hepgan.training.state import RunProgress, SavedState
 
-__all__ = ["RunFolder", "changed_keys", "export_run", "export_trained", "load_generator"]
+__all__ = ["RunFolder", "changed_keys", "export_run", "export_trained", "load_generator", "selected"]
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ def load_generator(run: str | Path) -> tuple[CaloGenerator | ObservablesGenerato
     """Load the selected generator of a run folder, on the CPU.
 
     Returns:
-        The generator of the smallest validation distance, the run's configuration, and how far the run has come.
+        The generator that ``training.select`` chose, the run's configuration, and how far the run has come.
 
     Raises:
         NotFoundError: If the folder holds no run or no checkpoint.
@@ -234,6 +234,22 @@ def load_generator(run: str | Path) -> tuple[CaloGenerator | ObservablesGenerato
             f"hepgan ({error}); export it with the version that trained it"
         ) from error
     return generator.eval(), config, progress
+
+
+def selected(run: str | Path) -> str:
+    """Say which step of a run is its selected generator, and by which number.
+
+    Raises:
+        NotFoundError: If the folder holds no checkpoint.
+        ModelFileError: If each checkpoint is damaged.
+    """
+    progress = SavedState.read(RunFolder(Path(run)).checkpoint).progress
+    if math.isinf(progress.best_distance):
+        return "step 0, the start: no validation had finite numbers"
+    distance = f"validation distance {progress.best_distance:.4f}"
+    by_area = f"mean AUC of classifiers {progress.best_auc:.3f}, {distance}"
+    measured = distance if math.isinf(progress.best_auc) else by_area
+    return f"step {progress.best_step} of {progress.step}, {measured}"
 
 
 def export_run(
@@ -275,9 +291,10 @@ def export_run(
         "data_sha256": progress.data_sha256,
         "step": progress.best_step,
     }
-    metrics = {"validation_distance": (progress.best_distance, 0.0), **_headline(folder, provenance)}
-    if math.isinf(progress.best_distance):  # stopped before the first validation
-        del metrics["validation_distance"]
+    validated = {"validation_distance": progress.best_distance, "validation_auc": progress.best_auc}
+    # infinite: stopped before the first validation, or not measured
+    metrics = {name: (value, 0.0) for name, value in validated.items() if math.isfinite(value)}
+    metrics |= _headline(folder, provenance)
     options = {} if batch is None else {"batch": batch}
     try:
         FORMATS[format](generator, out, data=config.data, provenance=provenance, metrics=metrics, **options)

@@ -21,8 +21,10 @@ from hepgan.files import write_text
 from hepgan.models import MODELS
 from hepgan.objectives import OBJECTIVES, chosen
 from hepgan.progress import stage
+from hepgan.training.classifiers import FEWEST_EVENTS, ValidationClassifiers
 from hepgan.training.events import RunEvents, data_contents, represented, shared_cache
 from hepgan.training.run_folder import RunFolder
+from hepgan.training.selection import Validation
 from hepgan.training.state import RunState
 from hepgan.training.validation import ValidationDistance
 from hepgan.training.workers import ALONE, Workers
@@ -39,14 +41,14 @@ class Run:
         folder: The run folder, which holds the configuration.
         state: All that changes while it trains.
         events: The training part of the data; batches are on the device.
-        distance: Distance to the validation part of the data.
+        validation: Measures a generator on the validation part of the data.
     """
 
     config: Config
     folder: RunFolder
     state: RunState
     events: TrainingEvents
-    distance: ValidationDistance
+    validation: Validation
 
     def batch(self) -> TensorEvents:
         """Draw the next batch, or the rows of it that this worker computes."""
@@ -148,17 +150,26 @@ def set_up(
     with stage("preparing the events"):
         training = represented(events, config, state)
     with stage("preparing the validation"):
-        distance = ValidationDistance(
-            events.reference,
-            state.average,
-            kind=config.data.kind,
-            threshold=config.evaluation.threshold,
-            workers=workers,
-        )
+        validation = _validation(config, events, state)
     if workers.is_first:
         folder.path.mkdir(parents=True, exist_ok=True)
         write_text(folder.config, configuration.dump(config))
-    return Run(config, folder, state, training, distance)
+    return Run(config, folder, state, training, validation)
+
+
+def _validation(config: Config, events: RunEvents, state: RunState) -> Validation:
+    """Prepare what ``training.select`` asks for."""
+    generator, reference, kind = state.average, events.reference, config.data.kind
+    threshold, workers = config.evaluation.threshold, state.workers
+    distance = ValidationDistance(reference, generator, kind=kind, threshold=threshold, workers=workers)
+    if config.training.select == "distance":
+        return Validation(distance)
+    return Validation(
+        distance,
+        ValidationClassifiers(
+            events.start, reference, generator, kind=kind, threshold=threshold, workers=workers
+        ),
+    )
 
 
 def _of_all(state: RunState | None, config: Config, events: TensorEvents, workers: Workers) -> RunState:
@@ -219,6 +230,11 @@ def _check(config: Config, events: RunEvents) -> None:
         raise ConfigError(
             f"training.batch_size: expected at most the number of training events, {len(events.training)}, got "
             f"{config.training.batch_size}; make it smaller or give more files"
+        )
+    if config.training.select == "classifier" and len(events.reference) < FEWEST_EVENTS:
+        raise ConfigError(
+            f"training.select: expected at least {FEWEST_EVENTS} validation events for 'classifier', got "
+            f"{len(events.reference)}; raise data.validation or give more files, or choose 'distance'"
         )
     if not objective.signed and (events.start.weights < 0).any():
         signed = ", ".join(repr(key) for key, row in OBJECTIVES.items() if row.signed)

@@ -22,7 +22,7 @@ from hepgan.models.network import in_half
 from hepgan.models.spectral_norm import normalise_spectrum
 from hepgan.objectives import chosen
 from hepgan.training import checkpoint
-from hepgan.training.validation import ValidationDistance
+from hepgan.training.selection import Validation
 from hepgan.training.workers import ALONE, Workers
 
 __all__ = ["Networks", "RunProgress", "RunState", "SavedState"]
@@ -83,12 +83,13 @@ class RunProgress:
     Attributes:
         step: Number of steps done.
         elapsed: Seconds of training.
-        best_distance: Smallest validation distance so far.
-        best_step: Its step.
+        best_distance: Validation distance of the selected step: the smallest so far, unless classifiers select.
+        best_auc: Smallest mean area of the classifiers so far; infinite without classifiers.
+        best_step: The selected step.
         data_sha256: Digest of the training files.
         data_files: Digest of each training file by its name; empty in checkpoints of version 0.1.
         device: Type of the device, cpu or cuda, which decides on the random numbers.
-        unvalidated: Numbers to log with the distance of this step, if that is still to be computed; else None.
+        unvalidated: Numbers to log with those of the validation of this step, if it is still to come; else None.
         drawn: Number of events in all batches so far, from which a stream from a cache goes on.
         streamed: Whether the events are streamed from a cache, which decides on the batches.
     """
@@ -96,6 +97,7 @@ class RunProgress:
     step: int = 0
     elapsed: float = 0.0
     best_distance: float = math.inf
+    best_auc: float = math.inf
     best_step: int = 0
     data_sha256: str
     data_files: dict[str, str] = field(default_factory=dict)
@@ -323,24 +325,25 @@ class RunState(RunProgress):
                 "objective.penalty, and train anew with another --out"
             )
 
-    def validate(self, distance: ValidationDistance, *, stopped: Sized = ()) -> float | None:
-        """Distance of the averaged generator to the validation events; keep its weights if it is the smallest.
+    def validate(self, validation: Validation, *, stopped: Sized = ()) -> dict[str, float] | None:
+        """Measure the averaged generator; keep its weights if it is the best so far.
 
         Args:
-            distance: The distance.
+            validation: Gives the distance, and areas of classifiers, the mean of which selects then.
             stopped: Ends the computation as soon as it is not empty.
 
         Returns:
-            The distance; None if it was stopped.
+            Numbers to log; None if it was stopped.
         """
-        value = distance(self.average, stopped=stopped)
-        if value is None:
+        numbers = validation(self.average, stopped=stopped)
+        if numbers is None:
             return None
-        if value < self.best_distance:
-            self.best_distance, self.best_step = value, self.step
+        distance, auc = numbers["distance"], numbers.get("auc", math.inf)
+        if auc < self.best_auc if "auc" in numbers else distance < self.best_distance:
+            self.best_distance, self.best_auc, self.best_step = distance, auc, self.step
             self._keep_as_best()
         self.unvalidated = None
-        return value
+        return numbers
 
     def _keep_as_best(self) -> None:
         self.best = {key: weights.detach().clone() for key, weights in self.average.state_dict().items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sized
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from hepgan.training.showers import ShowerObservables
 from hepgan.training.tracks import TrackObservables
 from hepgan.training.workers import ALONE, Workers
 
-__all__ = ["OBSERVABLES", "Observables", "ValidationDistance"]
+__all__ = ["OBSERVABLES", "Observables", "Reference", "ValidationDistance"]
 
 _PROJECTIONS = 64
 
@@ -42,6 +43,47 @@ OBSERVABLES: dict[str, Callable[..., Observables]] = {
     TRACKS.name: TrackObservables,
 }
 """Observables by the name of the kind of data; made from reference, generator and ``threshold=``."""
+
+
+class Reference:
+    """Events to compare with, and the latent numbers from which a generator makes events at the same conditions.
+
+    Args:
+        events: N events.
+        generator: Any generator of the run.
+        seed: Fixes the latent numbers, so that checkpoints are compared on equal terms.
+        workers: Workers that generate together; each has the same events.
+    """
+
+    def __init__(self, events: TensorEvents, generator: Any, *, seed: int, workers: Workers = ALONE) -> None:
+        self.events, self.workers = events, workers
+        latent_rng = torch.Generator().manual_seed(seed)
+        self.latent = torch.randn(len(events), generator.n_latent, generator=latent_rng)
+
+    @torch.no_grad()
+    def generated(
+        self, generator: Any, *, batch_size: int = 2000, stopped: Sized = ()
+    ) -> TensorEvents | None:
+        """Events of a generator at these conditions, with these weights, generated `batch_size` at once.
+
+        Returns:
+            N events; None as soon as `stopped` is not empty, of any worker.
+        """
+        outputs = [
+            torch.zeros_like(output, memory_format=torch.contiguous_format) for output in self.events.outputs
+        ]
+        for first in range(0, len(self.events), batch_size * self.workers.size):
+            if self.workers.largest(len(stopped))[0]:
+                return None
+            start = first + batch_size * self.workers.rank
+            rows = slice(start, start + batch_size)
+            condition = self.events.condition[rows]
+            if not len(condition):
+                continue
+            generated = generator(condition, self.latent[rows].to(condition.device))
+            for output, part in zip(outputs, generated, strict=True):
+                output[rows] = part
+        return replace(self.events, outputs=tuple(map(self.workers.sum, outputs)))
 
 
 class ValidationDistance:
@@ -72,7 +114,7 @@ class ValidationDistance:
         seed: int = 0,
         workers: Workers = ALONE,
     ) -> None:
-        self.reference, self.workers = reference, workers
+        self.reference = Reference(reference, generator, seed=seed, workers=workers)
         with torch.no_grad():
             self.observables = OBSERVABLES[kind.name](reference, generator, threshold=threshold)
             observed = self.observables(*reference.outputs)
@@ -82,8 +124,6 @@ class ValidationDistance:
         self.directions = np.concatenate([np.eye(n), directions / np.linalg.norm(directions, axis=0)], 1)
         self.weights = reference.weights.cpu().numpy()
         self.target = self._projected(observed)
-        latent_rng = torch.Generator().manual_seed(seed)
-        self.latent = torch.randn(len(reference), generator.n_latent, generator=latent_rng)
 
     def _projected(self, observed: Tensor) -> NDArray[np.float64]:
         """Observables (N, F) along each axis and each random direction, (N, F + 64)."""
@@ -110,26 +150,11 @@ class ValidationDistance:
                 distances.append(wasserstein(a, b, sample_weights=weights, reference_weights=weights)[0])
         return float(np.mean(distances))
 
-    @torch.no_grad()
     def __call__(self, generator: Any, *, batch_size: int = 2000, stopped: Sized = ()) -> float | None:
         """Distance of a generator's events at the reference's conditions, generated `batch_size` at once.
 
         Returns:
             The distance; None as soon as `stopped` is not empty, of any worker.
         """
-        outputs = [
-            torch.zeros_like(output, memory_format=torch.contiguous_format)
-            for output in self.reference.outputs
-        ]
-        for first in range(0, len(self.reference), batch_size * self.workers.size):
-            if self.workers.largest(len(stopped))[0]:
-                return None
-            start = first + batch_size * self.workers.rank
-            rows = slice(start, start + batch_size)
-            condition = self.reference.condition[rows]
-            if not len(condition):
-                continue
-            generated = generator(condition, self.latent[rows].to(condition.device))
-            for output, part in zip(outputs, generated, strict=True):
-                output[rows] = part
-        return self.between(*map(self.workers.sum, outputs))
+        sample = self.reference.generated(generator, batch_size=batch_size, stopped=stopped)
+        return None if sample is None else self.between(*sample.outputs)

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from hepgan.metrics import area_under_curve, single_feature_auc, two_sample_test
-from hepgan.metrics.classifier import correlated_groups
+from hepgan.metrics.classifier import boosting, correlated_groups
 
 
 @pytest.fixture
@@ -201,3 +201,14 @@ def test_bad_samples(rng):
         two_sample_test(x, x, rng=rng, importances=True, groups=[[0], [1, 2]])
     with pytest.raises(ValueError, match=r"expected columns from 0 to 1 in each group, got \[\]"):
         two_sample_test(x, x, rng=rng, importances=True, groups=[[]])
+
+
+def test_boosting_scores_other_events(rng):
+    x, y = rng.normal(size=(2, 2000, 2))
+    y[:, 0] += 1.0
+    weights = np.where(rng.random(2000) < 0.1, -1.0, 1.0)  # their magnitudes train
+    score = boosting((y, weights), (x, np.ones(2000)), rng=np.random.default_rng(1))
+    others, shifted = rng.normal(size=(2, 2000, 2))
+    shifted[:, 0] += 1.0
+    optimum = norm.cdf(1 / np.sqrt(2))
+    assert optimum - 0.04 < area_under_curve(score(shifted), score(others))[0] < optimum + 0.04

@@ -4,7 +4,8 @@ import torch
 from scipy.special import xlogy
 from scipy.stats import norm
 
-from hepgan.metrics.network import network_test
+from hepgan.metrics import area_under_curve
+from hepgan.metrics.network import network_test, trained_network
 
 QUICK = {"width": 32, "depth": 2, "epochs": 25, "batch_size": 200}
 
@@ -160,3 +161,29 @@ def test_cuda_agrees(rng):
         network_test(y, x, rng=np.random.default_rng(2), device=name, **QUICK).auc for name in ("cpu", "cuda")
     )
     assert device[0] == pytest.approx(host[0], abs=host[1])
+
+
+def test_a_network_trained_in_seconds_sees_a_correlation_in_other_events(rng):
+    def drawn(correlation):
+        mixing = np.linalg.cholesky(np.array([[1, correlation], [correlation, 1]]))
+        return 100 + 20 * rng.normal(size=(3000, 2)) @ mixing.T
+
+    ones = np.ones(3000)
+    score = trained_network((drawn(0.9), ones), (drawn(0.0), -ones), rng=np.random.default_rng(1))
+    assert area_under_curve(score(drawn(0.9)), score(drawn(0.0)))[0] > 0.75
+    assert area_under_curve(score(drawn(0.9)), score(drawn(0.9)))[0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_constant_feature_and_an_early_end_do_not_hurt_the_network(rng):
+    x, y = rng.normal(size=(2, 600, 2))
+    x[:, 1] = y[:, 1] = 3.0
+    done = []
+    score = trained_network((x, np.ones(600)), (y, np.ones(600)), rng=rng, epochs=2, step=done.append)
+    assert done == [1, 2]
+    assert np.isfinite(score(np.array([[0.0, 3.0], [1e9, -1e9]]))).all()
+
+    def stop(_):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        trained_network((x, np.ones(600)), (y, np.ones(600)), rng=rng, step=stop)

@@ -30,7 +30,7 @@ def test_a_restored_state_goes_on_as_the_one_that_was_saved(name, tmp_path, requ
     settings = build()
     run = set_up(settings, tmp_path / "run", resume=False, progress=False)
     state = run.state
-    state.validate(run.distance)
+    state.validate(run.validation)
     step(run, state)
     step(run, state)
     state.save(run.folder.checkpoint)
@@ -54,7 +54,8 @@ def test_the_best_weights_are_those_of_the_smallest_distance(plain_tracks, tmp_p
     for distance, step_number in ((0.3, 0), (0.4, 1), (0.2, 2), (0.2, 3)):
         state.step = step_number
         state.average.network.last.bias.data.fill_(step_number)
-        assert state.validate(lambda _, stopped, distance=distance: distance) == distance
+        numbers = {"distance": distance}
+        assert state.validate(lambda _, stopped, numbers=numbers: numbers) == numbers
         assert (state.best_step, state.best_distance) == ((0, 0.3) if step_number < 2 else (2, 0.2))
     assert torch.equal(state.best["network.last.bias"], torch.full_like(first, 2))
 

@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import uproot
 
@@ -35,6 +36,7 @@ from hepgan.inference.generator import Generator
 from hepgan.inference.metadata import KEY, open_model
 from hepgan.inference.shipped import FOLDER
 from hepgan.report.cards import Card, Recheck, Training, disagreements, markdown
+from hepgan.report.writing import within_range
 from hepgan.toys.writer import write as write_toy
 from hepgan.training.run_folder import RunFolder, load_generator
 
@@ -72,7 +74,7 @@ class Model:
     failures: tuple[str, ...] = ()
 
 
-CALOGAN = "80 times 2 mm lead and 4 mm liquid argon in three layers of 504 cells (CaloGAN's calorimeter)"
+CALOGAN = "CaloGAN's lead and liquid-argon calorimeter (3 layers, 504 cells)"
 GEANT4 = "simulated for this project with Geant4 {version}, electromagnetic physics only (data/README.md)"
 PARAMETRISED = "bremsstrahlung is parametrised, and single Coulomb scattering without recoil ions"
 OTHERS = (
@@ -105,7 +107,7 @@ def _tracks(species: str) -> Recheck:
 
 MODELS = {
     "eplus": Model(
-        f"positrons at normal incidence in {CALOGAN}",
+        f"e+ at normal incidence in {CALOGAN}",
         "eplus.toml",
         f"Positrons {GEANT4.format(version='11.4.0')}.",
         _showers("eplus_test.root"),
@@ -121,7 +123,7 @@ MODELS = {
         (EMPTY,),
     ),
     "eplus_angle": Model(
-        f"positrons of any direction and impact point in {CALOGAN}",
+        f"e+ of any direction and impact point in {CALOGAN}",
         "eplus_angle.toml",
         f"Positrons {GEANT4.format(version='11.2.2')}; {PARAMETRISED}.",
         _showers("eplus_angle_test.root"),
@@ -130,7 +132,7 @@ MODELS = {
     ),
     **{
         name: Model(
-            f"five RICH log-likelihood differences of {words} in a toy RICH",
+            f"five log-likelihood differences (DLL) of {words} in a toy RICH",
             "rich.toml",
             f"Tracks of {words} in the toy RICH of this project, `hepgan toy rich` (hepgan/toys/rich.py).",
             _tracks(species),
@@ -150,7 +152,7 @@ MODELS = {
 
 
 def events_of(check: Recheck, generator: Generator, *, fresh: int = 0) -> Events:
-    """Reference events of a recheck, as the model reads them.
+    """Reference events of a recheck, as the model reads them, inside its trained range.
 
     Args:
         check: Which ones.
@@ -158,11 +160,12 @@ def events_of(check: Recheck, generator: Generator, *, fresh: int = 0) -> Events
         fresh: Added to the seed of a toy: other numbers give other events.
     """
     if not check.sample.startswith("toy "):
-        return read(generator.data, files=[str(ROOT / check.sample)])[slice(check.events)]
+        events = read(generator.data, files=[str(ROOT / check.sample)])
+        return within_range(generator, events[np.arange(min(check.events, len(events)))])
     with tempfile.TemporaryDirectory() as folder:
         path, toy = Path(folder) / "toy.root", check.sample.removeprefix("toy ")
         write_toy(toy, path, n=check.events, seed=check.seed + fresh, **check.options)
-        return read(generator.data, files=[str(path)])
+        return within_range(generator, read(generator.data, files=[str(path)]))
 
 
 def remeasured(check: Recheck, generator: Generator, *, seed: int, fresh: int = 0) -> dict[str, Number]:

@@ -156,7 +156,7 @@ def markdown(card: Card, metadata: Metadata, *, size: int) -> str:
         "## Training",
         training.data,
         f"```sh\n{training.command}\n```",
-        f"<details><summary>The complete configuration</summary>\n\n```toml\n{training.config}```\n\n</details>",
+        f"The complete configuration is in `{card.name}.json`.",
         "## Quality",
         f"Against {card.events} {card.reference}. ± is one standard deviation; the floor is the same number between "
         "two halves of these events, which have half as many and scatter more.",

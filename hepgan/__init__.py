@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         load,
         prepare,
         read,
+        reference_models,
         train,
     )
 
@@ -62,6 +63,7 @@ __all__ = [
     "load",
     "prepare",
     "read",
+    "reference_models",
     "train",
 ]
 

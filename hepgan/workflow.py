@@ -31,6 +31,7 @@ __all__ = [
     "load",
     "prepare",
     "read",
+    "reference_models",
     "train",
 ]
 
@@ -140,7 +141,7 @@ def evaluate(
     """Compare a generator with full simulation that its training never saw: ``metrics.json`` and ``report.html``.
 
     Args:
-        model: A run folder or an exported file.
+        model: A run folder, an exported file, or the name of a reference model.
         data: ROOT files of reference events; default: the events that the run set aside.
         out: Folder of the report; default: ``report`` in the run folder, ``<name>-report`` beside a file.
         settings: Changes of keys, such as ``{"evaluation.fast": True}``. The split into training and held-out events
@@ -296,7 +297,7 @@ def load(model: str | Path, *, threads: int = 1) -> Generator:
     """Open a generator; needs no torch, unless a run folder has a checkpoint that is newer than its ``model.onnx``.
 
     Args:
-        model: A run folder or an exported file.
+        model: A run folder, an exported file, or the name of a reference model.
         threads: Threads of ONNX Runtime; 1 leaves the cores to the caller.
 
     Returns:
@@ -327,7 +328,7 @@ def check(
     """Test an exported file: reference vectors, rows one by one against all at once, operators, physics.
 
     Args:
-        model: A run folder or an exported file.
+        model: A run folder, an exported file, or the name of a reference model.
         target: Also look for what this program would refuse in the file; it is not run.
         geometry: Also compare the cells of the model with those of this file: a geometry file (TOML, binning XML, ROOT
             file that carries one), a configuration, or another model.
@@ -375,7 +376,7 @@ def generate(
     """Generate in bulk into ROOT files with the names of the training file; memory does not grow with `n`.
 
     Args:
-        model: A run folder or an exported file.
+        model: A run folder, an exported file, or the name of a reference model.
         out: The file; it appears when it is complete.
         n: Number of showers or tracks; default: as many as `conditions_from` has.
         conditions: For each condition a value, a range (low, high) to draw from, or the name of a category.
@@ -487,6 +488,23 @@ def inspect(path: str | Path, *, progress: bool = False) -> Report:
     return summarise(path, progress=progress)
 
 
+def reference_models() -> dict[str, Path]:
+    """The models that come with hepgan, trained and measured: ``hepgan models card NAME`` describes one.
+
+    Returns:
+        The exported file of each by its name, which `load`, `check`, `generate` and `evaluate` take as well.
+
+    Example:
+        >>> path = hepgan.reference_models()["eplus"]
+        >>> showers = hepgan.load("eplus").generate(incident_energy=[10, 20], seed=1)
+        >>> showers["layer_0"].shape
+        (2, 3, 96)
+    """
+    from hepgan.inference.shipped import reference_models as shipped
+
+    return shipped()
+
+
 def _files(files: Sequence[str | Path] | str | Path) -> list[str]:
     return expand([files] if isinstance(files, (str, Path)) else [*files])
 
@@ -500,7 +518,7 @@ def _configuration(config: str | Path | Config, settings: Settings) -> Config:
 
 
 def _model_file(path: Path) -> Path:
-    """The ONNX file of a run folder, exported now if the run was killed before; or the file itself."""
+    """The ONNX file of a run folder, exported now if the run was killed before; or the file or name itself."""
     if not path.is_dir():
         return path
     model, state = path / "model.onnx", path / "checkpoint" / "state.safetensors"

@@ -3,10 +3,10 @@
 Usage:
     python scripts/make_samples.py SOURCE_FOLDER [OUT_FOLDER]
 
-SOURCE_FOLDER holds ``eplus_train.root``, ``eplus_test.root``, ``eplus_hits.root``, ``eplus_angle_train.root`` and
-``wsi_train.root``. The first events of each file are copied with all branches and compressed with LZMA, which gives the
-smallest files that the standard builds of Python and ROOT can read. The size and the sha256 of each file are printed
-for ``data/README.md``.
+SOURCE_FOLDER holds ``eplus_train.root``, ``eplus_test.root``, ``eplus_hits.root``, ``gamma_test.root``,
+``eplus_angle_train.root``, ``eplus_angle_test.root`` and ``wsi_train.root``. The first events of each file are copied
+with all branches and compressed with LZMA, which gives the smallest files that the standard builds of Python and ROOT
+can read. The size and the sha256 of each file are printed for ``data/README.md``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,23 @@ TREE = "showers"
 SAMPLES = (  # source, result, number of events, title of the tree (the units)
     ("eplus_train.root", "eplus.root", 12_000, "e+ showers: incident_energy GeV, layers and overflow MeV"),
     ("eplus_test.root", "eplus_test.root", 3_000, "e+ showers: incident_energy GeV, layers and overflow MeV"),
+    (
+        "gamma_test.root",
+        "gamma_test.root",
+        1_500,
+        "gamma showers: incident_energy GeV, layers and overflow MeV",
+    ),
     ("eplus_hits.root", "eplus_hits.root", 500, "e+ shower hits: incident_energy GeV, hit_energy MeV"),
     (
         "eplus_angle_train.root",
         "eplus_angle.root",
         4_000,
+        "e+ showers: incident_energy GeV, theta and phi rad, x0 and y0 mm, layers and overflow MeV",
+    ),
+    (
+        "eplus_angle_test.root",
+        "eplus_angle_test.root",
+        1_500,
         "e+ showers: incident_energy GeV, theta and phi rad, x0 and y0 mm, layers and overflow MeV",
     ),
     ("wsi_train.root", "wsi.root", 850, "e- shower hits: incident_energy GeV, hit_energy and overflow MeV"),

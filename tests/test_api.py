@@ -33,6 +33,7 @@ SIGNATURES = {
     "prepare": "(config, out, *, workers=None, scheduler='', settings=(), progress=True)",
     "read": "(files, config, *, settings=(), progress=False)",
     "inspect": "(path, *, progress=False)",
+    "reference_models": "()",
 }
 ERRORS = {
     "HepganError": Exception,
@@ -122,7 +123,10 @@ def folder(tmp_path_factory):
         yield folder
 
 
-ORDER = ("prepare", "train", "evaluate", "compare", "export", "load", "check", "generate", "read", "inspect")
+ORDER = (
+    *("prepare", "train", "evaluate", "compare", "export", "load", "check", "generate", "read", "inspect"),
+    "reference_models",
+)
 
 
 def test_examples_of_the_docstrings_run(folder, monkeypatch):

@@ -21,6 +21,7 @@ sort_commands(
         "export",
         "check",
         "generate",
+        "models",
         "toy",
     ),
     "benchmark",

@@ -44,7 +44,12 @@ def _conclude(result: Results, *, limits: dict[str, float], format_: str) -> Non
 
 @app.command(epilog="Example: hepgan evaluate runs/first --data data/eplus_test.root")
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="RUN_or_MODEL.onnx", help="run folder or exported model")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_or_MODEL.onnx", help="run folder, exported model, or name of a reference model"
+        ),
+    ],
     data: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE.root", help="reference events; default: the held-out ones"),

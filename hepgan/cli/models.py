@@ -1,4 +1,4 @@
-"""``hepgan export``, ``hepgan check`` and ``hepgan generate``: the exported file."""
+"""``hepgan export``, ``check`` and ``generate``: the exported file; ``hepgan models``: those that come with hepgan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hepgan.cli.app import app
 from hepgan.cli.options import Compression, Model
 from hepgan.trees import COMPRESSION
 
-__all__ = ["check", "export", "generate"]
+__all__ = ["check", "export", "generate", "models"]
 
 
 @app.command(epilog="Example: hepgan export runs/first --out showers.onnx")
@@ -156,3 +156,74 @@ def generate(
         resume=resume,
     )
     typer.echo(str(written))
+
+
+@app.command(epilog="Example: hepgan models path eplus")
+def models(
+    action: Annotated[
+        Literal["list", "path", "card"],
+        typer.Argument(
+            help="list: a table; path: the file of NAME, for scripts; card: what NAME is and can do"
+        ),
+    ],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="of path and card")] = None,
+    format_: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="of list and card: to read, or JSON")
+    ] = "text",
+) -> None:
+    """List the reference models: trained, measured, ready to generate with, by NAME where a MODEL.onnx is expected."""
+    from hepgan.inference.shipped import reference_model
+
+    if action == "list":
+        if name is not None:
+            raise ValueError(
+                f"models list: expected no NAME, got {name!r}; hepgan models card {name} shows one"
+            )
+        _list_models(format_)
+        return
+    if name is None:
+        raise ValueError(
+            f"models {action}: expected the NAME of a model, got none; hepgan models list has them"
+        )
+    path = reference_model(name)
+    if action == "path":
+        typer.echo(str(path))
+    else:
+        card = path.with_suffix(".md" if format_ == "text" else ".json")
+        typer.echo(card.read_text(encoding="utf-8"), nl=False)
+
+
+def _list_models(format_: str) -> None:
+    """Print the reference models as a table, or as JSON."""
+    import json
+
+    from hepgan.evaluation.verdict import format_measurement
+    from hepgan.inference.metadata import open_model
+    from hepgan.inference.shipped import reference_models
+    from hepgan.report import tables
+    from hepgan.report.cards import read_card
+
+    entries, lines = [], []
+    for name, path in reference_models().items():
+        card, conditions = read_card(name), open_model(path).metadata.conditions
+        size, auc = path.stat().st_size, card.auc
+        ranges = "; ".join(f"{c.name} {c.expected.removesuffix(' (the trained range)')}" for c in conditions)
+        area = f"{format_measurement(auc.measurement)} ({format_measurement(auc.floor)})"
+        lines.append((name, card.what, ranges, f"{size / 1e6:.1f} MB", area))
+        entries.append(
+            {
+                "name": name,
+                "what": card.what,
+                "path": str(path),
+                "bytes": size,
+                "conditions": [
+                    c.model_dump(include={"name", "unit", "range", "categories"}) for c in conditions
+                ],
+                "auc": auc.model_dump(include={"value", "uncertainty", "floor"}),
+            }
+        )
+    if format_ == "json":
+        typer.echo(json.dumps(entries, indent=1))
+        return
+    headings = ("name", "what", "conditions", "size", "classifier AUC (floor)")
+    tables.console().print(tables.plain("reference models", headings, lines))

@@ -63,7 +63,13 @@ Compression = Annotated[
         metavar="NAME[:LEVEL]", help="of the file: zstd (fast), lzma (small), lz4, zlib, or none; zstd:5"
     ),
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="exported model, or a run folder")]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL.onnx",
+        help="exported model, run folder, or name of a reference model (hepgan models list)",
+    ),
+]
 
 
 def joined(

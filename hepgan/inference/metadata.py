@@ -21,7 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from hepgan.config import KINDS, DataConfig
 from hepgan.errors import ModelFileError, NotFoundError
+from hepgan.files import near
 from hepgan.geometry import CaloLayer, Calorimeter, Coordinates
+from hepgan.inference.shipped import reference_models
 
 __all__ = [
     "KEY",
@@ -320,7 +322,8 @@ def open_model(path: str | Path) -> ModelFile:
     """Read an exported file and check its description and digests.
 
     Args:
-        path: The file, or a run folder with a ``model.onnx``.
+        path: The file, a run folder with a ``model.onnx``, or the name of a reference model; a file or folder of that
+            name comes first.
 
     Raises:
         NotFoundError: If there is no such file.
@@ -330,9 +333,13 @@ def open_model(path: str | Path) -> ModelFile:
     if path.is_dir():
         path = path / "model.onnx"
     if not path.is_file():
-        raise NotFoundError(
-            f"model not found: {path}; name a .onnx file or a run folder that holds model.onnx"
-        )
+        models = reference_models()
+        if str(path) not in models:
+            raise NotFoundError(
+                f"model not found: {path}; name a .onnx file, a run folder that holds model.onnx, or a reference "
+                f"model: {near(str(path), models)}"
+            )
+        path = models[str(path)]
     content = path.read_bytes()
     model = _parsed(path, content)
     metadata = _described(path, model)

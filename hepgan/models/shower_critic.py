@@ -169,7 +169,10 @@ class CaloCritic(nn.Module):
             context = generator.condition_scaling(events.condition)
             real = events.represented[0] if events.represented else represent(*events.outputs)
             real = real.T.contiguous().T
-        fake = lambda latent: represent(*generator(events.condition, latent))  # noqa: E731
+
+        def fake(latent: Tensor) -> Tensor:
+            return represent(*generator(events.condition, latent))
+
         return CriticView(context, real, fake, blocks=self.representation.blocks)
 
     def represented(self, generator: CaloGenerator, events: TensorEvents) -> tuple[Tensor, ...]:
@@ -233,7 +236,7 @@ class CaloCritic(nn.Module):
     def forward(self, x: Tensor, context: Tensor, *, step: Step = activated) -> Tensor:
         """Score (B, F) representations in (B, n_context) contexts: (B, S); `step` applies the layers."""
         shown, layers = self.representation, self.calorimeter.layers
-        seen, components = torch.split(x.T.contiguous(), shown.blocks)
+        seen, components = torch.split(x.T.contiguous(), list(shown.blocks))
         _, *logs, _ = torch.split(
             seen, [shown.n_global, *(layer.n_cells for layer in layers), shown.n_shapes]
         )

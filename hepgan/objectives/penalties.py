@@ -138,7 +138,7 @@ def linear_gradient_penalty(
 
 def _lengths(slope: Tensor, blocks: Sequence[int]) -> Tensor:
     """Lengths (K, B) of each of K blocks of (B, F) slopes."""
-    parts = slope.flatten(1).split(list(blocks), 1) if blocks else [slope.flatten(1)]
+    parts = torch.split(slope.flatten(1), list(blocks), 1) if blocks else [slope.flatten(1)]
     return torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts])
 
 

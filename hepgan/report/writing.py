@@ -46,7 +46,7 @@ from hepgan.trees import cluster_rows, tree_file
 if TYPE_CHECKING:
     from hepgan.inference.generator import Generator
 
-__all__ = ["compare_events", "evaluate_events"]
+__all__ = ["compare_events", "evaluate_events", "within_range"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -225,7 +225,12 @@ def _write_weights(path: Path, weights: Array, sample: Sample, setup: Setup[Any]
         tree.extend(columns)
 
 
-def _within_range(model: Generator, reference: Events) -> Events:
+def _name(path: Path) -> str:
+    """What to call a model: its run folder, or the file."""
+    return path.parent.name if path.stem == "model" and path.parent.name else path.stem
+
+
+def within_range(model: Generator, reference: Events) -> Events:
     """The events of the reference inside the trained range of every condition.
 
     Raises:
@@ -290,7 +295,7 @@ def evaluate_events(
     """
     target = _weights_file(weights, config)
     rng = np.random.default_rng(seed)
-    inside = _within_range(model, reference)
+    inside = within_range(model, reference)
     setup = SETUPS[model.data.kind.name].of(
         model.data, config, paired=True, reference=reference, calorimeter=lambda: model.calorimeter
     )
@@ -298,7 +303,7 @@ def evaluate_events(
     path = Path(model.path)
     output = _Output(
         folder=Path(out),
-        title=f"Fast simulation against its reference: {path.parent.name or path.stem}",
+        title=f"Fast simulation against its reference: {_name(path)}",
         seed=seed,
         provenance={
             "model": {"file": path.name, **model.metadata.provenance},

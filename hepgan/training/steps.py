@@ -87,19 +87,20 @@ def _penalty(
     cost: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Gradient penalty of the critic's witness; `other` are the scores of the last set of generated events."""
-    critic, context = state.critic, view.context
-    events, rest = (
-        (view.real, fake, weights),
-        {"rng": state.noise_rng, "at": at, "cost": cost, "blocks": view.blocks},
-    )
+    critic, context, rng = state.critic, view.context, state.noise_rng
+    events = view.real, fake, weights
     if objective.witness is not first_score:
-        return gradient_penalty(lambda x: objective.witness(critic(x, context), other), *events, **rest)
+
+        def witness(x: Tensor) -> Tensor:
+            return objective.witness(critic(x, context), other)
+
+        return gradient_penalty(witness, *events, rng=rng, at=at, cost=cost, blocks=view.blocks)
 
     def traced(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         scores, along = critic.traced(x, context)
         return scores[:, 0], along
 
-    return linear_gradient_penalty(traced, *events, **rest)
+    return linear_gradient_penalty(traced, *events, rng=rng, at=at, cost=cost, blocks=view.blocks)
 
 
 def generator_step(

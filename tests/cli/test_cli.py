@@ -86,6 +86,57 @@ def demo_run(tmp_path_factory):
     return folder, result.stdout
 
 
+def test_models_are_listed_and_found():
+    listed = run("models", "list")
+    assert listed.exit_code == 0
+    entries = json.loads(run("models", "list", "--format", "json").stdout)
+    assert {"eplus", "gamma", "eplus_angle", "rich_k"} < {entry["name"] for entry in entries}
+    for entry in entries:
+        path = run("models", "path", entry["name"]).stdout
+        assert path == entry["path"] + "\n"
+        assert Path(entry["path"]).stat().st_size == entry["bytes"]
+        assert entry["conditions"][0]["range"][0] > 0
+        assert 0.4 < entry["auc"]["floor"]["value"] < 0.6
+        line = next(line for line in listed.stdout.splitlines() if f" {entry['name']} " in line)
+        assert entry["what"] in line
+        assert f"{entry['conditions'][0]['name']} {entry['conditions'][0]['range'][0]:g} to" in line
+    assert run("models", "card", "gamma").stdout.startswith("# gamma: photons")
+    assert json.loads(run("models", "card", "gamma", "--format", "json").stdout)["name"] == "gamma"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["path"], "models path: expected the NAME of a model, got none; hepgan models list has them"),
+        (["card", "gama"], "reference model 'gama': there is none of this name; did you mean 'gamma'"),
+        (["list", "gamma"], "models list: expected no NAME, got 'gamma'"),
+        (["show"], "'show' is not one of 'list', 'path', 'card'"),
+    ],
+)
+def test_models_refuses(words, message):
+    assert message in refused("models", *words)
+
+
+def test_a_reference_model_generates_by_its_name(tmp_path):
+    out = tmp_path / "fast.root"
+    result = run("generate", "eplus", "-n", 20, "--condition", "incident_energy=10", "--out", out)
+    assert result.exit_code == 0, result.output
+    with uproot.open(out) as file:
+        cells = file["showers"]["layer_1"].array(library="np")
+    assert cells.shape == (20, 12, 12)
+    assert run("check", "rich_k").exit_code == 0
+    assert "did you mean 'eplus'" in refused("check", "e_plus")
+
+
+@without_figures()
+def test_a_reference_model_is_evaluated_beside_the_caller(tmp_path, monkeypatch):
+    assert "an exported model does not hold the split" in refused("evaluate", "eplus")
+    monkeypatch.chdir(tmp_path)
+    result = run("evaluate", "eplus", "--data", ROOT / "data" / "eplus_test.root", *settings())
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "eplus-report" / "metrics.json").is_file()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example(name):
     result = run(name, "--help")
@@ -96,7 +147,7 @@ def test_help_shows_an_example(name):
 def test_commands_are_those_of_the_contract():
     assert list(COMMANDS) == [
         *("demo", "inspect", "convert", "prepare", "train", "tune", "evaluate", "compare", "export", "check"),
-        *("generate", "toy", "benchmark"),
+        *("generate", "models", "toy", "benchmark"),
     ]
 
 

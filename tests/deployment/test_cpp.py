@@ -16,6 +16,7 @@ from hepgan.data.reading import read
 from hepgan.exporting.onnx import write
 from hepgan.inference.bulk import generate
 from hepgan.inference.generator import Generator
+from hepgan.inference.shipped import reference_models
 
 BUILD = ROOT / "build" / "cpp"
 
@@ -136,6 +137,19 @@ def test_check_describes_and_tests(built: Path, calo: Generator, rich: Generator
     done = run(built / "hepgan-check", altered, environment=environment)
     assert done.returncode == 2
     assert "the graph was altered" in done.stderr
+
+
+def test_reference_models_shoot_without_a_training(built: Path, shoot: Run) -> None:
+    models = reference_models()
+    assert models
+    for name, path in models.items():
+        done = run(built / "hepgan-check", path, environment={"HEPGAN_ONNXRUNTIME": runtime_library()})
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+        done = shoot(path, "-n", "5", "--csv")
+        assert done.returncode == 0, (name, done.stderr)
+        rows = np.array([line.split(",") for line in done.stdout.splitlines()], np.float64)
+        assert rows.shape == (5, sum(int(np.prod(o.shape)) for o in Generator(path).metadata.outputs)), name
+        assert rows.std() > 0
 
 
 def test_bench_prints_a_table(built: Path, rich: Generator) -> None:

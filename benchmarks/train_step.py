@@ -21,7 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 V01 = "7cdb791"
 EVENTS = {"eplus": 2_000, "rich": 10_000}  # the speed of a step does not depend on it, the fit before it does
 SETTINGS = {
-    "eplus": [f"data.files=['{ROOT}/data/eplus.root']", "data.test_files=[]", "training.warm_up=0"],
+    "eplus": [
+        f"data.files=['{ROOT}/data/eplus.root']",
+        "data.test_files=[]",
+        "training.warm_up=0",
+        *("training.batch_size=256", "objective.n_critic=3", "model.critic_width=128"),  # those of version 0.1
+    ],
     "rich": [f"data.files=['{ROOT}/data/rich.root']", "data.test_files=[]"],
 }
 LINE = {"eplus": 2, "rich": 50}  # generator steps of an interval

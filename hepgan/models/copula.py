@@ -303,8 +303,12 @@ class FactorCopula(nn.Module):
             self.noise.copy_(self.nodes.filled(self.noise, known))
 
     def forward(self, shared: Tensor, own: Tensor, incident_energy: Tensor) -> Tensor:
-        """Map (B, K) shared and (V, B) own normal numbers at (B,) energies to (V, B) correlated normal numbers."""
+        """Map (B, K) shared and (V, B) own normal numbers at (B,) energies to (V, B) correlated normal numbers.
+
+        Fewer than V rows are those of the first variables.
+        """
+        rows = len(own)
         basis = self.nodes(incident_energy).T  # (nodes, B)
         stacked = torch.cat([row * shared.T for row in basis.split(1)])  # (nodes * K, B)
-        loadings = torch.cat(list(self.loadings), 1)  # (V, nodes * K)
-        return torch.matmul(loadings, stacked) + torch.matmul(self.noise.T, basis) * own
+        loadings = torch.cat(list(self.loadings[:, :rows]), 1)  # (V, nodes * K)
+        return torch.matmul(loadings, stacked) + torch.matmul(self.noise[:, :rows].T, basis) * own

@@ -16,6 +16,8 @@ from hepgan.errors import ConfigError
 from hepgan.geometry import Calorimeter
 from hepgan.models.conditional_start import ConditionalStart, Inputs
 from hepgan.models.copula import FactorCopula
+from hepgan.models.hits import FewHits
+from hepgan.models.neighbours import Neighbours
 from hepgan.models.ring_copula import RingCopula
 from hepgan.models.ring_start import RingStart
 from hepgan.models.start_fit import fit_start
@@ -24,6 +26,8 @@ from hepgan.transforms.separate import Separate
 from hepgan.transforms.showers import ShowerScaling
 
 __all__ = ["STARTS", "Given", "Sizes", "Start", "kind_of_start"]
+
+_MOST_NUMBERS = 2**24  # normal numbers of the events that the start is compared with: 64 MB
 
 
 class Given(NamedTuple):
@@ -86,7 +90,11 @@ class Start(Protocol):
 
 
 class Tables(nn.Module):
-    """Quantiles of each variable and correlations of all of them, tabulated in the incident energy."""
+    """Quantiles of each variable and correlations of all of them, tabulated in the incident energy.
+
+    Neighbours are correlated further, and layers with a few hits get their number of hits: both follow the energies of
+    the layers.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -94,8 +102,11 @@ class Tables(nn.Module):
         self.n_global, variables = self.scaling.n_global, self.scaling.n_variables
         self.separate = Separate(sizes.categories)
         self.by_category = bool(sizes.categories)
-        self.quantile = ConditionalQuantile(variables, tables=self.separate.tables)
-        self.copula = FactorCopula(variables, sizes.factors, tables=self.separate.tables)
+        tables = self.separate.tables
+        self.quantile = ConditionalQuantile(variables, tables=tables)
+        self.copula = FactorCopula(variables, sizes.factors, tables=tables)
+        self.neighbours = Neighbours(sizes.calorimeter)
+        self.hits = FewHits(sizes.calorimeter, tables=tables)
 
     def fit(
         self, cells: Tensor, overflow: Tensor, given: Given, weights: Tensor, *, rng: torch.Generator
@@ -108,20 +119,67 @@ class Tables(nn.Module):
         self.quantile.fit(variables, energy, weights)
         z = self.quantile.to_normal(variables, energy)
         self.copula.fit(z, variables <= self.quantile.floor, energy, weights, rng=rng)
+        some = torch.arange(0, len(z), -(-z.numel() // _MOST_NUMBERS))
+        few = Given(given.energy[some], given.features[some], [x[some] for x in given.indicators])
+        shared = torch.randn(len(some), self.copula.loadings.shape[2], generator=rng)
+        own = torch.randn(z.shape[1], len(some), generator=rng)
+
+        hits, logs = cells.T > 0, self.scaling.layer_logs(variables, given.energy)[:-1]
+        self.hits.choose(hits, weights)
+
+        def start() -> tuple[Tensor, Tensor]:
+            made, place = self(shared, own, few)
+            made_logs, distances = self._logs(made, place, few.energy), self._distances(made, place)
+            self.hits.fit(hits, logs, energy, weights, (made_logs, distances, place))
+            return made_logs, self.hits.excess(distances, (made_logs, place))
+
+        excess = self.hits.excess(self._distances(z[some].T, energy[some]))
+        self.neighbours.fit(logs[:, some], excess, weights[some], start)
+        start()
 
     def _place(self, given: Given) -> Tensor:
         """Incident energies (B,) for the tables, of which each combination of categories has its own."""
         energy: Tensor = self.separate(given.energy, given.indicators)
         return energy
 
+    def _logs(self, z: Tensor, place: Tensor, incident_energy: Tensor) -> Tensor:
+        """Logarithms (L, B) of the energies of the layers, of (V, B) normal numbers; those of cells do not matter."""
+        made = self.quantile.from_normal(z[: self.n_global].T, place)
+        return self.scaling.layer_logs(made, incident_energy)[:-1]
+
+    def _distances(self, z: Tensor, place: Tensor) -> Tensor:
+        """Distances (n_cells, B) of the normal numbers (V, B) of cells from their thresholds."""
+        return self.quantile.distances(z[self.n_global :], place, slice(self.n_global, None))
+
     def forward(self, shared: Tensor, own: Tensor, given: Given) -> tuple[Tensor, Tensor]:
         """Correlated normal numbers (V, B), and places in the tables; see `Start`."""
         place = self._place(given)
+        first, cells = torch.split(own, [self.n_global, len(own) - self.n_global])
+        with torch.no_grad():
+            logs = self._logs(self.copula(shared, first, place), place, given.energy)
+            own = torch.cat([first, *self.neighbours(cells, logs)])
         return self.copula(shared, own, place), place
 
     def showers(self, z: Tensor, given: Given, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Cells and overflow of normal numbers; see `Start`."""
+        if self.hits.few:
+            z = self._with_few_hits(z.T, given, seen).T
         return self.scaling.inverse(self.quantile.from_normal(z, seen), given.energy)
+
+    def _with_few_hits(self, z: Tensor, given: Given, place: Tensor) -> Tensor:
+        """Normal numbers (V, B) that are shifted until as many cells are hit as the energies of layers allow."""
+        layers = self.scaling.calorimeter.layers
+        parts = list(torch.split(z, [self.n_global, *(layer.n_cells for layer in layers)]))
+        with torch.no_grad():
+            logs = self._logs(z, place, given.energy)
+        for k in self.hits.few:
+            s = self.scaling.calorimeter.slices()[k]
+            cells = slice(self.n_global + s.start, self.n_global + s.stop)
+            with torch.no_grad():
+                distances = self.quantile.distances(parts[1 + k], place, cells)
+                shift = self.hits(k, distances, logs, place)
+            parts[1 + k] = parts[1 + k] - shift
+        return torch.cat(parts)
 
 
 class LayerTables(nn.Module):

@@ -229,6 +229,11 @@ def range_above(threshold: Tensor) -> tuple[Tensor, Tensor]:
     return begin, (KNOT_RANGE - begin).clamp(min=LEAST_SPAN)
 
 
+def _bent(threshold: Tensor) -> Tensor:
+    """Variables with an edge, (V, 1), of thresholds (V, nodes)."""
+    return threshold[:, :1] > -KNOT_RANGE
+
+
 class ConditionalQuantile(nn.Module):
     r"""Monotone map between variables and standard normal numbers, at every incident energy, with a sharp edge.
 
@@ -364,43 +369,49 @@ class ConditionalQuantile(nn.Module):
         return torch.maximum(quantiles, edge).cummax(0).values
 
     def from_normal(self, z: Tensor, incident_energy: Tensor) -> Tensor:
-        """Map (B, V) normal numbers at (B,) energies to (B, V) values, with the batch innermost in memory."""
+        """Map (B, V) normal numbers at (B,) energies to (B, V) values, with the batch innermost in memory.
+
+        Fewer than V columns are those of the first variables.
+        """
+        thresholds, tables = (x[: z.shape[1]] for x in (self.threshold, self.table))
         if usable(z, self.table):
             sizes = (*self.table.shape[1:], KNOT_RANGE, self.floor, LEAST_SPAN, EDGE, _BEND)
             position = self.nodes.position(incident_energy)
-            return _each("sharp_quantiles", z, sizes, position, self.threshold, self.table)
+            return _each("sharp_quantiles", z, sizes, position, thresholds, tables)
         basis = self.nodes(incident_energy).T
         place, over = self._place(z.T, basis)
         if is_exporting():
             value = torch.zeros_like(place)
             for some in torch.split(torch.arange(self.knots), _TOGETHER):
-                heights = (self.table[:, :, some].permute(2, 0, 1).flatten(0, 1) @ basis).reshape(
+                heights = (tables[:, :, some].permute(2, 0, 1).flatten(0, 1) @ basis).reshape(
                     len(some), len(place), -1
                 )
                 # at most two terms are not zero, so rounding does not add up
                 value = value + (heights * torch.relu(1 - (place - some[:, None, None]).abs())).sum(0)
         else:
-            table = self.table.transpose(1, 2) @ basis  # (V, knots, B)
+            table = tables.transpose(1, 2) @ basis  # (V, knots, B)
             left = place.detach().floor().clamp(max=self.knots - 2)
             index = left.long()[:, None]
             low, high = table.gather(1, index)[:, 0], table.gather(1, index + 1)[:, 0]
             value = low + (place - left) * (high - low)
             rising = (table[:, 0] - self.floor).clamp(min=0) * (over / EDGE).clamp(max=1)
-            value = value + torch.where(self._bent, rising - rising.detach(), 0.0)
+            value = value + torch.where(_bent(thresholds), rising - rising.detach(), 0.0)
         return torch.where(over > 0, value, self.floor + over).T
 
     def _place(self, z: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         """Places among the knots and distances above the threshold of normal numbers, (V, B) each."""
-        threshold = self.threshold @ basis
+        threshold = self.threshold[: len(z)] @ basis
         begin, width = range_above(threshold)
         fraction = ((z - begin) / width).clamp(0, 1)
-        place = torch.where(self._bent, to_knot(fraction, _BEND), fraction).clamp(min=0) * (self.knots - 1)
+        place = torch.where(_bent(self.threshold[: len(z)]), to_knot(fraction, _BEND), fraction).clamp(
+            min=0
+        ) * (self.knots - 1)
         return place, z - threshold
 
-    @property
-    def _bent(self) -> Tensor:
-        """Variables with an edge, (V, 1)."""
-        return self.threshold[:, :1] > -KNOT_RANGE
+    def distances(self, z: Tensor, incident_energy: Tensor, variables: slice) -> Tensor:
+        """Distances (n, B) of normal numbers (n, B) of some variables from their thresholds, at (B,) energies."""
+        threshold: Tensor = self.threshold[variables] @ self.nodes(incident_energy).T
+        return z - threshold
 
     def to_normal(self, values: Tensor, incident_energy: Tensor) -> Tensor:
         """Map (B, V) values at (B,) energies to (B, V) normal numbers: the inverse of `from_normal`.
@@ -420,5 +431,5 @@ class ConditionalQuantile(nn.Module):
         threshold = self.threshold @ basis
         begin, width = range_above(threshold)
         knot = (index[:, 0] + fraction) / (self.knots - 1)
-        z = begin + torch.where(self._bent, from_knot(knot, _BEND), knot) * width
+        z = begin + torch.where(_bent(self.threshold), from_knot(knot, _BEND), knot) * width
         return torch.where(rows > self.floor, z, threshold).T

@@ -96,7 +96,7 @@ class Neighbours(nn.Module):
         turned = zip(layers, parts, torch.cos(angles), torch.sin(angles), strict=True)
         for layer, part, cosine, sine in turned:
             image = part.reshape(*layer.shape, -1)
-            for axis, (size, wrap) in enumerate(zip(layer.shape, (False, layer.wraps), strict=True)):
+            for axis, (size, wrap) in enumerate(zip(layer.shape, (layer.wraps, False), strict=True)):
                 if size > 2:
                     image = _averaged(image, cosine[axis], sine[axis], axis, wrap=wrap)
             made.append(image.reshape(layer.n_cells, -1))

@@ -24,6 +24,7 @@ from hepgan.geometry import Calorimeter
 from hepgan.models.neighbours import LogNodes
 from hepgan.transforms.energy import EnergyNodes
 from hepgan.transforms.exporting import is_exporting
+from hepgan.transforms.kernels import run, usable
 from hepgan.transforms.quantiles import TINY
 
 __all__ = ["FewHits"]
@@ -36,6 +37,7 @@ _MOST_HITS = 16.0  # mean number of hits of a layer with a few
 _MOST_CELLS = 150  # of such a layer: exported files compare all pairs of cells
 _FEWEST = 30  # effective events of an entry of the table; with fewer it copies its neighbour
 _BEYOND = 1.0  # score above the largest one, of numbers of hits that do not occur
+_LOWEST = -100.0  # below all normal numbers
 
 
 class FewHits(nn.Module):
@@ -193,13 +195,16 @@ def _matched(number: Tensor, weights: Tensor, score: Tensor, made: Tensor, steps
 
 def _around(distances: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
     """The n-th largest of the distances (cells, B), and the next one, (B,) each, for whole numbers n (1, B)."""
-    if is_exporting():  # by ranks, since the operators have no order
-        rank = (distances[None] > distances[:, None]).to(distances).sum(1)
-        lowest = distances.amin(0, keepdim=True)
-        upper, lower = (
-            torch.where(rank > n, distances, lowest).amax(0) for n in (number - 1.5, number - 0.5)
-        )
+    if usable(distances):
+        upper, lower = torch.empty_like(number[0]), torch.empty_like(number[0])
+        run("nth_largest", *distances.shape, distances.contiguous(), number.contiguous(), upper, lower)
         return upper, lower
+    if is_exporting():  # by ranks, since exported files have no operator that sorts
+        rank = (distances[None] > distances[:, None]).to(distances).sum(1)
+        upper, lower = (
+            torch.where(rank > n, distances, _LOWEST).amax(0) for n in (number - 1.5, number - 0.5)
+        )
+        return upper, torch.where(number[0] < len(distances) - 0.5, lower, upper)
     order = distances.sort(0, descending=True).values
     first = number.long() - 1
     both = order.gather(0, torch.cat([first, (first + 1).clamp(max=len(order) - 1)]))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hepgan.geometry import Calorimeter
 from hepgan.progress import stage
+from hepgan.transforms.kernels import run, usable
 from hepgan.transforms.quantiles import TINY
 
 __all__ = ["LogNodes", "Neighbours"]
@@ -95,7 +96,7 @@ class Neighbours(nn.Module):
         turned = zip(layers, parts, torch.cos(angles), torch.sin(angles), strict=True)
         for layer, part, cosine, sine in turned:
             image = part.reshape(*layer.shape, -1)
-            for axis, (size, wrap) in enumerate(zip(layer.shape, (False, layer.wraps), strict=True)):
+            for axis, (size, wrap) in enumerate(zip(layer.shape, (layer.wraps, False), strict=True)):
                 if size > 2:
                     image = _averaged(image, cosine[axis], sine[axis], axis, wrap=wrap)
             made.append(image.reshape(layer.n_cells, -1))
@@ -169,6 +170,11 @@ class Neighbours(nn.Module):
 
 def _averaged(image: Tensor, cosine: Tensor, sine: Tensor, axis: int, *, wrap: bool) -> Tensor:
     """Add to each cell of (n_x, n_y, B) the next one; the last one has none, unless the axis is closed."""
+    if usable(image):
+        image, made = image.contiguous(), torch.empty_like(image)
+        sizes = (*image.shape[:2], axis, int(wrap), image.shape[2])
+        run("neighbours", *sizes, image, cosine.contiguous(), sine.contiguous(), made)
+        return made
     size = image.shape[axis]
     if wrap:
         head, tail = torch.split(image, [1, size - 1], axis)

@@ -54,6 +54,8 @@ _ARGUMENTS = {
     "energy_score": "llfppppppp",
     "sharp_quantiles": "llllfffffpppppp",
     "frame_quantiles": "lllllfffffppppppppp",
+    "nth_largest": "llpppp",
+    "neighbours": "lllllpppp",
     "shower_energies": "ppppppp",
     "shower_energies_gradient": "pppppppp",
     "shower_features": "ppppp",

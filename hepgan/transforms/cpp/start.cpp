@@ -1,7 +1,9 @@
 // The statistical start of a generator of showers: values of normal numbers, `ConditionalQuantile` in
 // hepgan/transforms/energy.py and `ConditionalStart` in hepgan/models. Arrays are (rows, B), the batch innermost.
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "vectors.hpp"
@@ -143,6 +145,38 @@ void frame_quantiles(long n_x, long n_y, long shapes, long knots, long batch, fl
                 store(slope + at, V(over > 0 ? most * step / (bent * span) + edge : one));
             }
         });
+    });
+}
+
+// The `number`-th largest (B,) of the values (rows, B) of each event, and the next one: the last, if there is none.
+void nth_largest(long rows, long batch, const float *values, const float *number, float *upper, float *lower,
+                 Parallel parallel, int threads) {
+    constexpr long together = 32;
+    share((batch + together - 1) / together, parallel, threads, [&](long block) {
+        std::vector<float> own(rows);
+        for (long b = block * together; b < std::min(batch, (block + 1) * together); b++) {
+            for (long r = 0; r < rows; r++) own[r] = values[r * batch + b];
+            const auto place = own.begin() + (long(number[b]) - 1);
+            std::nth_element(own.begin(), place, own.end(), std::greater<float>());
+            upper[b] = *place;
+            lower[b] = place + 1 == own.end() ? *place : *std::max_element(place + 1, own.end());
+        }
+    });
+}
+
+// Values (n_x n_y, B) of which each is turned with the next one along x (`axis` 0) or y (1): cosine (B,) times itself plus
+// sine (B,) times the next one. The last one stays as it is, unless the axis is closed.
+void neighbours(long n_x, long n_y, long axis, long closed, long batch, const float *values, const float *cosine,
+                const float *sine, float *result, Parallel parallel, int threads) {
+    const long size = axis ? n_y : n_x, stride = axis ? 1 : n_y;
+    share(n_x * n_y, parallel, threads, [&](long cell) {
+        const long place = axis ? cell % n_y : cell / n_y, next = place + 1 < size ? cell + stride : cell - place * stride;
+        const float *__restrict own = values + cell * batch, *__restrict other = values + next * batch;
+        float *__restrict to = result + cell * batch;
+        if (place + 1 < size || closed)
+            for (long b = 0; b < batch; b++) to[b] = cosine[b] * own[b] + sine[b] * other[b];
+        else
+            std::copy(own, own + batch, to);
     });
 }
 }

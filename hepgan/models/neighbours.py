@@ -171,7 +171,8 @@ class Neighbours(nn.Module):
 def _averaged(image: Tensor, cosine: Tensor, sine: Tensor, axis: int, *, wrap: bool) -> Tensor:
     """Add to each cell of (n_x, n_y, B) the next one; the last one has none, unless the axis is closed."""
     if usable(image):
-        image, made = image.contiguous(), torch.empty_like(image)
+        image = image.contiguous()
+        made = torch.empty_like(image)
         sizes = (*image.shape[:2], axis, int(wrap), image.shape[2])
         run("neighbours", *sizes, image, cosine.contiguous(), sine.contiguous(), made)
         return made

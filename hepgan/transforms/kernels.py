@@ -98,11 +98,17 @@ def run(name: str, *arguments: Any) -> None:
         arguments: Contiguous tensors, of which the address is passed; None for the null pointer; numbers; arrays of C.
 
     Raises:
-        RuntimeError: If there are no kernels.
+        RuntimeError: If there are no kernels, or a tensor is not contiguous.
     """
     kernels = library()
     if kernels is None:
         raise RuntimeError(f"kernel {name}: expected compiled kernels, got none; ask `usable` before")
+    for k, tensor in enumerate(arguments):
+        if isinstance(tensor, Tensor) and not tensor.is_contiguous():
+            raise RuntimeError(
+                f"kernel {name}: expected contiguous tensors, got the strides {tensor.stride()} of argument {k}; make "
+                "it contiguous"
+            )
     passed = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
     kernels.functions[name](*passed, kernels.pool, torch.get_num_threads())
 

@@ -25,7 +25,11 @@ SETTINGS = {
         f"data.files=['{ROOT}/data/eplus.root']",
         "data.test_files=[]",
         "training.warm_up=0",
-        *("training.batch_size=256", "objective.n_critic=3", "model.critic_width=128"),  # those of version 0.1
+        *(
+            "training.batch_size=256",
+            "objective.n_critic=3",
+            "model.critic_width=128",
+        ),  # those of version 0.1
     ],
     "rich": [f"data.files=['{ROOT}/data/rich.root']", "data.test_files=[]"],
 }

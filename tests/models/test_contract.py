@@ -102,6 +102,14 @@ def test_outputs_have_the_shapes_of_the_events_and_are_finite(case):
     assert not torch.equal(outputs[0], case.generator(case.events.condition[:B], case.latent(seed=2))[0])
 
 
+def test_events_do_not_depend_on_the_order_of_latent_numbers_in_memory(case):
+    condition, latent = case.events.condition[:B], case.latent()
+    with torch.no_grad():
+        rows, columns = (case.generator(condition, x) for x in (latent, latent.T.contiguous().T))
+    for a, b in zip(rows, columns, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
 def test_an_event_does_not_depend_on_the_others_of_its_batch(case):
     condition, latent = case.events.condition[:B], case.latent()
     with torch.no_grad():

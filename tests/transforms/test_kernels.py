@@ -28,6 +28,13 @@ def test_double_precision_is_left_to_torch():
     assert not kernels.usable(torch.zeros(3, dtype=torch.float64))
 
 
+def test_tensors_that_are_not_contiguous_are_refused():
+    with pytest.raises(
+        RuntimeError, match=r"nth_largest: expected contiguous tensors, got the strides \(1, 5\)"
+    ):
+        kernels.run("nth_largest", 5, 3, torch.zeros(3, 5).T, torch.ones(3), torch.zeros(3), torch.zeros(3))
+
+
 def test_the_library_is_compiled_once(fresh, monkeypatch):
     assert kernels.library() is not None
     (made,) = fresh.iterdir()

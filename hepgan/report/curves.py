@@ -184,6 +184,6 @@ def training_curves(records: Sequence[Mapping[str, float | None]]) -> Figure:
         axes.set(xlabel="generator step")
         axes.set_title(label, loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        if (values > 0).all():
+        if (values > 0).all() and not label.startswith("AUC"):
             axes.set_yscale("log")
     return figure

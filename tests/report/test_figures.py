@@ -250,13 +250,16 @@ def test_roc_ranking_and_training(rng):
     nothing_is_clipped(figure)
 
     records = [
-        {"step": k, "wasserstein": 2.0 / (k + 1), "distance": 0.1 if k % 2 else None} for k in range(6)
+        {"step": k, "wasserstein": 2.0 / (k + 1), "distance": 0.1 if k % 2 else None, "auc": 0.7}
+        for k in range(6)
     ]
     figure = plots.training_curves(records)
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "critic's Wasserstein estimate",
         "physics distance (validation)",
+        "AUC of classifiers (validation)",
     ]
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "log", "linear"]
     assert figure.axes[1].get_lines()[0].get_xdata().tolist() == [1, 3, 5]
     nothing_is_clipped(figure)
 

@@ -16,6 +16,7 @@ from hepgan.inference.generator import Generator
 from hepgan.models import CaloGenerator, DllGenerator
 from hepgan.training.classifiers import INPUTS, ValidationClassifiers
 from hepgan.training.loop import train
+from hepgan.training.run_folder import selected
 
 AREAS = {"auc_boosting", "auc_network", "auc"}
 TIMED = {"time", "samples_per_second"}
@@ -139,6 +140,11 @@ def test_the_smallest_area_selects_and_a_stop_in_the_middle_changes_nothing(
     assert progress.best_distance == best["distance"]
     assert Generator(straight / "model.onnx").metadata.metrics["validation_auc"][0] == pytest.approx(
         best["auc"]
+    )
+
+    assert selected(straight) == (
+        f"step {best['step']} of 20, mean AUC of classifiers {best['auc']:.3f}, validation distance "
+        f"{best['distance']:.4f}"
     )
 
     run = tmp_path / "stopped"

@@ -52,7 +52,7 @@ def test_rate_counts_events_since_it_was_restarted(monkeypatch):
 def test_bar_keeps_numbers_that_a_line_lacks():
     with shown(True), ProgressBar(100, 7) as bar:
         bar.update(10, {"wasserstein": 0.5, "lr": 1e-3})
-        bar.update(11, {"distance": 0.25})
+        bar.update(11, {"distance": 0.25, "auc_boosting": 0.7, "auc": 0.625})
         (training,) = _DISPLAY.get().stages
     assert (training.done, training.total) == (11, 100)
-    assert training.note == "W 0.500  distance 0.2500"
+    assert training.note == "W 0.500  distance 0.2500  AUC 0.625"

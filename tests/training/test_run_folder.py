@@ -17,7 +17,7 @@ from hepgan.files import contents
 from hepgan.inference.generator import Generator
 from hepgan.training import checkpoint, run_folder
 from hepgan.training.loop import train
-from hepgan.training.run_folder import RunFolder, export_run, load_generator
+from hepgan.training.run_folder import RunFolder, export_run, load_generator, selected
 from hepgan.training.setup import set_up
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +170,10 @@ def test_export_takes_the_report_of_this_generator_only(recipe, tmp_path):
     run = train(recipe(), tmp_path / "run", progress=False)
     written = Generator(run / "model.onnx").metadata.provenance
     assert list(Generator(run / "model.onnx").metadata.metrics) == ["validation_distance"]
+    assert (
+        selected(run)
+        == f"step {written['step']} of 30, validation distance {saved_progress(run).best_distance:.4f}"
+    )
     (run / "report").mkdir()
     for step, expected in ((written["step"], True), (written["step"] + 1, False)):
         report = json.loads((VERSION_0_1 / "showers" / "report" / "metrics.json").read_text())

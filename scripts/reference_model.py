@@ -45,7 +45,7 @@ from hepgan.toys.writer import write as write_toy
 from hepgan.training.run_folder import RunFolder, load_generator
 
 ROOT = Path(__file__).parents[1]
-SHOWERS, TRACKS = 1500, 10_000  # events that are measured again
+SHOWERS, TRACKS = 1500, 4000  # events that are measured again
 SEED, OTHER_SEED = 1, 2  # of the card, and of the test that repeats it
 UNSAID = {f"training.{key}" for key in ("threads", "log_every", "save_every_minutes", "tensorboard")}
 UNSAID |= {

@@ -4,7 +4,11 @@
 
 measures the run on reference events that neither its training nor any choice has seen (as ``hepgan evaluate``, into
 RUN/report; with --kept-report, the numbers that are there), and writes ``NAME.onnx``, ``NAME.json`` and ``NAME.md``
-into ``hepgan/reference``. What cannot be measured stands in the table `MODELS`.
+into ``hepgan/reference``. What cannot be measured stands in the table `MODELS`; after a change there,
+
+    python scripts/reference_model.py --rewrite
+
+writes it into all cards.
 """
 
 from __future__ import annotations
@@ -34,14 +38,14 @@ from hepgan.evaluation.setups import SETUPS
 from hepgan.files import check_target, digest, near, write_bytes, write_text
 from hepgan.inference.generator import Generator
 from hepgan.inference.metadata import KEY, open_model
-from hepgan.inference.shipped import FOLDER
-from hepgan.report.cards import Card, Recheck, Training, disagreements, markdown
+from hepgan.inference.shipped import FOLDER, reference_models
+from hepgan.report.cards import Card, Recheck, Training, disagreements, markdown, read_card
 from hepgan.report.writing import within_range
 from hepgan.toys.writer import write as write_toy
 from hepgan.training.run_folder import RunFolder, load_generator
 
 ROOT = Path(__file__).parents[1]
-SHOWERS, TRACKS = 1500, 10_000  # events that are measured again
+SHOWERS, TRACKS = 1500, 4000  # events that are measured again
 SEED, OTHER_SEED = 1, 2  # of the card, and of the test that repeats it
 UNSAID = {f"training.{key}" for key in ("threads", "log_every", "save_every_minutes", "tensorboard")}
 UNSAID |= {
@@ -277,6 +281,26 @@ def _exported(run: Path, path: Path) -> None:
     write_bytes(path, file.model.SerializeToString(), content="the model")
 
 
+def said(model: Model) -> dict[str, Any]:
+    """What a card takes from the table as it is."""
+    lists = {"unsuitable": list(model.unsuitable), "failures": list(model.failures)}
+    return {"what": model.what, "licence": LICENCE, **lists}
+
+
+def write_card(card: Card, path: Path) -> None:
+    """Write the numbers and the text of a card beside the model's file."""
+    text = markdown(card, open_model(path).metadata, size=path.stat().st_size)
+    write_text(path.with_suffix(".json"), card.model_dump_json(indent=1) + "\n")
+    write_text(path.with_suffix(".md"), text)
+
+
+def rewrite() -> None:
+    """Write what the table says into the cards that are there."""
+    for name, path in reference_models().items():
+        write_card(read_card(name).model_copy(update=said(MODELS[name])), path)
+        print(path.with_suffix(".md"))
+
+
 def ship(arguments: argparse.Namespace) -> Path:
     """Measure and export a run, and write its card; returns the card."""
     model = MODELS.get(arguments.name)
@@ -297,19 +321,15 @@ def ship(arguments: argparse.Namespace) -> Path:
     check = check.model_copy(update={"numbers": remeasured(check, generator, seed=SEED)})
     card = Card(
         name=arguments.name,
-        what=model.what,
         training=training,
         reference=f"{results.samples.what} of {', '.join(f'`{Path(name).name}`' for name in arguments.test)}",
         events=results.samples.reference.events,
         rows=results.rows,
         recheck=check,
-        unsuitable=list(model.unsuitable),
-        failures=[*model.failures, *arguments.failure],
-        licence=LICENCE,
         sha256=sha256(path.read_bytes()).hexdigest(),
+        **said(model),
     )
-    write_text(path.with_suffix(".json"), card.model_dump_json(indent=1) + "\n")
-    write_text(path.with_suffix(".md"), markdown(card, generator.metadata, size=path.stat().st_size))
+    write_card(card, path)
     again = remeasured(check, generator, seed=OTHER_SEED, fresh=1)
     for sentence in disagreements(check.numbers, again) or [
         "measured again: all within three standard deviations"
@@ -322,9 +342,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of the training")
-    parser.add_argument("--name", required=True, help=f"one of {', '.join(MODELS)}")
-    parser.add_argument("--test", required=True, nargs="+", metavar="FILE.root", help="reference events")
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder of the training")
+    parser.add_argument("--name", help=f"one of {', '.join(MODELS)}")
+    parser.add_argument("--test", nargs="+", metavar="FILE.root", help="reference events")
+    parser.add_argument(
+        "--rewrite", action="store_true", help="write changes of MODELS into all cards, and end"
+    )
     parser.add_argument("--most", type=int, default=100_000, help="largest number of them to compare")
     parser.add_argument("--fast", action="store_true", help="leave out what takes minutes")
     parser.add_argument("--kept-report", action="store_true", help="take the numbers of RUN/report of --test")
@@ -333,7 +356,13 @@ def main(words: Sequence[str] | None = None) -> None:
         "--failure", action="append", default=[], help="a known failure, in words; repeatable"
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder; default: hepgan/reference")
-    print(ship(parser.parse_args(words)))
+    arguments = parser.parse_args(words)
+    if arguments.rewrite:
+        rewrite()
+    elif None in (arguments.run, arguments.name, arguments.test):
+        parser.error("expected RUN, --name and --test, or --rewrite")
+    else:
+        print(ship(arguments))
 
 
 if __name__ == "__main__":

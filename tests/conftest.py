@@ -33,7 +33,7 @@ LONG_FILES = (
     *("deployment/test_builds.py", "cli/test_cli.py", "training/test_parallel.py", "deployment/test_cpp.py"),
     *("training/test_loop.py", "report/test_browser.py", "test_notebooks.py", "report/test_writing.py"),
     *("data/test_columns.py", "test_api.py", "metrics/test_sensitivity.py", "training/test_killing.py"),
-    *("training/test_events.py", "studies/test_tuning.py"),
+    *("training/test_events.py", "studies/test_tuning.py", "report/test_cards.py"),
 )
 """Files that take half a minute or more, the longest first."""
 

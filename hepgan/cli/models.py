@@ -226,4 +226,4 @@ def _list_models(format_: str) -> None:
         typer.echo(json.dumps(entries, indent=1))
         return
     headings = ("name", "what", "conditions", "size", "classifier AUC (floor)")
-    tables.console().print(tables.plain("reference models", headings, lines))
+    tables.console().print(tables.plain("reference models", headings, lines, words=3))

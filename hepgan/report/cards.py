@@ -224,7 +224,8 @@ def _use(name: str, metadata: Metadata) -> str:
         f'hepgan-shoot "$(hepgan models path {name})" --condition {row} -n 1000   # C++, export/README.md\n'
         "```\n\n"
         "```python\nimport hepgan\n\n"
-        f'events = hepgan.load("{name}").generate({named}, n=1000, seed=1)\nevents["{first}"]\n```'
+        f'generator = hepgan.load("{name}")\n'
+        f'events = generator.generate({named}, n=1000, seed=1)\nevents["{first}"]\n```'
     )
 
 

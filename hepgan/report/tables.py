@@ -76,11 +76,11 @@ def checks(results: Sequence[Check]) -> Table:
     return table
 
 
-def plain(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """Make a table of text: names in the first column, numbers in the others."""
+def plain(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]], *, words: int = 1) -> Table:
+    """Make a table of text: a name in the first column, words in the first `words`, numbers in the others."""
     table = Table(title=escape(title), title_justify="left")
     for k, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if k else "left", overflow="fold", no_wrap=k == 0)
+        table.add_column(heading, justify="left" if k < words else "right", overflow="fold", no_wrap=k == 0)
     for line in lines:
         table.add_row(*map(escape, line))
     return table

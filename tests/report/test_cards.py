@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -112,9 +113,9 @@ def test_a_run_becomes_a_reference_model(
     shutil.copytree(ROOT / "tests" / "versions" / "v0_1" / "tracks", tmp_path / "run")
     write_toy("rich", tmp_path / "test.root", n=3000, seed=5)
     check = script.Recheck(sample="toy rich", events=2000, seed=7, settings={"fast": True}, numbers={})
-    model = script.Model("a tiny model", "rich.toml", "Toys.", check, unsuitable=("anything",))
+    model = script.Model("a tiny model", "rich.toml", "Toys.", check, ("anything",), ("knows nothing",))
     monkeypatch.setitem(script.MODELS, "tiny", model)
-    words = ("--name", "tiny", "--fast", "--most", "1500", "--failure", "knows nothing")
+    words = ("--name", "tiny", "--fast", "--most", "1500")
     places = ("--test", str(tmp_path / "test.root"), "--out", str(tmp_path / "shipped"))
     script.main([str(tmp_path / "run"), *words, *places])
     assert {path.name for path in (tmp_path / "shipped").iterdir()} == {"tiny.onnx", "tiny.json", "tiny.md"}
@@ -127,7 +128,11 @@ def test_a_run_becomes_a_reference_model(
     assert "--set 'model.hinges=4'" in card.training.command
     assert card.auc.value > 0.8, "a training of 20 steps is told apart"
     assert set(card.recheck.numbers) == {"auc", "atoms_worst", "efficiency_worst", "ks_max", "ks_mean"}
-    generator = Generator("tiny")
+    generator, text = Generator("tiny"), (tmp_path / "shipped" / "tiny.md").read_text(encoding="utf-8")
+    monkeypatch.setitem(script.MODELS, "tiny", replace(model, unsuitable=("nothing at all",)))
+    script.main(["--rewrite"])
+    changed = text.replace("- anything", "- nothing at all")
+    assert (tmp_path / "shipped" / "tiny.md").read_text(encoding="utf-8") == changed != text
     assert generator.data.files == ("tracks.root",)
     assert all(result.passed for result in generator.check())
 

@@ -34,6 +34,7 @@ _STEEP = (
 )
 _MARGIN = 0.25  # of the gap between the last hit and the first empty cell, by which the latter is below its threshold
 _MOST_HITS = 16.0  # mean number of hits of a layer with a few
+_MOST_FILLED = 0.5  # mean share of cells that are hit in such a layer
 _MOST_CELLS = 150  # of such a layer: exported files compare all pairs of cells
 _FEWEST = 30  # effective events of an entry of the table; with fewer it copies its neighbour
 _BEYOND = 1.0  # score above the largest one, of numbers of hits that do not occur
@@ -71,7 +72,7 @@ class FewHits(nn.Module):
         self.few = []
         for k, s in enumerate(self.calorimeter.slices()):
             mean = float((hits[s].sum(0) * weights).sum() / weights.sum())
-            if hasattr(self, f"scores_{k}") and mean <= _MOST_HITS:
+            if hasattr(self, f"scores_{k}") and mean <= min(_MOST_HITS, _MOST_FILLED * hits[s].shape[0]):
                 self.few.append(k)
 
     def fit(

@@ -193,6 +193,64 @@ def test_untrained_generator_has_response_and_fractions_of_geant4(geant):
         assert made == pytest.approx(data, rel=0.03)
 
 
+def sparse_showers(data, n=6000):
+    """The toy with a last layer of 1 to 6 hits, in proportion to its energy."""
+    events = toy_showers(data, n)
+    cells, rng = events.outputs[0].clone(), torch.Generator().manual_seed(3)
+    last = data.calorimeter.calorimeter().slices()[-1]
+    size = last.stop - last.start
+    energy = 2 * torch.exp(2 * torch.rand(n, 1, generator=rng))
+    number = (energy / 2).round().clamp(max=6)
+    rank = torch.rand(n, size, generator=rng).argsort(1).argsort(1)
+    share = torch.where(rank < number, 0.5 + torch.rand(n, size, generator=rng), 0.0)
+    cells[:, last] = energy * share / share.sum(1, keepdim=True)
+    return TensorEvents(events.condition, (cells, *events.outputs[1:]), events.weights)
+
+
+def test_hits_of_a_sparse_layer_follow_its_energy_and_dense_layers_stay_as_they_were(tmp_path):
+    data = tiny_config(2, overflow=True)
+    events = sparse_showers(data)
+    generator = fitted(data, events)
+    start = generator.start
+    assert start.hits.few == [1]
+    dense, last = generator.calorimeter.slices()
+    latent = torch.randn(len(events), generator.n_latent, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        cells, overflow = generator(events.condition, latent)
+        start.hits.few = []
+        before, overflow_before = generator(events.condition, latent)
+        start.hits.few = [1]
+    assert torch.equal(cells[:, dense], before[:, dense])
+    assert torch.equal(overflow, overflow_before)
+    # the same energy in fewer or more cells
+    torch.testing.assert_close(cells[:, last].sum(1), before[:, last].sum(1), rtol=1e-5, atol=1e-6)
+    spread = {}
+    for name, made in (("data", events.outputs[0]), ("now", cells), ("before", before)):
+        energy, number = made[:, last].sum(1), (made[:, last] > 0).sum(1).float()
+        spread[name] = (number - energy / 2)[(energy > 3) & (energy < 12)].std()
+    assert spread["before"] > 3 * spread["data"]
+    assert spread["now"] < 1.8 * spread["data"]
+    shares = [(x[:, last] > 0).float().mean(0) for x in (cells, events.outputs[0])]
+    torch.testing.assert_close(*shares, rtol=0.15, atol=0)  # of every cell
+    write(generator, tmp_path / "m.onnx", data=data, provenance={}, metrics={})  # compares with torch
+    again = CaloGenerator(data, SMALL)
+    again.load_state_dict(generator.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(events.condition, latent)[0], cells)
+
+
+def test_fixed_number_of_hits_leaves_derivatives_to_the_cells():
+    data = tiny_config(2, overflow=False)
+    events = sparse_showers(data, 3000)
+    generator = perturbed(fitted(data, events))
+    latent = torch.randn(64, generator.n_latent, generator=torch.Generator().manual_seed(2))
+    cells, _ = generator(events.condition[:64], latent)
+    cells[:, generator.calorimeter.slices()[1]].square().sum().backward()
+    gradient = generator.streams[1].finish.weight.grad
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
+
+
 def test_each_particle_has_its_own_statistics(tmp_path):
     data, events = of_species(*(lambda d: (d, toy_showers(d)))(tiny_config(2, overflow=True)))
     generator = fitted(data, events)

@@ -111,6 +111,12 @@ class ObjectiveConfig(Table):
         "`own` for the default of the objective",
     )
     penalty: float = Field(5.0, ge=0, description="lambda, strength of the gradient penalty")
+    score: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the energy score that the generator lowers together with the loss of its game; "
+        "the score holds the distributions, the critic finds what the score does not see",
+    )
     clip: float = Field(
         0.01, gt=0, description="regulariser `clip`: largest magnitude of the critic's weights"
     )

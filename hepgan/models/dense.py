@@ -144,8 +144,8 @@ class DllCritic(nn.Module):
     """Score tracks of any `ObservablesGenerator` by their continuous targets, given conditions and pattern.
 
     Its input has the targets twice: as W periodic numbers (normal numbers; cosine and sine of angles), and whitened
-    (`Whitening`), which makes the thin ridges between similar hypotheses as wide as everything else. With `model.ranks` it
-    also has the ranks of both (`Rosenblatt`), F = 4 W numbers instead of 2 W.
+    (`Whitening`), which makes the thin ridges between similar hypotheses as wide as everything else. With `model.ranks`
+    it also has the ranks of both (`Rosenblatt`), F = 4 W numbers instead of 2 W.
 
     Args:
         generator: Generator whose events it scores.
@@ -176,7 +176,7 @@ class DllCritic(nn.Module):
             return
         rng = torch.Generator().manual_seed(torch.initial_seed())
 
-        def draw() -> tuple[Tensor, ...]:
+        def draw() -> tuple[Tensor, Tensor, Tensor, Tensor]:
             batch = events.batch(min(_RANKING_BATCH, len(events)), rng=rng)
             with torch.no_grad():
                 context, z, free = generator.representation(batch)

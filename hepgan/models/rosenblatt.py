@@ -1,16 +1,15 @@
 r"""Learn how targets are distributed at the conditions, alone and given the targets before them, and rank events in it.
 
-Whitening (`hepgan.models.whitening`) makes a ridge between two targets as wide as everything else, if it is straight.
-Where a sample is a mixture, such as tracks in one or in two detectors, it has several ridges at the same conditions, and
-generated events between them differ by much less than the whitened spread. `Rosenblatt` learns the density of each target
-y_v at the conditions c, and the one given the earlier targets too, as mixtures of logistic distributions with the
-cumulative distribution F, and maps
+Whitening (`hepgan.models.whitening`) makes a straight ridge between two targets as wide as everything else. A mixture,
+such as tracks in one or in two detectors, has several ridges at the same conditions, and generated events between them
+differ by much less than the whitened spread. `Rosenblatt` learns the density of each target y_v at the conditions c,
+and the one given the earlier targets too, as mixtures of logistic distributions with cumulative distributions F, and maps
 
 .. math:: y_v \mapsto \frac{1}{1.7} \ln\frac{F_v}{1 - F_v}, \quad F_v(y_v \mid c) \text{ and } F_v(y_v \mid y_{<v}, c),
 
 ranks of the event among all at its conditions, and among those that share the targets before it. Ranks of real events
-have nearly the same distribution everywhere, about as wide as a normal one. Generated events that miss a ridge, or an edge
-that a cut is on, stand out by their whole width, to a score as well as to a critic.
+have nearly the same distribution everywhere, about as wide as a normal one. Generated events that miss a ridge, or an
+edge with a cut on it, stand out by their whole width, to a score as well as to a critic.
 
 References:
     Rosenblatt, Ann. Math. Stat. 23 (1952) 470 (the map); Uria, Murray and Larochelle, arXiv:1306.0186 (mixtures that a
@@ -112,7 +111,7 @@ class Rosenblatt(nn.Module):
         for k in range(_DEPTH):
             bias, layer = self.get_buffer(f"bias_{k}"), self.get_buffer(f"layer_{k}")
             h = h + leaky_relu(torch.baddbmm(bias, h, layer), SLOPE)
-        share, mean, scale = torch.baddbmm(self.parts, h, self.last).split(_PARTS, 2)
+        share, mean, scale = torch.split(torch.baddbmm(self.parts, h, self.last), _PARTS, 2)
         scale = scale.clamp(_NARROWEST, _WIDEST)
         return torch.log_softmax(share, 2), (x.T[:, :, None] - mean) * torch.exp(-scale), scale
 

@@ -125,7 +125,7 @@ def generator_step(
         least = OBJECTIVES["energy-score"].fakes if score else 0
         real, fakes = view.real, _generated(state, view, objective, least=least)
         if score:
-            losses.append(score * energy_score(real, *fakes[:least], batch.weights))
+            losses.append(score * energy_score(real, fakes[0], fakes[1], batch.weights))
         with _autocast(state):
             if objective.game is not None:
                 fakes = [state.critic.scores(x, view.context) for x in fakes]

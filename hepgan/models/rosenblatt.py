@@ -3,7 +3,7 @@ r"""Learn how targets are distributed at the conditions, alone and given the tar
 Whitening (`hepgan.models.whitening`) makes a straight ridge between two targets as wide as everything else. A mixture,
 such as tracks in one or in two detectors, has several ridges at the same conditions, and generated events between them
 differ by much less than the whitened spread. `Rosenblatt` learns the density of each target y_v at the conditions c,
-and the one given the earlier targets too, as mixtures of logistic distributions with cumulative distributions F, and maps
+and the one given the earlier targets, as mixtures of logistic distributions with cumulative distributions F, and maps
 
 .. math:: y_v \mapsto \frac{1}{1.7} \ln\frac{F_v}{1 - F_v}, \quad F_v(y_v \mid c) \text{ and } F_v(y_v \mid y_{<v}, c),
 

@@ -578,6 +578,8 @@ def test_a_model_may_bring_its_own_loss(recipe, gaussian, tmp_path, monkeypatch)
             r"regulariser: expected none for 'mmd', which has no critic; leave it out",
         ),
         ("mmd", {"spectral_norm": True}, r"spectral_norm: expected none for 'mmd'"),
+        ("energy-score", {"score": 1.0}, r"score: expected 0 for 'energy-score', which has no critic"),
+        ("alpha-gan", {"score": 1.0}, r"score: expected 0 for 'alpha-gan', whose generator reconstructs"),
         (
             "hinge",
             {"label_smoothing": 0.1},

@@ -65,6 +65,12 @@ class ObservablesModelConfig(Table):
     knots: int = Field(65, gt=2, description="knots of the quantile transform of each target")
     critic_width: int = Field(128, gt=0, description="units of each residual block of the critic")
     critic_depth: int = Field(4, ge=0, description="residual blocks of the critic")
+    ranks: int = Field(
+        0,
+        ge=0,
+        description="steps, before the training, in which a network learns how targets are distributed at each "
+        "condition; critic and energy score then see their ranks too; 0: no ranks",
+    )
 
 
 class DllModelConfig(ObservablesModelConfig):
@@ -111,6 +117,12 @@ class ObjectiveConfig(Table):
         "`own` for the default of the objective",
     )
     penalty: float = Field(5.0, ge=0, description="lambda, strength of the gradient penalty")
+    score: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the energy score that the generator lowers together with the loss of its game; "
+        "the score holds the distributions, the critic finds what the score does not see",
+    )
     clip: float = Field(
         0.01, gt=0, description="regulariser `clip`: largest magnitude of the critic's weights"
     )

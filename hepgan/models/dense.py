@@ -24,8 +24,10 @@ from hepgan.config import DataConfig, DllModelConfig, ObservablesModelConfig
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
 from hepgan.models.piecewise import SLOPE, Step, Trace, activated, given
+from hepgan.models.rosenblatt import Rosenblatt
 from hepgan.models.tracks import ObservablesGenerator
 from hepgan.models.whitening import Whitening
+from hepgan.progress import stage
 from hepgan.transforms.angles import from_periodic
 from hepgan.transforms.kernels import usable
 from hepgan.transforms.track_kernels import Pass, residual
@@ -34,6 +36,7 @@ __all__ = ["DllCritic", "DllGenerator", "ResidualNetwork"]
 
 _MOST = 30.0  # standard deviations; whitened targets are clipped to +- this value
 _WHITENING_EVENTS = 100_000  # enough to fit the few hundred coefficients of the whitening
+_RANKING_BATCH = 4096  # events from which a step learns ranks
 
 
 class ResidualNetwork(nn.Module):
@@ -141,7 +144,8 @@ class DllCritic(nn.Module):
     """Score tracks of any `ObservablesGenerator` by their continuous targets, given conditions and pattern.
 
     Its input has the targets twice: as W periodic numbers (normal numbers; cosine and sine of angles), and whitened
-    (`Whitening`), which makes the thin ridges between similar hypotheses as wide as everything else.
+    (`Whitening`), which makes the thin ridges between similar hypotheses as wide as everything else. With `model.ranks`
+    it also has the ranks of both (`Rosenblatt`), F = 4 W numbers instead of 2 W.
 
     Args:
         generator: Generator whose events it scores.
@@ -155,16 +159,33 @@ class DllCritic(nn.Module):
         super().__init__()
         n_periodic = len(generator.scaling.periodic_targets)
         self.whitening = Whitening(n_periodic, generator.n_context)
-        context = range(2 * n_periodic, 2 * n_periodic + generator.n_context)
+        self.rank_steps = model.ranks
+        self.rosenblatt = Rosenblatt(n_periodic, generator.n_context) if model.ranks else None
+        n_numbers = (4 if model.ranks else 2) * n_periodic
+        context = range(n_numbers, n_numbers + generator.n_context)
         self.network = ResidualNetwork(
             context.stop, model.critic_width, model.critic_depth, scores, context=context
         )
 
     def fit(self, generator: ObservablesGenerator, events: TensorEvents) -> None:
-        """Fit the whitening to the training events."""
+        """Fit the whitening, and learn the ranks if the model has some, from the training events."""
         first, scaling = events[:_WHITENING_EVENTS], generator.scaling
         context, z, free = generator.representation(first)
         self.whitening.fit(scaling.periodic(z), context, free[:, scaling.periodic_targets], first.weights)
+        if self.rosenblatt is None:
+            return
+        rng = torch.Generator().manual_seed(torch.initial_seed())
+
+        def draw() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            batch = events.batch(min(_RANKING_BATCH, len(events)), rng=rng)
+            with torch.no_grad():
+                context, z, free = generator.representation(batch)
+                free = free[:, scaling.periodic_targets]
+                x = self.whitening.beside(context, free, most=_MOST)(scaling.periodic(z))
+            return x, context, free, batch.weights
+
+        with stage("learning the ranks", total=self.rank_steps) as update:
+            self.rosenblatt.fit(draw, steps=self.rank_steps, update=update)
 
     def represented(self, generator: ObservablesGenerator, events: TensorEvents) -> tuple[Tensor, ...]:
         """What `view` needs of real tracks beside their conditions: see `ObservablesGenerator.represented`."""
@@ -173,13 +194,13 @@ class DllCritic(nn.Module):
     def view(self, generator: ObservablesGenerator, events: TensorEvents) -> CriticView:
         """Represent B real tracks, and generated ones with the same conditions and patterns.
 
-        The representation (B, 2 W) has periodic, then whitened numbers, which are zero for targets that the pattern
+        The representation (B, F) has periodic, then whitened numbers, which are zero for targets that the pattern
         fixes; the context (B, n_context) has conditions and pattern.
         """
         scaling = generator.scaling
         with torch.no_grad():
             context, z, free = generator.representation(events)
-            beside = self.whitening.beside(context, free[:, scaling.periodic_targets], most=_MOST)
+            beside = self._numbers(context, free[:, scaling.periodic_targets])
             real = beside(scaling.periodic(z))
         return CriticView(
             context,
@@ -188,8 +209,21 @@ class DllCritic(nn.Module):
             lambda latent: generator.codes(context, free * z, latent),
         )
 
+    def _numbers(self, context: Tensor, free: Tensor) -> Callable[[Tensor], Tensor]:
+        """Function from (B, W) periodic numbers to (B, F): them, whitened ones, and the ranks of both if there are."""
+        beside = self.whitening.beside(context, free, most=_MOST)
+        if self.rosenblatt is None:
+            return beside
+        rank = self.rosenblatt.at(context, free)
+
+        def numbers(z: Tensor) -> Tensor:
+            x = beside(z)
+            return torch.cat([x, rank(x)], 1)
+
+        return numbers
+
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Score (B, 2 W) representations in (B, n_context) contexts: (B, S)."""
+        """Score (B, F) representations in (B, n_context) contexts: (B, S)."""
         score: Tensor = self.network(torch.cat([x, context], 1))
         return score
 
@@ -198,5 +232,5 @@ class DllCritic(nn.Module):
         return self.network.at(context, x)
 
     def traced(self, x: Tensor, context: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Scores (B, S), and the function of directions (B, 2 W) that `linear_gradient_penalty` needs."""
+        """Scores (B, S), and the function of directions (B, F) that `linear_gradient_penalty` needs."""
         return self.network.traced(context, x)

@@ -329,7 +329,7 @@ def chosen(settings: ObjectiveConfig) -> tuple[Objective, Regulariser]:
 
     Raises:
         ConfigError: If there is none of this name, or the objective does not go with the regulariser, with spectral
-            normalisation or with smoothed labels.
+            normalisation, with the energy score beside it or with smoothed labels.
     """
     if settings.name not in OBJECTIVES:
         raise ConfigError(f"objective.name: there is no {settings.name!r}; {near(settings.name, OBJECTIVES)}")
@@ -343,6 +343,13 @@ def chosen(settings: ObjectiveConfig) -> tuple[Objective, Regulariser]:
         raise ConfigError(
             f"objective.{'spectral_norm' if name == 'none' else 'regulariser'}: expected none for {settings.name!r}, "
             "which has no critic; leave it out"
+        )
+    if settings.score and (objective.game is None or objective.own):
+        reason = (
+            "which has no critic" if objective.game is None else "whose generator reconstructs real events"
+        )
+        raise ConfigError(
+            f"objective.score: expected 0 for {settings.name!r}, {reason}, got {settings.score:g}; leave it out"
         )
     if settings.label_smoothing and not (objective.game and objective.game.labels):
         smooth = [key for key, row in OBJECTIVES.items() if row.game and row.game.labels]

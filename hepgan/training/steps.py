@@ -17,8 +17,10 @@ from hepgan.data.draws import normal
 from hepgan.data.tensors import TensorEvents
 from hepgan.models.critic_view import CriticView
 from hepgan.objectives import (
+    OBJECTIVES,
     Objective,
     Regulariser,
+    energy_score,
     expectation,
     first_score,
     gradient_penalty,
@@ -121,8 +123,11 @@ def generator_step(
         weight.requires_grad_(False)
     losses = []
     if objective.generator is not None:
-        view = state.critic.view(state.generator, batch)
-        real, fakes = view.real, _generated(state, view, objective)
+        view, score = state.critic.view(state.generator, batch), config.objective.score
+        least = OBJECTIVES["energy-score"].fakes if score else 0
+        real, fakes = view.real, _generated(state, view, objective, least=least)
+        if score:
+            losses.append(score * energy_score(real, fakes[0], fakes[1], batch.weights))
         with _autocast(state):
             if objective.game is not None:
                 fakes = [state.critic.scores(x, view.context) for x in fakes]
@@ -158,10 +163,10 @@ def update_average(state: RunState, *, decay: float) -> None:
     torch._foreach_lerp_(slow, fast, 1 - decay)
 
 
-def _generated(state: RunState, view: CriticView, objective: Objective) -> list[Tensor]:
+def _generated(state: RunState, view: CriticView, objective: Objective, *, least: int = 0) -> list[Tensor]:
     """Draw independent generated events (B, F) for each real one; of alpha-GAN they include reconstructions."""
     shape = state.generator.n_latent, len(view.context)  # as models have it in memory
-    latents = [normal(*shape, rng=state.noise_rng, axis=1).T for _ in range(objective.fakes)]
+    latents = [normal(*shape, rng=state.noise_rng, axis=1).T for _ in range(max(objective.fakes, least))]
     return [view.fake(view.codes(latent) if objective.own else latent) for latent in latents]
 
 

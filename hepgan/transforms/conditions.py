@@ -17,6 +17,7 @@ __all__ = ["ConditionScaling", "Tents"]
 # Smallest distance between two nodes, in standard deviations of the condition. Closer ones are merged: a tent between
 # them would magnify the rounding of single precision by the inverse of their distance.
 _LEAST_GAP = 1e-2
+_GAP = 0.5  # part of the interval between two nodes without events, from which on the nodes move to its edges
 _LEAST_LOG_SPREAD = (
     1e-2  # of log x, which is known to 1e-7: a narrower spectrum is not stretched to unit spread
 )
@@ -111,6 +112,22 @@ class ConditionScaling(nn.Module):
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
+def _beside_gaps(nodes: Tensor, values: Tensor) -> Tensor:
+    """Nodes (H,), increasing, moved to the edges of gaps between values (N,) that fill most of an interval."""
+    ordered = torch.sort(values.double()).values
+    before = torch.searchsorted(ordered, nodes[:-1].contiguous(), right=True) - 1
+    behind = torch.searchsorted(ordered, nodes[1:].contiguous())
+    moved = nodes.clone()
+    for k, (first, last) in enumerate(zip(before.tolist(), behind.tolist(), strict=True)):
+        inside = ordered[max(first, 0) : last + 1].clamp(nodes[k], nodes[k + 1])
+        gaps = inside[1:] - inside[:-1]
+        if len(gaps) > 1 and gaps.max() > _GAP * (nodes[k + 1] - nodes[k]):
+            at = int(gaps.argmax())
+            moved[k], moved[k + 1] = inside[at], inside[at + 1]
+    moved[0], moved[-1] = nodes[0], nodes[-1]
+    return moved
+
+
 class Tents(nn.Module):
     r"""Expand each condition into H tent functions with nodes on its quantiles.
 
@@ -118,7 +135,8 @@ class Tents(nn.Module):
     is a piecewise-linear function of the condition. A dense network behind them follows a threshold (of the momentum,
     for example) as sharply as the number of events allows. The tents of a condition sum to 1; outside the fitted range
     the outermost one stays at 1. A condition with few values, such as beam energies, has fewer nodes than H: tents
-    without a node of their own are 0 everywhere.
+    without a node of their own are 0 everywhere. Where events are missing, the nodes nearest to the gap stand at its
+    edges, so that one straight line leads from what the events before it say to what those behind it say.
 
     Args:
         numbers: Number of conditions C.
@@ -141,14 +159,15 @@ class Tents(nn.Module):
     def fit(self, x: Tensor, weights: Tensor) -> None:
         """Put the nodes on evenly spaced quantiles of (N, C) standardised conditions with (N,) weights.
 
-        Nodes that coincide, or nearly so, become one.
+        Nodes that coincide, or nearly so, become one, and nodes beside a gap move to its edges.
         """
         levels = torch.linspace(0, 1, self.nodes, dtype=torch.float64)
         quantiles = weighted_quantiles(x.double(), weights.double(), levels).T.contiguous()
         quantiles[:, 0], quantiles[:, -1] = x.amin(0), x.amax(0)
-        for place, nodes in zip(self.place, quantiles.tolist(), strict=True):
-            kept = nodes[:1]
-            for node in nodes[1:]:
+        for place, nodes, values in zip(self.place, quantiles, x.T, strict=True):
+            first, *others = _beside_gaps(nodes, values).tolist()
+            kept = [first]
+            for node in others:
                 if node - kept[-1] >= _LEAST_GAP:
                     kept.append(node)
             place.copy_(torch.tensor(kept + kept[-1:] * (self.nodes - len(kept)), dtype=torch.float64))

@@ -112,6 +112,27 @@ def test_critic_sees_targets_where_they_are_free(fitted):
     assert all(p.grad is not None for p in generator.network.parameters())
 
 
+def test_critic_sees_ranks_too_if_it_learns_them(fitted):
+    generator, events = fitted
+    critic = DllCritic(generator, DllModelConfig(critic_width=16, critic_depth=1, ranks=60))
+    critic.fit(generator, events)
+    first = events[:2000]
+    view = critic.view(generator, first)
+    real, fake = view.real, view.fake(latent(generator, 2000))
+    assert real.shape == fake.shape == (2000, 8)
+    data = first.outputs[0]
+    free = (data[:, 0] != -999) & (data[:, 0] != data[:, 1])
+    for x in (real, fake):
+        assert (x[data[:, 0] == -999] == 0).all()
+        assert (x[~free][:, 1::2] == 0).all()
+    torch.testing.assert_close(real[free][:, 4:].std(0), torch.ones(4), atol=0.25, rtol=0)
+    critic(fake, view.context).sum().backward()
+    assert all(p.grad is not None for p in generator.network.parameters())
+    restored = DllCritic(generator, DllModelConfig(critic_width=16, critic_depth=1, ranks=60))
+    restored.load_state_dict(critic.state_dict())
+    assert torch.equal(restored.view(generator, first).real, real)
+
+
 def test_critic_sees_no_seam_in_an_angle():
     config = parse(
         {

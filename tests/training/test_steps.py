@@ -56,6 +56,21 @@ def test_steps_of_the_critic_raise_the_value_of_the_game(run, batch):
     assert sum(values[-10:]) < sum(values[:10])
 
 
+def test_a_generator_lowers_the_energy_score_beside_its_game(run, batch):
+    state, config = run.state, run.config
+    with torch.no_grad():
+        state.critic.network.last.weight.zero_()
+        state.critic.network.last.bias.fill_(3.0)
+    beside = config.model_copy(update={"objective": config.objective.model_copy(update={"score": 0.5})})
+    before, noise = weights(state.generator), state.noise_rng.get_state()
+    both = generator_step(state, batch, OBJECTIVES["wgan-gp"], beside)["generator_loss"].item()
+    assert changed(state.generator, before)
+    state.generator.load_state_dict(before)
+    state.noise_rng.set_state(noise)
+    score = generator_step(state, batch, OBJECTIVES["energy-score"], config)["generator_loss"].item()
+    assert both == pytest.approx(0.5 * score - 3.0, rel=1e-5)
+
+
 def test_without_a_critic_there_is_no_step_of_it(run, batch):
     _, regulariser = chosen(run.config.objective)
     with pytest.raises(ValueError, match="critic_step: expected an objective with a critic, got one without"):

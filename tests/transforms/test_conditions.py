@@ -62,6 +62,16 @@ def test_a_threshold_that_the_weights_hide_is_no_node():
     assert tents.place[0, 1].item() == pytest.approx(0.75, abs=0.01)
 
 
+def test_nodes_beside_a_gap_stand_at_its_edges():
+    x = torch.cat([torch.linspace(0, 1, 1000), torch.linspace(3, 4, 1000)])[:, None]
+    tents = Tents(1, nodes=6)
+    tents.fit(x, torch.ones(2000))
+    assert tents.place[0].tolist() == pytest.approx([0, 0.4, 1, 3, 3.6, 4], abs=2e-3)
+    without = Tents(1, nodes=6)
+    without.fit(x[:1000], torch.ones(1000))
+    assert without.place[0].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1], abs=2e-3)
+
+
 def test_angles_of_showers_enter_as_cosine_and_sine():
     conditions = [
         ConditionConfig(name="phi", unit="rad", transform="linear"),

@@ -164,6 +164,14 @@ def test_the_smallest_area_selects_and_a_stop_in_the_middle_changes_nothing(
     assert numbers(straight) == numbers(run)
 
 
+def test_showers_with_weights_of_both_signs_are_judged(recipe, tmp_path):
+    run = train(recipe(steps=1, weight="w", select="classifier"), tmp_path / "run", progress=False)
+    first, last = (line for line in log_lines(run) if "distance" in line)
+    names = {"auc_boosting", "auc_network_shapes", "auc_network_cells", "auc"}
+    # the start knows no lean: layer 0 gives it away
+    assert all(0.6 < line[name] < 1 for line in (first, last) for name in names)
+
+
 def test_two_workers_share_the_classifiers_and_find_the_same(plain_tracks, tmp_path):
     settings = plain_tracks(steps=1, select="classifier")
     logs = [numbers(train(settings, tmp_path / str(n), workers=n, progress=False)) for n in (1, 2)]

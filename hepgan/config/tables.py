@@ -117,12 +117,6 @@ class ObjectiveConfig(Table):
         "`own` for the default of the objective",
     )
     penalty: float = Field(5.0, ge=0, description="lambda, strength of the gradient penalty")
-    score: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the energy score that the generator lowers together with the loss of its game; "
-        "the score holds the distributions, the critic finds what the score does not see",
-    )
     clip: float = Field(
         0.01, gt=0, description="regulariser `clip`: largest magnitude of the critic's weights"
     )
@@ -138,6 +132,12 @@ class ObjectiveConfig(Table):
         lt=0.5,
         description="probability with which a real event is labelled as generated for the critic; for games of "
         "probabilities",
+    )
+    score: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the energy score that the generator lowers together with the loss of its game; "
+        "the score holds the distributions, the critic finds what the score does not see",
     )
 
 

@@ -4,8 +4,8 @@ A distance of single observables does not see how they vary together. Classifier
 events against generated ones at the same conditions, and judged on validation events, which neither generator nor
 classifiers have seen, against generated ones. The area under the ROC curve is 0.5 where they can only guess.
 
-Events, latent numbers, start values and batches are the same at every validation, so that areas of checkpoints differ
-by less than their uncertainties.
+Events, latent numbers, start values and batches are the same at every validation, so that checkpoints are compared on
+equal terms; docs/model.md says how large a difference counts.
 """
 
 from __future__ import annotations

@@ -185,7 +185,9 @@ def test_truncated_file_is_refused(model_path: Path, tmp_path: Path) -> None:
 
 def test_missing_file_and_run_folder(model_path: Path, tmp_path: Path) -> None:
     assert Generator(model_path.parent).path == model_path
-    with pytest.raises(NotFoundError, match=r"model not found: .*model\.onnx; name a \.onnx file, a run folder"):
+    with pytest.raises(
+        NotFoundError, match=r"model not found: .*model\.onnx; name a \.onnx file, a run folder"
+    ):
         Generator(tmp_path)
 
 

@@ -113,7 +113,7 @@ MODELS = {
     "eplus": Model(
         f"e+ at normal incidence in {CALOGAN}",
         "eplus.toml",
-        f"Positrons {GEANT4.format(version='11.4.0')}.",
+        f"Positrons {GEANT4.format(version='11.4.0')}: the first 57,537 of 72,537.",
         _showers("eplus_test.root"),
         FIXED,
         (EMPTY,),
@@ -129,7 +129,7 @@ MODELS = {
     "eplus_angle": Model(
         f"e+ of any direction and impact point in {CALOGAN}",
         "eplus_angle.toml",
-        f"Positrons {GEANT4.format(version='11.2.2')}; {PARAMETRISED}.",
+        f"Positrons {GEANT4.format(version='11.2.2')}; {PARAMETRISED}. The first 13,000 of 15,000.",
         _showers("eplus_angle_test.root"),
         OTHERS,
         (EMPTY, "its events are not those of `eplus`: another version of Geant4, and other bremsstrahlung"),

@@ -33,6 +33,7 @@ _STEEP = (
     3.0  # of the score: steeper, it would be the number of hits itself, which has no order inside a number
 )
 _MARGIN = 0.25  # of the gap between the last hit and the first empty cell, by which the latter is below its threshold
+_LEAST_MARGIN = 0.01  # the same where all normal numbers have to fall: they fall no further than needed
 _MOST_HITS = 16.0  # mean number of hits of a layer with a few
 _MOST_FILLED = 0.5  # mean share of cells that are hit in such a layer
 _MOST_CELLS = 150  # of such a layer: exported files compare all pairs of cells
@@ -139,7 +140,9 @@ class FewHits(nn.Module):
         steps = torch.matmul(self.get_buffer(f"scores_{layer}"), self._weights(layer, logs, energy))
         number = 1 + (_score(distances) > steps).to(distances).sum(0, keepdim=True)
         last, next_one = _around(distances, number)
-        return torch.minimum(torch.relu(next_one), torch.lerp(next_one, last, _MARGIN))
+        # the first empty cell is never exactly at its threshold, where rounding would decide
+        least = torch.where(next_one > 0, torch.lerp(next_one, last, _LEAST_MARGIN), 0.0)
+        return torch.minimum(least, torch.lerp(next_one, last, _MARGIN))
 
     def excess(self, distances: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """How far cells are above their thresholds, 0 below; of layers with a few hits only whether they are, 1 or 0.

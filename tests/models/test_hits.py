@@ -57,6 +57,16 @@ def test_events_with_the_right_number_stay_as_they_are(fitted):
     assert (shift[same] >= empty[same]).all()
 
 
+def test_no_cell_is_moved_to_its_threshold(fitted):
+    few, distances, logs, energy, _ = fitted
+    shift = few(0, distances, logs, energy)
+    moved = (distances - shift)[:, shift != 0]
+    hits = torch.where(moved > 0, moved, torch.inf)
+    others = torch.where(moved > 0, -torch.inf, moved)
+    assert moved.shape[1] > 100
+    assert (moved.abs().amin(0) > 0.005 * (hits.amin(0) - others.amax(0))).all()
+
+
 @pytest.mark.parametrize("many", [False, True])
 def test_order_is_the_same_with_and_without_kernels_and_in_a_graph(many, monkeypatch):
     rng = torch.Generator().manual_seed(1)

@@ -113,7 +113,7 @@ def test_any_geometry_and_any_conditions(n_layers, overflow, conditions, model):
 
 
 def test_the_critic_is_a_sum_of_two_that_see_a_block_each():
-    data = tiny_config(2)
+    data = tiny_config(2, overflow=True)
     events = toy_showers(data, n=600)
     generator = fitted(data, events, SMALL)
     critic = CaloCritic(generator, SMALL)

@@ -70,9 +70,11 @@ def test_two_workers_take_the_steps_of_one(recipe, track_recipe, tmp_path, monke
             assert apart.norm() < (1e-2 if name == "half" else 1e-4) * moved.norm()
         losses = [key for key in alone if key.startswith(f"{name}.") and key.count(".") == 1]
         assert len(losses) >= 3
-        for key in losses:
-            near = 3e-3 if name == "half" else 1e-4
-            assert first[key].item() == pytest.approx(alone[key].item(), rel=near, abs=1e-6)
+        # the value of a game is a difference of scores, and is rounded as they are: the largest loss is the measure
+        near = (3e-3 if name == "half" else 1e-4) * max(abs(alone[key].item()) for key in losses)
+        assert [first[key].item() for key in losses] == pytest.approx(
+            [alone[key].item() for key in losses], abs=near
+        )
 
 
 def started(arguments, settings, tmp_path, run):

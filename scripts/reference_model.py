@@ -42,7 +42,7 @@ from hepgan.inference.shipped import FOLDER, reference_models
 from hepgan.report.cards import Card, Recheck, Training, disagreements, markdown, read_card
 from hepgan.report.writing import within_range
 from hepgan.toys.writer import write as write_toy
-from hepgan.training.run_folder import RunFolder, load_generator
+from hepgan.training.run_folder import RunFolder, export_trained, load_generator
 
 ROOT = Path(__file__).parents[1]
 SHOWERS, TRACKS = 1500, 4000  # events that are measured again
@@ -310,6 +310,8 @@ def ship(arguments: argparse.Namespace) -> Path:
         )
     path: Path = arguments.out / f"{arguments.name}.onnx"
     check_target(path)
+    if not arguments.kept_report:
+        export_trained(RunFolder(arguments.run))  # measured is what this version of the code ships
     results = _measured(arguments.run, arguments)
     training = _training(arguments.run, model, arguments)
     _exported(arguments.run, path)

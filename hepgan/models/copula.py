@@ -302,13 +302,14 @@ class FactorCopula(nn.Module):
             self.loadings.copy_(self.nodes.filled(self.loadings, known))
             self.noise.copy_(self.nodes.filled(self.noise, known))
 
-    def forward(self, shared: Tensor, own: Tensor, incident_energy: Tensor) -> Tensor:
+    def forward(
+        self, shared: Tensor, own: Tensor, incident_energy: Tensor, *, first: int | None = None
+    ) -> Tensor:
         """Map (B, K) shared and (V, B) own normal numbers at (B,) energies to (V, B) correlated normal numbers.
 
-        Fewer than V rows are those of the first variables.
+        With `first`, the own numbers are those of so many first variables.
         """
-        rows = len(own)
         basis = self.nodes(incident_energy).T  # (nodes, B)
         stacked = torch.cat([row * shared.T for row in basis.split(1)])  # (nodes * K, B)
-        loadings = torch.cat(list(self.loadings[:, :rows]), 1)  # (V, nodes * K)
-        return torch.matmul(loadings, stacked) + torch.matmul(self.noise[:, :rows].T, basis) * own
+        loadings = torch.cat(list(self.loadings[:, :first]), 1)  # (V, nodes * K)
+        return torch.matmul(loadings, stacked) + torch.matmul(self.noise[:, :first].T, basis) * own

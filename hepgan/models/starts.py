@@ -144,7 +144,7 @@ class Tables(nn.Module):
 
     def _logs(self, z: Tensor, place: Tensor, incident_energy: Tensor) -> Tensor:
         """Logarithms (L, B) of the energies of the layers, of (V, B) normal numbers; those of cells do not matter."""
-        made = self.quantile.from_normal(z[: self.n_global].T, place)
+        made = self.quantile.from_normal(z[: self.n_global].T, place, first=self.n_global)
         return self.scaling.layer_logs(made, incident_energy)[:-1]
 
     def _distances(self, z: Tensor, place: Tensor) -> Tensor:
@@ -156,7 +156,8 @@ class Tables(nn.Module):
         place = self._place(given)
         first, cells = torch.split(own, [self.n_global, len(own) - self.n_global])
         with torch.no_grad():
-            logs = self._logs(self.copula(shared, first, place), place, given.energy)
+            early = self.copula(shared, first, place, first=self.n_global)
+            logs = self._logs(early, place, given.energy)
             own = torch.cat([first, *self.neighbours(cells, logs)])
         return self.copula(shared, own, place), place
 

@@ -368,18 +368,19 @@ class ConditionalQuantile(nn.Module):
         edge = torch.where(above.any(0), edge, self.floor + 1.0)
         return torch.maximum(quantiles, edge).cummax(0).values
 
-    def from_normal(self, z: Tensor, incident_energy: Tensor) -> Tensor:
+    def from_normal(self, z: Tensor, incident_energy: Tensor, *, first: int | None = None) -> Tensor:
         """Map (B, V) normal numbers at (B,) energies to (B, V) values, with the batch innermost in memory.
 
-        Fewer than V columns are those of the first variables.
+        With `first`, z holds the numbers of so many first variables. (In an exported graph a shape is no constant, so
+        that the tables would be cut anew for each event.)
         """
-        thresholds, tables = (x[: z.shape[1]] for x in (self.threshold, self.table))
+        thresholds, tables = self.threshold[:first], self.table[:first]
         if usable(z, self.table):
             sizes = (*self.table.shape[1:], KNOT_RANGE, self.floor, LEAST_SPAN, EDGE, _BEND)
             position = self.nodes.position(incident_energy)
             return _each("sharp_quantiles", z, sizes, position, thresholds, tables)
         basis = self.nodes(incident_energy).T
-        place, over = self._place(z.T, basis)
+        place, over = self._place(z.T, basis, thresholds)
         if is_exporting():
             value = torch.zeros_like(place)
             for some in torch.split(torch.arange(self.knots), _TOGETHER):
@@ -398,14 +399,13 @@ class ConditionalQuantile(nn.Module):
             value = value + torch.where(_bent(thresholds), rising - rising.detach(), 0.0)
         return torch.where(over > 0, value, self.floor + over).T
 
-    def _place(self, z: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    def _place(self, z: Tensor, basis: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
         """Places among the knots and distances above the threshold of normal numbers, (V, B) each."""
-        threshold = self.threshold[: len(z)] @ basis
+        threshold = thresholds @ basis
         begin, width = range_above(threshold)
         fraction = ((z - begin) / width).clamp(0, 1)
-        place = torch.where(_bent(self.threshold[: len(z)]), to_knot(fraction, _BEND), fraction).clamp(
-            min=0
-        ) * (self.knots - 1)
+        place = torch.where(_bent(thresholds), to_knot(fraction, _BEND), fraction).clamp(min=0)
+        place = place * (self.knots - 1)
         return place, z - threshold
 
     def distances(self, z: Tensor, incident_energy: Tensor, variables: slice) -> Tensor:
